@@ -1,0 +1,5 @@
+//! The deterministic core of a room.
+
+mod request;
+
+pub use request::{Request, Response};
