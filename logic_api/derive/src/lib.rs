@@ -1,1 +1,36 @@
-//! The macros of `logic_api`.
+//! The macros of `logic_api`: `#[derive(Row)]`, `#[derive(World)]`, `#[logic]`. Use them through that crate, which documents them.
+
+mod logic;
+mod row;
+mod world;
+
+use proc_macro::TokenStream;
+use syn::{DeriveInput, ItemImpl, parse_macro_input};
+
+/// Makes a struct a row, or a fieldless enum a column.
+///
+/// A struct needs `#[repr(C)]` and named fields. `#[row(key)]` on at most one field, and `#[row(unique)]` on any, has the
+/// engine keep an index; each such field `name` gives a constant `BY_NAME` for `Table::find_by`. An enum needs `#[repr(u8)]`
+/// (or another integer), no fields in its variants, and `Clone`, `Copy` and `PartialEq`.
+#[proc_macro_derive(Row, attributes(row))]
+pub fn row(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    row::derive(&input).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+/// Makes a struct a world: each field is a `Table<T>` or a `One<T>`.
+#[proc_macro_derive(World)]
+pub fn world(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    world::derive(&input).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+/// Goes above `impl Logic for …` and exports its function table, so that the crate, built as a `cdylib`, is a plugin. Version
+/// and name are those of the build: `scripts/build_so.sh` sets them.
+///
+/// `#[logic(linked)]` exports nothing: for further logics in one program, in tests say.
+#[proc_macro_attribute]
+pub fn logic(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as ItemImpl);
+    logic::expand(&arguments.into(), &item).unwrap_or_else(|error| error.to_compile_error()).into()
+}

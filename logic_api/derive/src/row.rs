@@ -1,0 +1,274 @@
+//! `#[derive(Row)]`.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote};
+use syn::{Attribute, Data, DataEnum, DeriveInput, Error, Field, Fields, Ident, Result, Type, spanned::Spanned};
+
+pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
+    if !input.generics.params.is_empty() {
+        return Err(Error::new(
+            input.generics.span(),
+            "a row cannot be generic: its columns are the same for every version and room",
+        ));
+    }
+    match &input.data {
+        Data::Struct(data) => derive_struct(input, &data.fields),
+        Data::Enum(data) => derive_enum(input, data),
+        Data::Union(_) => Err(Error::new(input.ident.span(), "a union cannot be a row: write a struct with an enum beside it")),
+    }
+}
+
+/// The words inside `#[repr(…)]`.
+fn representation(attributes: &[Attribute]) -> Result<Vec<String>> {
+    let mut words = Vec::new();
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("repr")) {
+        attribute.parse_nested_meta(|meta| {
+            if meta.input.peek(syn::token::Paren) {
+                let _argument: proc_macro2::Group = meta.input.parse()?;
+            }
+            words.extend(meta.path.get_ident().map(Ident::to_string));
+            Ok(())
+        })?;
+    }
+    Ok(words)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Unique {
+    No,
+    Unique,
+    Key,
+}
+
+struct Column<'a> {
+    name: &'a Ident,
+    of: &'a Type,
+    unique: Unique,
+}
+
+impl<'a> Column<'a> {
+    fn of(field: &'a Field) -> Result<Self> {
+        let name = field.ident.as_ref().ok_or_else(|| Error::new(field.span(), "a row's fields have names"))?;
+        refuse_pointers(&field.ty)?;
+        let mut unique = Unique::No;
+        for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("row")) {
+            attribute.parse_nested_meta(|meta| {
+                let found = match meta.path.get_ident().map(Ident::to_string).as_deref() {
+                    Some("key") => Unique::Key,
+                    Some("unique") => Unique::Unique,
+                    _ => return Err(meta.error("a column is marked `key` or `unique`")),
+                };
+                if unique != Unique::No {
+                    return Err(meta.error("a key is unique already: write one of `key` and `unique`"));
+                }
+                unique = found;
+                Ok(())
+            })?;
+        }
+        Ok(Self { name, of: &field.ty, unique })
+    }
+}
+
+/// Refuses what people reach for first, with what to write instead. Whatever else is no column fails its trait bound.
+fn refuse_pointers(of: &Type) -> Result<()> {
+    let refuse = |advice: &str| Err(Error::new(of.span(), format!("a row holds no pointers: {advice}")));
+    match of {
+        Type::Ptr(_) | Type::Reference(_) => {
+            refuse("write `Id<T>` to refer to a row, or keep the value in the row itself")
+        }
+        Type::BareFn(_) => refuse("write an enum and match on it; a function's address changes with every version"),
+        Type::Array(array) => refuse_pointers(&array.elem),
+        Type::Tuple(_) => Err(Error::new(of.span(), "a tuple has no stable layout: write a struct with `#[derive(Row)]`")),
+        Type::Path(path) => match path.path.segments.last().map(|last| last.ident.to_string()).as_deref() {
+            Some("String") => refuse("instead of `String` write `Str<N>` (up to N bytes, in the row) or `Text` (any length)"),
+            Some("Vec" | "VecDeque") => {
+                refuse("instead of `Vec<T>` write `List<T, N>` (up to N items, in the row), `Blob` (bytes) or a table of its own")
+            }
+            Some("HashMap" | "BTreeMap" | "HashSet" | "BTreeSet") => {
+                refuse("instead of a map write a table of its own, with `#[row(key)]`")
+            }
+            Some("Box" | "Rc" | "Arc" | "Cell" | "RefCell") => {
+                refuse("keep the value in the row itself, or in a table of its own and write `Id<T>`")
+            }
+            Some("Option") => Err(Error::new(of.span(), "`Option` has no stable layout: write `Opt<T>`")),
+            Some(size @ ("usize" | "isize")) => {
+                let width = if size == "usize" { "u64` or `u32" } else { "i64` or `i32" };
+                Err(Error::new(of.span(), format!("`{size}` depends on the machine: write `{width}`")))
+            }
+            Some("char") => Err(Error::new(of.span(), "`char` is not a column: write `u32` or `Str<4>`")),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
+    let name = &input.ident;
+    if !representation(&input.attrs)?.iter().any(|word| word == "C") {
+        let advice = format!("the engine and later versions share the layout of rows: write `#[repr(C)]` above `struct {name}`");
+        return Err(Error::new(name.span(), advice));
+    }
+    let Fields::Named(fields) = fields else {
+        return Err(Error::new(name.span(), "a row's fields have names: later versions are matched by them"));
+    };
+    if fields.named.is_empty() {
+        return Err(Error::new(name.span(), "a row needs at least one field"));
+    }
+    let columns: Vec<Column> = fields.named.iter().map(Column::of).collect::<Result<_>>()?;
+    let mut keys = columns.iter().filter(|column| column.unique == Unique::Key);
+    let key = keys.next();
+    if let (Some(first), Some(second)) = (key, keys.next()) {
+        let advice = format!("a row has one key, and `{}` is it: write `#[row(unique)]` here", first.name);
+        return Err(Error::new(second.name.span(), advice));
+    }
+    // In index order: the key, then the unique columns as declared (`RowSchema::indexes`).
+    let uniques = columns.iter().filter(|column| column.unique == Unique::Unique);
+    let indexed: Vec<&Column> = key.into_iter().chain(uniques).collect();
+
+    let schema_fields = columns.iter().map(schema_field);
+    let heap = columns.iter().map(|column| column.of);
+    let tokens = indexed.iter().enumerate().map(|(index, column)| unique_column(name, index, column));
+    let (key_type, key_token) = match key {
+        Some(column) => (to_tokens(column.of), { let by = by_name(column.name); quote!(Self::#by) }),
+        // Never read: `NoKey` has no value to look up.
+        None => (quote!(::logic_api::NoKey), quote!(unsafe { ::logic_api::UniqueColumn::new(0, 0) })),
+    };
+    let key_types = indexed.iter().map(|column| column.of);
+    let key_values = indexed.iter().map(|column| column.name);
+    let changes = indexed.iter().enumerate().map(|(index, column)| {
+        let (index, place) = (u32_literal(index), syn::Index::from(index));
+        let field = column.name;
+        quote! {
+            if self.#field != before.#place {
+                changed(#index, (&raw const before.#place).cast::<u8>());
+            }
+        }
+    });
+    let has_index = !indexed.is_empty();
+    let text = name.to_string();
+    Ok(quote! {
+        #[allow(unsafe_code, reason = "the derive takes layout and offsets from the type itself")]
+        const _: () = {
+            impl #name {
+                #(#tokens)*
+            }
+
+            // SAFETY: every field is a column, at the offset that the compiler gives it.
+            unsafe impl ::logic_api::Column for #name {
+                const HAS_HEAP: bool = false #(|| <#heap as ::logic_api::Column>::HAS_HEAP)*;
+
+                fn column_type() -> ::logic_api::schema::ColumnType {
+                    ::logic_api::schema::ColumnType::Row(<Self as ::logic_api::Row>::row_schema())
+                }
+            }
+
+            // SAFETY: the indexed columns are those that the schema marks, in its order.
+            unsafe impl ::logic_api::Row for #name {
+                const NAME: &'static str = #text;
+                const INDEXED: bool = #has_index;
+                type Key = #key_type;
+                type Keys = (#(#key_types,)*);
+                const KEY: ::logic_api::UniqueColumn<Self, Self::Key> = #key_token;
+
+                fn row_schema() -> ::logic_api::schema::RowSchema {
+                    ::logic_api::schema::RowSchema {
+                        name: ::std::string::String::from(#text),
+                        size: ::core::mem::size_of::<Self>() as u32,
+                        align: ::core::mem::align_of::<Self>() as u32,
+                        fields: ::std::vec![#(#schema_fields),*],
+                    }
+                }
+
+                #[inline]
+                fn keys(&self) -> Self::Keys {
+                    (#(self.#key_values,)*)
+                }
+
+                #[allow(unused_variables, reason = "a row without indexed columns has nothing to compare")]
+                fn changed_keys(&self, before: &Self::Keys, changed: &mut dyn FnMut(u32, *const u8)) {
+                    #(#changes)*
+                }
+            }
+        };
+    })
+}
+
+fn to_tokens(of: &Type) -> TokenStream {
+    quote!(#of)
+}
+
+fn u32_literal(number: usize) -> proc_macro2::Literal {
+    proc_macro2::Literal::u32_suffixed(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// `BY_NAME` for a column `name`.
+fn by_name(column: &Ident) -> Ident {
+    format_ident!("BY_{}", column.to_string().trim_start_matches("r#").to_uppercase())
+}
+
+fn unique_column(row: &Ident, index: usize, column: &Column<'_>) -> TokenStream {
+    let (by, of, field, index) = (by_name(column.name), column.of, column.name, u32_literal(index));
+    let doc = format!("The unique column `{field}`, for `Table::find_by`.");
+    quote! {
+        #[doc = #doc]
+        #[allow(dead_code, reason = "a unique column need not be looked up by")]
+        pub const #by: ::logic_api::UniqueColumn<#row, #of> =
+            // SAFETY: index and offset are those of this column.
+            unsafe { ::logic_api::UniqueColumn::new(#index, ::core::mem::offset_of!(#row, #field)) };
+    }
+}
+
+fn schema_field(column: &Column<'_>) -> TokenStream {
+    let (field, of) = (column.name, column.of);
+    let text = field.to_string();
+    let unique = match column.unique {
+        Unique::No => quote!(No),
+        Unique::Unique => quote!(Unique),
+        Unique::Key => quote!(Key),
+    };
+    quote! {
+        ::logic_api::schema::FieldSchema {
+            name: ::std::string::String::from(#text),
+            offset: ::core::mem::offset_of!(Self, #field) as u32,
+            column: <#of as ::logic_api::Column>::column_type(),
+            unique: ::logic_api::schema::Unique::#unique,
+        }
+    }
+}
+
+fn derive_enum(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
+    let name = &input.ident;
+    let integer = |word: &String| matches!(word.as_str(), "u8" | "u16" | "u32" | "u64" | "i8" | "i16" | "i32" | "i64");
+    if !representation(&input.attrs)?.iter().any(integer) {
+        let advice = format!("an enum in a row needs a fixed width: write `#[repr(u8)]` above `enum {name}`");
+        return Err(Error::new(name.span(), advice));
+    }
+    if let Some(variant) = data.variants.iter().find(|variant| !matches!(variant.fields, Fields::Unit)) {
+        let advice = "an enum in a row has no fields: write a struct with a fieldless enum and the fields beside it";
+        return Err(Error::new(variant.span(), advice));
+    }
+    if data.variants.is_empty() {
+        return Err(Error::new(Span::call_site(), "an enum in a row needs a variant"));
+    }
+    let variants = data.variants.iter().map(|variant| &variant.ident);
+    let texts = data.variants.iter().map(|variant| variant.ident.to_string());
+    let text = name.to_string();
+    Ok(quote! {
+        #[allow(unsafe_code, reason = "the derive takes the layout from the type itself")]
+        const _: () = {
+            // SAFETY: a fieldless enum of a fixed width, with these variants.
+            unsafe impl ::logic_api::Column for #name {
+                fn column_type() -> ::logic_api::schema::ColumnType {
+                    ::logic_api::schema::ColumnType::Enum(::logic_api::schema::EnumSchema {
+                        name: ::std::string::String::from(#text),
+                        size: ::core::mem::size_of::<Self>() as u32,
+                        variants: ::std::vec![#((::std::string::String::from(#texts), Self::#variants as i64)),*],
+                    })
+                }
+            }
+
+            // SAFETY: no padding, one byte form for each variant.
+            unsafe impl ::logic_api::Key for #name {}
+        };
+    })
+}

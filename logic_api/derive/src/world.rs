@@ -1,0 +1,85 @@
+//! `#[derive(World)]`.
+
+use proc_macro2::{Literal, TokenStream};
+use quote::quote;
+use syn::{Data, DeriveInput, Error, Fields, GenericArgument, Ident, PathArguments, Result, Type, spanned::Spanned};
+
+struct Table<'a> {
+    name: &'a Ident,
+    of: &'a Type,
+    row: &'a Type,
+    single: bool,
+}
+
+pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
+    let name = &input.ident;
+    if !input.generics.params.is_empty() {
+        return Err(Error::new(input.generics.span(), "a world cannot be generic"));
+    }
+    let Data::Struct(data) = &input.data else {
+        return Err(Error::new(name.span(), "a world is a struct of tables"));
+    };
+    let tables: Vec<Table> = match &data.fields {
+        Fields::Named(fields) => fields.named.iter().map(table).collect::<Result<_>>()?,
+        Fields::Unit => Vec::new(),
+        Fields::Unnamed(fields) => return Err(Error::new(fields.span(), "a world's tables have names")),
+    };
+    let rows = tables.iter().map(|table| table.row);
+    let schemas = tables.iter().map(|Table { name, row, single, .. }| {
+        let text = name.to_string();
+        quote! {
+            ::logic_api::schema::TableSchema {
+                name: ::std::string::String::from(#text),
+                single: #single,
+                row: <#row as ::logic_api::Row>::row_schema(),
+            }
+        }
+    });
+    let bindings = tables.iter().enumerate().map(|(number, Table { name, of, .. })| {
+        let number = Literal::u32_suffixed(u32::try_from(number).unwrap_or(u32::MAX));
+        // SAFETY comment for readers of the expansion: the table's number is its place in the schema above.
+        quote!(#name: unsafe { <#of>::bind(binder, #number) })
+    });
+    let ones = tables.iter().filter(|table| table.single).map(|table| table.name);
+    let construct = if matches!(data.fields, Fields::Unit) { quote!(Self) } else { quote!(Self { #(#bindings),* }) };
+    Ok(quote! {
+        #[allow(unsafe_code, reason = "the derive numbers the tables as the schema does")]
+        impl ::logic_api::World for #name {
+            const HAS_HEAP: bool = false #(|| <#rows as ::logic_api::Column>::HAS_HEAP)*;
+
+            fn schema() -> ::logic_api::schema::Schema {
+                ::logic_api::schema::Schema { tables: ::std::vec![#(#schemas),*] }
+            }
+
+            #[inline]
+            #[allow(unused_variables, reason = "a world without tables binds none")]
+            unsafe fn bind(binder: &::logic_api::Binder<'_>) -> Self {
+                #construct
+            }
+
+            fn init(&mut self) {
+                #(self.#ones.init();)*
+            }
+        }
+    })
+}
+
+fn table(field: &syn::Field) -> Result<Table<'_>> {
+    let advice = || {
+        Error::new(
+            field.ty.span(),
+            "a world's fields are `Table<T>` (rows) and `One<T>` (a single row), where `T` is a row: all state is the engine's",
+        )
+    };
+    let name = field.ident.as_ref().ok_or_else(advice)?;
+    let Type::Path(path) = &field.ty else { return Err(advice()) };
+    let last = path.path.segments.last().ok_or_else(advice)?;
+    let single = match last.ident.to_string().as_str() {
+        "Table" => false,
+        "One" => true,
+        _ => return Err(advice()),
+    };
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return Err(advice()) };
+    let Some(GenericArgument::Type(row)) = arguments.args.first() else { return Err(advice()) };
+    Ok(Table { name, of: &field.ty, row, single })
+}

@@ -1,0 +1,324 @@
+//! What crosses the boundary between the engine and a plugin: plain structs and function pointers, nothing else.
+//!
+//! Every type here is part of the contract and is frozen: a changed field makes older plugins unloadable, which the layout
+//! check at load time finds and reports. New entries come through [`LogicModule::query_ext`]. `docs/abi.md` describes each.
+//! This module and the engine's loader are the only ones that name `abi_stable`.
+
+use abi_stable::{
+    StableAbi, declare_root_module_statics,
+    library::RootModule,
+    package_version_strings,
+    sabi_types::VersionStrings,
+};
+
+#[doc(hidden)]
+pub use abi_stable::library::LibHeader;
+
+/// The version of this contract. A plugin built against another one is refused before its layout is looked at.
+pub const CONTRACT: u32 = 1;
+
+/// The environment variables that a build reads its version and its name from.
+pub const VERSION_ENV: &str = "HOTSEAT_LOGIC_VERSION";
+/// See [`VERSION_ENV`].
+pub const NAME_ENV: &str = "HOTSEAT_LOGIC_NAME";
+
+/// Bytes that somebody else owns, for the length of a call.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct RawBytes {
+    /// Never null; dangling where `len` is 0.
+    pub data: *const u8,
+    pub len: usize,
+}
+
+/// A row's place: page in the upper 16 bits of `slot`. A live row's generation is odd.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RawId {
+    pub slot: u32,
+    pub generation: u32,
+}
+
+/// An entry of the engine's heap. `{0, 0}` is the empty text.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RawHeapId {
+    pub slot: u32,
+    pub generation: u32,
+}
+
+/// An index over a key or unique column, read in place. `docs/abi.md`, "Index".
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct IndexView {
+    /// Pages of `mask + 1` entries. A directory of 2^depth.
+    pub directory: *const *const u64,
+    pub seed: u64,
+    /// 31 - depth.
+    pub shift: u32,
+    /// Entries per page - 1.
+    pub mask: u32,
+}
+
+/// A table, read and written in place. `docs/abi.md`, "Page".
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct TableView {
+    /// Where each page starts.
+    pub pages: *const *mut u8,
+    /// The same where the page may be written, null where `Host::unshare` must be asked first.
+    pub writable: *const *mut u8,
+    pub indexes: *const IndexView,
+    /// Live rows.
+    pub rows: u32,
+    pub page_count: u32,
+    pub slots_per_page: u32,
+    /// Bytes from a page's start to its live bitmap; the generations are at its start.
+    pub bitmap_offset: u32,
+    /// Bytes from a page's start to its first row.
+    pub rows_offset: u32,
+    pub row_size: u32,
+    /// The table's place in the schema.
+    pub number: u32,
+    pub index_count: u32,
+}
+
+/// One header of a request.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct RawHeader {
+    pub name: RawBytes,
+    pub value: RawBytes,
+}
+
+/// An HTTP request, for `query` and `request`.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct RawRequest {
+    pub method: RawBytes,
+    pub path: RawBytes,
+    pub query: RawBytes,
+    pub body: RawBytes,
+    pub headers: *const RawHeader,
+    pub header_count: usize,
+}
+
+/// What an entry is called with. Fields that a callback does not use are zero or empty.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct Call {
+    pub host: *const Host,
+    /// `table_count` tables, in the order of the schema.
+    pub tables: *const TableView,
+    pub request: *const RawRequest,
+    /// The room's name.
+    pub room: RawBytes,
+    /// Name of a signal, of a version, or a reason.
+    pub text: RawBytes,
+    /// A message, a join's hello, a signal's payload, the room's config.
+    pub bytes: RawBytes,
+    pub tick: u64,
+    /// Microseconds since the Unix epoch, as the input says.
+    pub now_us: u64,
+    pub seed: u64,
+    pub player: u64,
+    /// A timer's tag, a version's number, a grace in milliseconds, a code.
+    pub number: u64,
+    pub timer: u64,
+    pub table_count: u32,
+    /// 1 in `query`: the host refuses whatever would change the world or be an output.
+    pub read_only: u32,
+}
+
+/// What an entry returns.
+pub mod status {
+    pub const DONE: u32 = 0;
+    /// The callback panicked; `Host::fault` was told.
+    pub const FAULT: u32 = 1;
+    /// `query` leaves the request to `request`; `join_attempt` refuses the player.
+    pub const DECLINED: u32 = 2;
+}
+
+/// What `Host::insert` and `Host::rekey` return: 0, [`FULL`](insert::FULL), or the index that has the value already.
+pub mod insert {
+    pub const DONE: u32 = 0;
+    /// The table or the world has reached its limit.
+    pub const FULL: u32 = 1;
+    /// The world is read-only in this callback.
+    pub const READ_ONLY: u32 = 2;
+    /// `DUPLICATE + n`: index `n` has a row with this value.
+    pub const DUPLICATE: u32 = 16;
+}
+
+/// The kinds of `Host::emit`.
+pub mod emit {
+    pub const SEND: u32 = 1;
+    /// To everyone but the player given (0: to everyone).
+    pub const BROADCAST: u32 = 2;
+    pub const KICK: u32 = 3;
+    /// The reason why `join_attempt` refuses.
+    pub const REFUSE: u32 = 4;
+}
+
+
+/// What the engine offers to a running callback. No function may be called after the callback has returned, from another
+/// thread, or with another context.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct Host {
+    pub context: *mut (),
+    /// Makes a page writable and gives its start. Never fails; null in a read-only callback.
+    pub unshare: unsafe extern "C" fn(context: *mut (), table: u32, page: u32) -> *mut u8,
+    /// Copies a row in.
+    pub insert: unsafe extern "C" fn(context: *mut (), table: u32, row: *const u8, id: *mut RawId) -> u32,
+    /// Copies a row out and removes it: 1 if there was one, 0 if not.
+    pub remove: unsafe extern "C" fn(context: *mut (), table: u32, id: RawId, row: *mut u8) -> u32,
+    /// Tells that the value of an indexed column of a live row has changed; `old` is what it was.
+    pub rekey: unsafe extern "C" fn(context: *mut (), table: u32, slot: u32, index: u32, old: *const u8) -> u32,
+    /// Keeps bytes in the heap; `{0, 0}` for no bytes or where the limit is reached.
+    pub heap_put: unsafe extern "C" fn(context: *mut (), bytes: RawBytes) -> RawHeapId,
+    pub heap_get: unsafe extern "C" fn(context: *mut (), id: RawHeapId) -> RawBytes,
+    pub heap_free: unsafe extern "C" fn(context: *mut (), id: RawHeapId),
+    pub emit: unsafe extern "C" fn(context: *mut (), kind: u32, player: u64, bytes: RawBytes),
+    /// Answers the request under way.
+    pub respond: unsafe extern "C" fn(context: *mut (), status: u32, content_type: RawBytes, headers: *const RawHeader, header_count: usize, body: RawBytes),
+    /// The players in the room, ascending. Valid until the callback returns.
+    pub players: unsafe extern "C" fn(context: *mut (), len: *mut usize) -> *const u64,
+    /// 0 where the limit is reached.
+    pub timer_set: unsafe extern "C" fn(context: *mut (), delay_us: u64, tag: u64) -> u64,
+    pub timer_cancel: unsafe extern "C" fn(context: *mut (), timer: u64) -> u32,
+    pub fault: unsafe extern "C" fn(context: *mut (), message: RawBytes, location: RawBytes),
+}
+
+/// What the engine offers to a plugin at large, for as long as the process lives.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct Globals {
+    /// `level`: 1 error to 5 trace. Callable from any thread.
+    pub log: unsafe extern "C" fn(level: u32, target: RawBytes, message: RawBytes),
+    /// The most verbose level that the engine wants.
+    pub log_level_max: u32,
+}
+
+/// Where a plugin writes bytes for the engine to keep.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct Sink {
+    pub context: *mut (),
+    pub write: unsafe extern "C" fn(context: *mut (), bytes: RawBytes),
+}
+
+/// A callback's entry. Never unwinds.
+pub type Entry = unsafe extern "C" fn(call: *const Call) -> u32;
+
+macro_rules! entries {
+    ($($(#[$doc:meta])* $name:ident),+) => {
+        /// The callbacks, one entry each. An entry never unwinds.
+        #[repr(C)]
+        #[derive(StableAbi, Clone, Copy, Debug)]
+        pub struct Entries {
+            // The type is written out: the layout check sees through no alias.
+            $($(#[$doc])* pub $name: unsafe extern "C" fn(call: *const Call) -> u32,)+
+        }
+    };
+}
+
+entries! {
+    /// Gives every `One<T>` that has no row its default. Not a callback of the trait.
+    init,
+    create, join_attempt, join, drop, reconnect, leave, message, tick,
+    timer, query, request, signal, upgraded, terminate, dispose
+}
+
+/// The function table of a logic, as the engine copies it out of the module.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct LogicTable {
+    /// Called once per mapping, before anything else: sets the panic hook and the log.
+    pub start: unsafe extern "C" fn(globals: *const Globals),
+    /// Writes the [`Manifest`](crate::Manifest) in postcard's format.
+    pub manifest: unsafe extern "C" fn(sink: *const Sink),
+    /// Writes the build id that the linker gave to the very object this code is mapped from; nothing where it has none.
+    pub build_id: unsafe extern "C" fn(sink: *const Sink),
+    pub entries: Entries,
+}
+
+/// The root module of a plugin.
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(kind(Prefix(prefix_ref = LogicModuleRef)))]
+#[sabi(missing_field(panic))]
+pub struct LogicModule {
+    pub table: LogicTable,
+    /// Entries that came after this contract was frozen, by number; null for an unknown one.
+    #[sabi(last_prefix_field)]
+    pub query_ext: extern "C" fn(id: u64) -> *const (),
+}
+
+impl std::fmt::Debug for LogicModule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogicModule").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+impl RootModule for LogicModuleRef {
+    const BASE_NAME: &'static str = "logic";
+    const NAME: &'static str = "logic";
+    const VERSION_STRINGS: VersionStrings = package_version_strings!();
+    declare_root_module_statics! {LogicModuleRef}
+}
+
+/// An entry of an index: the hash of a key in the upper half, the slot of its row in the lower one. The hash's upper bits choose
+/// the page, its lower bits the place in it, so that a page is split without looking at the rows.
+pub mod index_entry {
+    /// No row. Its lower half is no slot.
+    pub const EMPTY: u64 = u64::MAX;
+
+    /// Which of the 2^(31 - shift) directory slots a hash belongs to.
+    #[inline]
+    pub const fn directory_slot(hash: u32, shift: u32) -> usize {
+        (hash >> 1 >> shift) as usize
+    }
+
+    #[inline]
+    pub const fn new(hash: u32, slot: u32) -> u64 {
+        (hash as u64) << 32 | slot as u64
+    }
+
+    #[inline]
+    pub const fn hash(entry: u64) -> u32 {
+        (entry >> 32) as u32
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+    pub const fn slot(entry: u64) -> u32 {
+        entry as u32
+    }
+}
+
+/// Hashes a key for the indexes: eight bytes at a time, a folded multiply each. A world stores no hash, so the function may
+/// change with the contract; it must be the same in engine and plugin.
+#[inline]
+pub fn hash_key(seed: u64, bytes: &[u8]) -> u32 {
+    const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
+    let fold = |state: u64, word: u64| {
+        let product = u128::from(state ^ word) * u128::from(MULTIPLIER);
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves of the product")]
+        let (low, high) = (product as u64, (product >> 64) as u64);
+        low ^ high
+    };
+    let mut chunks = bytes.chunks_exact(8);
+    let mut state = seed;
+    for chunk in &mut chunks {
+        state = fold(state, u64::from_le_bytes(chunk.try_into().expect("chunks of eight")));
+    }
+    let rest = chunks.remainder();
+    if !rest.is_empty() {
+        let mut word = [0; 8];
+        word[..rest.len()].copy_from_slice(rest);
+        state = fold(state, u64::from_le_bytes(word));
+    }
+    // One more round with the seed: a word that equals the state would make the product zero whatever came before.
+    (fold(state, seed.rotate_left(32)) >> 32) as u32
+}

@@ -1,0 +1,52 @@
+//! An owned entry of the engine's heap.
+
+use super::current;
+use crate::abi::{RawBytes, RawHeapId};
+use std::slice;
+
+/// Owns an entry of the heap of the world it was made in, and frees it when dropped. The bytes never move or change while
+/// the value lives, so they can be borrowed from it.
+#[repr(transparent)]
+#[derive(Default)]
+pub(crate) struct HeapValue(RawHeapId);
+
+impl HeapValue {
+    /// # Panics
+    /// Outside a callback, in `query`, or where the room's heap is full.
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        if bytes.is_empty() {
+            return Self::default();
+        }
+        let host = current::host().expect("Text and Blob can only be made inside a callback");
+        // SAFETY: the host is that of the callback under way; the bytes are valid for the call.
+        let id = unsafe { (host.heap_put)(host.context, RawBytes::of(bytes)) };
+        assert!(id != RawHeapId::default(), "the room's heap is full, or the callback is read-only: {} bytes", bytes.len());
+        Self(id)
+    }
+
+    /// Empty outside a callback, and for an entry of another world.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        if self.0 == RawHeapId::default() {
+            return &[];
+        }
+        let Some(host) = current::host() else { return &[] };
+        // SAFETY: the host is that of the callback under way. It answers with the bytes of the entry or, for an id that names
+        // none, with no bytes. They stay where they are until the entry is freed, which needs `self` by value or by `&mut`.
+        unsafe {
+            let found = (host.heap_get)(host.context, self.0);
+            slice::from_raw_parts(found.data, found.len)
+        }
+    }
+}
+
+impl Drop for HeapValue {
+    fn drop(&mut self) {
+        if self.0 == RawHeapId::default() {
+            return;
+        }
+        if let Some(host) = current::host() {
+            // SAFETY: the host is that of the callback under way; it ignores an id that names nothing.
+            unsafe { (host.heap_free)(host.context, self.0) };
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! A table's pages, read and written in place.
+
+use super::CallRef;
+use crate::abi::{Host, RawId, TableView, hash_key, index_entry, insert};
+use crate::{Id, Key, Row, UniqueColumn};
+use std::{fmt, marker::PhantomData, mem::ManuallyDrop, ptr::NonNull, slice};
+
+/// A table of the world for the length of a callback. All structure (who is live, where) is the engine's; this reads it in
+/// place and asks the host only to insert, to remove, and to make a page writable.
+pub(crate) struct View<T> {
+    table: *const TableView,
+    host: *const Host,
+    rows: PhantomData<T>,
+}
+
+/// Why a row was not inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InsertError {
+    Full,
+    ReadOnly,
+    Duplicate { index: u32 },
+}
+
+impl<T: Row> View<T> {
+    /// # Safety
+    /// Table `number` of the call has rows of type `T`, and the view is dropped before the callback returns.
+    pub(crate) unsafe fn new(call: CallRef<'_>, number: u32) -> Self {
+        const { assert!(size_of::<T>() > 0, "a row needs a field") };
+        let fields = call.fields();
+        assert!(number < fields.table_count, "the engine gave too few tables");
+        // SAFETY: there are `table_count` tables.
+        let table = unsafe { fields.tables.add(number as usize) };
+        // SAFETY: `table` is one of them.
+        let row_size = unsafe { (*table).row_size };
+        assert!(row_size as usize == size_of::<T>(), "the engine's table has rows of another size");
+        Self { table, host: fields.host, rows: PhantomData }
+    }
+
+    fn table(&self) -> &TableView {
+        // SAFETY: valid by `new`. The host changes it only in calls that take `&mut self`, when no such reference lives.
+        unsafe { &*self.table }
+    }
+
+    fn host(&self) -> &Host {
+        // SAFETY: valid by `new`.
+        unsafe { &*self.host }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table().rows as usize
+    }
+
+    /// The page and the index in it, if `id` names a live row.
+    #[inline]
+    fn locate(&self, id: Id<T>) -> Option<(usize, usize)> {
+        let table = self.table();
+        let (page, index) = ((id.slot() >> 16) as usize, (id.slot() & 0xFFFF) as usize);
+        if page >= table.page_count as usize || index >= table.slots_per_page as usize || id.generation() & 1 == 0 {
+            return None;
+        }
+        // SAFETY: page and index are in range; the generations are at the page's start.
+        let generation = unsafe { *(*table.pages.add(page)).cast::<u32>().add(index) };
+        (generation == id.generation()).then_some((page, index))
+    }
+
+    /// # Safety
+    /// `base` is the start of a page of this table, `index` below its number of slots.
+    #[inline]
+    unsafe fn row_in(&self, base: *mut u8, index: usize) -> NonNull<T> {
+        // SAFETY: the page has room for that row after `rows_offset`, which the engine aligns to a cache line.
+        unsafe { NonNull::new_unchecked(base.add(self.table().rows_offset as usize).cast::<T>().add(index)) }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: Id<T>) -> Option<&T> {
+        let (page, index) = self.locate(id)?;
+        // SAFETY: a live row, initialised by `insert`; nobody writes while `self` is borrowed.
+        Some(unsafe { self.row_in(*self.table().pages.add(page), index).as_ref() })
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: Id<T>) -> Option<Writing<'_, T>> {
+        let (page, index) = self.locate(id)?;
+        // SAFETY: `locate` found the page.
+        let base = unsafe { self.writable(page) };
+        // SAFETY: a live row in a writable page; `self` is borrowed mutably for as long as the row is.
+        Some(unsafe { Writing::new(self, base, page, self.row_in(base, index)) })
+    }
+
+    /// The start of a page that may be written.
+    ///
+    /// # Safety
+    /// `page` is below the table's number of pages.
+    #[inline]
+    unsafe fn writable(&self, page: usize) -> *mut u8 {
+        // SAFETY: in range by the caller's promise.
+        let base = unsafe { *self.table().writable.add(page) };
+        if base.is_null() { self.unshare(page) } else { base }
+    }
+
+    #[cold]
+    fn unshare(&self, page: usize) -> *mut u8 {
+        let (host, table) = (self.host(), self.table().number);
+        let page = u32::try_from(page).expect("page numbers fit 16 bits");
+        // SAFETY: the host of the callback under way.
+        let base = unsafe { (host.unshare)(host.context, table, page) };
+        assert!(!base.is_null(), "a query cannot change the world");
+        base
+    }
+
+    /// The live row whose indexed column has this value.
+    #[inline]
+    pub(crate) fn find<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<Id<T>> {
+        // SAFETY: a key has no padding, so each of its bytes is initialised.
+        let bytes = unsafe { slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<K>()) };
+        // SAFETY: the derive numbers the indexes as the engine does; both count the schema's indexed columns.
+        let index = unsafe { &*self.table().indexes.add(column.index as usize) };
+        let hash = hash_key(index.seed, bytes);
+        let mask = index.mask as usize;
+        // SAFETY: the directory has 2^(31 - shift) entries, and the upper bits of the hash choose among them.
+        let entries = unsafe { *index.directory.add(index_entry::directory_slot(hash, index.shift)) };
+        let mut at = hash as usize & mask;
+        loop {
+            // SAFETY: `at` is at most `mask`; the engine keeps at least one entry of a page empty, so this ends.
+            let entry = unsafe { *entries.add(at) };
+            if entry == index_entry::EMPTY {
+                return None;
+            }
+            if index_entry::hash(entry) == hash {
+                let slot = index_entry::slot(entry);
+                // SAFETY: an index holds the slots of live rows only.
+                let (row, generation) = unsafe { self.live(slot) };
+                // SAFETY: the derive takes the offset of the column from the row's layout.
+                let found = unsafe { row.byte_add(column.offset).cast::<K>().as_ref() };
+                if found == value {
+                    return Some(Id::new(slot, generation));
+                }
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// # Safety
+    /// `slot` is that of a live row.
+    #[inline]
+    unsafe fn live(&self, slot: u32) -> (NonNull<T>, u32) {
+        let (page, index) = ((slot >> 16) as usize, (slot & 0xFFFF) as usize);
+        // SAFETY: the page and the index exist, since the row does.
+        unsafe {
+            let base = *self.table().pages.add(page);
+            (self.row_in(base, index), *base.cast::<u32>().add(index))
+        }
+    }
+
+    pub(crate) fn insert(&mut self, row: T) -> Result<Id<T>, (InsertError, T)> {
+        let row = ManuallyDrop::new(row);
+        let mut id = RawId::default();
+        let (host, number) = (self.host(), self.table().number);
+        let from = (&raw const row).cast::<u8>();
+        // SAFETY: the host of the callback under way; it copies `row_size` bytes, which is the size of `T`.
+        let status = unsafe { (host.insert)(host.context, number, from, &raw mut id) };
+        let error = match status {
+            insert::DONE => return Ok(Id::new(id.slot, id.generation)),
+            insert::FULL => InsertError::Full,
+            insert::READ_ONLY => InsertError::ReadOnly,
+            duplicate => InsertError::Duplicate { index: duplicate - insert::DUPLICATE },
+        };
+        Err((error, ManuallyDrop::into_inner(row)))
+    }
+
+    pub(crate) fn remove(&mut self, id: Id<T>) -> Option<T> {
+        let mut row = std::mem::MaybeUninit::<T>::uninit();
+        let (host, number) = (self.host(), self.table().number);
+        let raw = RawId { slot: id.slot(), generation: id.generation() };
+        // SAFETY: the host of the callback under way; it writes `row_size` bytes if it says that there was a row.
+        let removed = unsafe { (host.remove)(host.context, number, raw, row.as_mut_ptr().cast()) };
+        // SAFETY: the engine gave up the row, so it is ours to own.
+        (removed != 0).then(|| unsafe { row.assume_init() })
+    }
+
+    #[inline]
+    pub(crate) fn rows(&self) -> Rows<'_, T, false> {
+        Rows::new(self)
+    }
+
+    #[inline]
+    pub(crate) fn rows_mut(&mut self) -> Rows<'_, T, true> {
+        Rows::new(self)
+    }
+}
+
+impl<T> fmt::Debug for View<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").finish_non_exhaustive()
+    }
+}
+
+/// The live rows of a table in slot order, which is the same on every replay. Runs of live rows are walked as a slice would be.
+pub(crate) struct Rows<'a, T, const WRITE: bool> {
+    next: *mut T,
+    end: *mut T,
+    /// Start of the page that `next` points into.
+    base: *mut u8,
+    page: usize,
+    /// Slot of `page` at which to look for the next run.
+    index: usize,
+    view: &'a View<T>,
+}
+
+impl<'a, T: Row, const WRITE: bool> Rows<'a, T, WRITE> {
+    #[inline]
+    fn new(view: &'a View<T>) -> Self {
+        let (none, base) = (NonNull::dangling().as_ptr(), std::ptr::null_mut());
+        let mut rows = Self { next: none, end: none, base, page: 0, index: 0, view };
+        if view.table().page_count > 0 {
+            rows.open_page();
+        }
+        rows
+    }
+
+    fn open_page(&mut self) {
+        // Opened for reading: a page is made writable only once a live row is found in it.
+        // SAFETY: the page is in range.
+        self.base = unsafe { *self.view.table().pages.add(self.page) };
+    }
+
+    /// Finds the next run of live rows; false at the end.
+    #[inline(never)]
+    fn next_run(&mut self) -> bool {
+        let table = self.view.table();
+        let slots = table.slots_per_page as usize;
+        while self.page < table.page_count as usize {
+            // SAFETY: the bitmap has a bit for every slot, in whole words.
+            let words = unsafe {
+                let bitmap = self.base.add(table.bitmap_offset as usize).cast::<u64>();
+                slice::from_raw_parts(bitmap, slots.div_ceil(64))
+            };
+            let start = seek(words, self.index, slots, true);
+            if start < slots {
+                let end = seek(words, start, slots, false);
+                if WRITE {
+                    // SAFETY: the page is in range.
+                    self.base = unsafe { self.view.writable(self.page) };
+                }
+                // SAFETY: both are at most the number of slots.
+                unsafe {
+                    self.next = self.view.row_in(self.base, start).as_ptr();
+                    self.end = self.next.add(end - start);
+                }
+                self.index = end;
+                return true;
+            }
+            self.page += 1;
+            self.index = 0;
+            if self.page < table.page_count as usize {
+                self.open_page();
+            }
+        }
+        false
+    }
+
+    #[inline]
+    fn next_pointer(&mut self) -> Option<NonNull<T>> {
+        if self.next == self.end && !self.next_run() {
+            return None;
+        }
+        let row = self.next;
+        // SAFETY: `next` is before `end`, both in one page.
+        self.next = unsafe { row.add(1) };
+        NonNull::new(row)
+    }
+
+    /// The id of a row that this has just given.
+    #[inline]
+    pub(crate) fn id_of(&self, row: NonNull<T>) -> Id<T> {
+        id_in(self.view.table(), self.base, self.page, row)
+    }
+}
+
+/// The first slot from `from` whose bit is `live`, or `slots`.
+#[inline]
+fn seek(words: &[u64], from: usize, slots: usize, live: bool) -> usize {
+    let flip = if live { 0 } else { u64::MAX };
+    let mut at = from;
+    while at < slots {
+        let word = (words[at / 64] ^ flip) >> (at % 64);
+        if word != 0 {
+            return (at + word.trailing_zeros() as usize).min(slots);
+        }
+        at = (at / 64 + 1) * 64;
+    }
+    slots
+}
+
+/// The id of a live row in the page at `base`.
+#[inline]
+fn id_in<T>(table: &TableView, base: *mut u8, page: usize, row: NonNull<T>) -> Id<T> {
+    let index = (row.as_ptr().addr() - base.addr() - table.rows_offset as usize) / size_of::<T>();
+    // SAFETY: the row lies in that page, so its index has a generation.
+    let generation = unsafe { *base.cast::<u32>().add(index) };
+    let slot = u32::try_from(page << 16 | index).expect("page and index fit 16 bits each");
+    Id::new(slot, generation)
+}
+
+impl<'a, T: Row> Iterator for Rows<'a, T, false> {
+    type Item = (NonNull<T>, &'a T);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        // SAFETY: a live row; nobody writes while the view is borrowed.
+        self.next_pointer().map(|row| (row, unsafe { row.as_ref() }))
+    }
+}
+
+impl<'a, T: Row> Iterator for Rows<'a, T, true> {
+    type Item = Writing<'a, T>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = self.next_pointer()?;
+        // SAFETY: a live row in a writable page, given once; the view is borrowed mutably for `'a` (`rows_mut`).
+        Some(unsafe { Writing::new(self.view, self.base, self.page, row) })
+    }
+}
+
+impl<T, const WRITE: bool> fmt::Debug for Rows<'_, T, WRITE> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rows").field("page", &self.page).finish_non_exhaustive()
+    }
+}
+
+/// A row being written. When it goes, changed keys are told to the index.
+pub(crate) struct Writing<'a, T: Row> {
+    row: NonNull<T>,
+    before: T::Keys,
+    view: &'a View<T>,
+    base: *mut u8,
+    page: usize,
+}
+
+impl<'a, T: Row> Writing<'a, T> {
+    /// # Safety
+    /// `row` is live and in the writable page number `page` at `base`, and nothing else refers to it for `'a`.
+    #[inline]
+    unsafe fn new(view: &'a View<T>, base: *mut u8, page: usize, row: NonNull<T>) -> Self {
+        // SAFETY: a live row.
+        let before = unsafe { row.as_ref() }.keys();
+        Self { row, before, view, base, page }
+    }
+
+    #[inline]
+    pub(crate) fn id(&self) -> Id<T> {
+        id_in(self.view.table(), self.base, self.page, self.row)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> &T {
+        // SAFETY: by `new`, ours alone.
+        unsafe { self.row.as_ref() }
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        // SAFETY: by `new`, ours alone.
+        unsafe { self.row.as_mut() }
+    }
+
+    /// The row for as long as the view is borrowed. For rows without indexed columns, whose drop does nothing.
+    #[inline]
+    pub(crate) fn into_row(self) -> &'a mut T {
+        const { assert!(!T::INDEXED) };
+        let mut row = self.row;
+        // SAFETY: by `new`, ours alone for `'a`.
+        unsafe { row.as_mut() }
+    }
+
+    #[cold]
+    fn rekey(&self) {
+        let slot = self.id().slot();
+        let (host, number) = (self.view.host(), self.view.table().number);
+        self.get().changed_keys(&self.before, &mut |index, old| {
+            // SAFETY: the host of the callback under way; `old` points to a value of the column's type.
+            let status = unsafe { (host.rekey)(host.context, number, slot, index, old) };
+            assert!(
+                status == insert::DONE,
+                "{}: another row has this value of the unique column number {index}",
+                T::NAME
+            );
+        });
+    }
+}
+
+impl<T: Row> Drop for Writing<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if T::INDEXED && self.get().keys() != self.before && !std::thread::panicking() {
+            self.rekey();
+        }
+    }
+}

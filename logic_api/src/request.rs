@@ -1,0 +1,78 @@
+//! An HTTP request and its answer, as a logic sees them.
+
+use std::borrow::Cow;
+
+/// A request that no route of the engine claimed.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// In capitals.
+    pub method: &'a str,
+    /// As it came: starts with `/`, still percent-encoded, without the query.
+    pub path: &'a str,
+    /// What followed `?`, still percent-encoded; empty where nothing did.
+    pub query: &'a str,
+    /// Names in lower case, in the order they came.
+    pub headers: Vec<(&'a str, &'a str)>,
+    pub body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// The first header of this name, given in lower case.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| *value)
+    }
+
+    /// The first query parameter of this name, decoded.
+    pub fn param(&self, name: &str) -> Option<Cow<'a, str>> {
+        form_urlencoded::parse(self.query.as_bytes()).find(|(found, _)| found == name).map(|(_, value)| value)
+    }
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// 100 to 599; anything else becomes 500.
+    pub status: u16,
+    pub content_type: Cow<'static, str>,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// 200 with this body.
+    pub fn new(content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        Self { status: 200, content_type: content_type.into(), headers: Vec::new(), body: body.into() }
+    }
+
+    pub fn text(body: impl Into<String>) -> Self {
+        Self::new("text/plain; charset=utf-8", body.into())
+    }
+
+    pub fn html(body: impl Into<String>) -> Self {
+        Self::new("text/html; charset=utf-8", body.into())
+    }
+
+    /// 200 with a body that is JSON already.
+    pub fn json(body: impl Into<Vec<u8>>) -> Self {
+        Self::new("application/json", body)
+    }
+
+    pub fn not_found() -> Self {
+        Self::text("not found\n").status(404)
+    }
+
+    /// The same answer with another status.
+    #[must_use]
+    pub fn status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The same answer with one more header.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
