@@ -108,6 +108,8 @@ pub struct RawRequest {
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct Call {
     pub host: *const Host,
+    /// What every function of the host is given first.
+    pub context: *mut (),
     /// `table_count` tables, in the order of the schema.
     pub tables: *const TableView,
     pub request: *const RawRequest,
@@ -166,7 +168,6 @@ pub mod emit {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct Host {
-    pub context: *mut (),
     /// Makes a page writable and gives its start. Never fails; null in a read-only callback.
     pub unshare: unsafe extern "C" fn(context: *mut (), table: u32, page: u32) -> *mut u8,
     /// Copies a row in.

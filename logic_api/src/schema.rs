@@ -148,16 +148,6 @@ impl ColumnType {
             plain => visit(base, plain.size()),
         }
     }
-
-    /// Calls `visit(offset)` for every `Text` or `Blob` inside a value at `base`.
-    fn visit_heap(&self, base: u32, visit: &mut impl FnMut(u32)) {
-        match self {
-            Self::Text | Self::Blob => visit(base),
-            Self::Array { of, len } => (0..*len).for_each(|item| of.visit_heap(base + item * of.size(), visit)),
-            Self::Row(row) => row.fields.iter().for_each(|f| f.column.visit_heap(base + f.offset, visit)),
-            _ => {}
-        }
-    }
 }
 
 fn visit_items(of: &ColumnType, base: u32, count: u32, visit: &mut impl FnMut(u32, u32)) {
@@ -184,15 +174,6 @@ impl RowSchema {
             _ => spans.push((offset, bytes)),
         });
         spans
-    }
-
-    /// Where in a row its `Text` and `Blob` handles are, in bytes from its start.
-    pub fn heap_offsets(&self) -> Vec<u32> {
-        let mut offsets = Vec::new();
-        for field in &self.fields {
-            field.column.visit_heap(field.offset, &mut |offset| offsets.push(offset));
-        }
-        offsets
     }
 
     /// The columns with an index, in index order: the key first, then the unique columns as declared.

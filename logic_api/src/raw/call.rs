@@ -35,8 +35,8 @@ impl<'a> CallRef<'a> {
     }
 
     pub(crate) fn enter(self) -> current::Entered {
-        // SAFETY: the host is valid for `'a`; the caller drops the guard before the callback returns.
-        unsafe { current::Entered::new(self.0.host) }
+        // SAFETY: the call is valid for `'a`; the caller drops the guard before the callback returns.
+        unsafe { current::Entered::new(self.0) }
     }
 
     pub(crate) fn report_panic(self) {
@@ -79,7 +79,7 @@ impl<'a> CallRef<'a> {
         // SAFETY: the host is valid for `'a`, and this is its thread and its callback.
         unsafe {
             let host = &*self.0.host;
-            (host.emit)(host.context, kind, player, RawBytes::of(bytes));
+            (host.emit)(self.0.context, kind, player, RawBytes::of(bytes));
         }
     }
 
@@ -92,7 +92,7 @@ impl<'a> CallRef<'a> {
         unsafe {
             let host = &*self.0.host;
             let kind = raw(&response.content_type);
-            (host.respond)(host.context, status, kind, headers.as_ptr(), headers.len(), body);
+            (host.respond)(self.0.context, status, kind, headers.as_ptr(), headers.len(), body);
         }
     }
 
@@ -102,7 +102,7 @@ impl<'a> CallRef<'a> {
         // transparent `u64`.
         unsafe {
             let host = &*self.0.host;
-            let first = (host.players)(host.context, &raw mut len);
+            let first = (host.players)(self.0.context, &raw mut len);
             slice::from_raw_parts(first.cast::<PlayerId>(), len)
         }
     }
@@ -111,7 +111,7 @@ impl<'a> CallRef<'a> {
         // SAFETY: as in `emit`.
         unsafe {
             let host = &*self.0.host;
-            (host.timer_set)(host.context, delay_us, tag)
+            (host.timer_set)(self.0.context, delay_us, tag)
         }
     }
 
@@ -119,7 +119,7 @@ impl<'a> CallRef<'a> {
         // SAFETY: as in `emit`.
         unsafe {
             let host = &*self.0.host;
-            (host.timer_cancel)(host.context, timer) != 0
+            (host.timer_cancel)(self.0.context, timer) != 0
         }
     }
 }

@@ -1,21 +1,21 @@
-//! Which host the callback on this thread belongs to: what lets `Text` read, grow and free itself without being handed one.
+//! Which call is under way on this thread: what lets `Text` read, grow and free itself without being handed one.
 
-use crate::abi::Host;
+use crate::abi::{Call, Host};
 use std::{cell::Cell, ptr};
 
 thread_local! {
     // `const` and without `Drop`: a destructor would pin the plugin to the thread.
-    static CURRENT: Cell<*const Host> = const { Cell::new(ptr::null()) };
+    static CURRENT: Cell<*const Call> = const { Cell::new(ptr::null()) };
 }
 
-/// Restores the previous host when the callback ends, panicking or not.
-pub(crate) struct Entered(*const Host);
+/// Restores the previous call when the callback ends, panicking or not.
+pub(crate) struct Entered(*const Call);
 
 impl Entered {
     /// # Safety
-    /// `host` is valid until the result is dropped, and this thread is the one that may call it.
-    pub(crate) unsafe fn new(host: *const Host) -> Self {
-        Self(CURRENT.replace(host))
+    /// `call` is valid until the result is dropped, and this thread is the one that may call it.
+    pub(crate) unsafe fn new(call: *const Call) -> Self {
+        Self(CURRENT.replace(call))
     }
 }
 
@@ -25,9 +25,9 @@ impl Drop for Entered {
     }
 }
 
-/// The host of the callback under way on this thread; none outside of one.
-pub(crate) fn host<'a>() -> Option<&'a Host> {
-    // SAFETY: `Entered` keeps the pointer valid for as long as it is set, and whoever holds the reference runs inside the
-    // callback: the users in this crate never let it escape the function that asked.
-    unsafe { CURRENT.get().as_ref() }
+/// The host of the callback under way on this thread, and what to give it first; none outside of one.
+pub(super) fn host<'a>() -> Option<(&'a Host, *mut ())> {
+    // SAFETY: `Entered` keeps the call valid for as long as it is set, and whoever holds the reference runs inside the callback:
+    // the users in this module never let it escape the function that asked.
+    unsafe { CURRENT.get().as_ref().map(|call| (&*call.host, call.context)) }
 }

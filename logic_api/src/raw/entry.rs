@@ -51,6 +51,19 @@ unsafe fn guarded<L: Logic>(call: *const Call, run: impl FnOnce(&mut L, &mut Ctx
     })
 }
 
+/// Lends a world to `read` outside of a callback: for tests.
+///
+/// # Safety
+/// As for an entry; the call is read-only.
+pub unsafe fn inspect<L: Logic, R>(call: *const Call, read: impl FnOnce(&L) -> R) -> R {
+    // SAFETY: the caller's promise.
+    let call = unsafe { CallRef::new(call) };
+    let _entered = call.enter();
+    // SAFETY: the tables have the schema of `L`; the views die with this function.
+    let world = unsafe { L::bind(&crate::Binder::new(call)) };
+    read(&world)
+}
+
 macro_rules! entries {
     ($($name:ident: |$world:ident, $ctx:ident, $call:ident| $body:expr;)+) => {
         $(

@@ -17,9 +17,9 @@ impl HeapValue {
         if bytes.is_empty() {
             return Self::default();
         }
-        let host = current::host().expect("Text and Blob can only be made inside a callback");
+        let (host, context) = current::host().expect("Text and Blob can only be made inside a callback");
         // SAFETY: the host is that of the callback under way; the bytes are valid for the call.
-        let id = unsafe { (host.heap_put)(host.context, RawBytes::of(bytes)) };
+        let id = unsafe { (host.heap_put)(context, RawBytes::of(bytes)) };
         assert!(id != RawHeapId::default(), "the room's heap is full, or the callback is read-only: {} bytes", bytes.len());
         Self(id)
     }
@@ -29,11 +29,11 @@ impl HeapValue {
         if self.0 == RawHeapId::default() {
             return &[];
         }
-        let Some(host) = current::host() else { return &[] };
+        let Some((host, context)) = current::host() else { return &[] };
         // SAFETY: the host is that of the callback under way. It answers with the bytes of the entry or, for an id that names
         // none, with no bytes. They stay where they are until the entry is freed, which needs `self` by value or by `&mut`.
         unsafe {
-            let found = (host.heap_get)(host.context, self.0);
+            let found = (host.heap_get)(context, self.0);
             slice::from_raw_parts(found.data, found.len)
         }
     }
@@ -44,9 +44,9 @@ impl Drop for HeapValue {
         if self.0 == RawHeapId::default() {
             return;
         }
-        if let Some(host) = current::host() {
+        if let Some((host, context)) = current::host() {
             // SAFETY: the host is that of the callback under way; it ignores an id that names nothing.
-            unsafe { (host.heap_free)(host.context, self.0) };
+            unsafe { (host.heap_free)(context, self.0) };
         }
     }
 }

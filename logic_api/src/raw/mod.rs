@@ -9,7 +9,7 @@ mod log;
 mod panic;
 mod view;
 
-pub use entry::{LogicInfo, lib_header, linked, version_of_build};
+pub use entry::{LogicInfo, inspect, lib_header, linked, version_of_build};
 
 
 pub(crate) use call::CallRef;

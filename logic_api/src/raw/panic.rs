@@ -74,7 +74,7 @@ pub(crate) unsafe fn report(call: &Call) {
         // SAFETY: the caller's promise; the bytes are valid for the call.
         unsafe {
             let host = &*call.host;
-            (host.fault)(host.context, message, location);
+            (host.fault)(call.context, message, location);
         }
     });
 }

@@ -1,7 +1,7 @@
 //! A table's pages, read and written in place.
 
 use super::CallRef;
-use crate::abi::{Host, RawId, TableView, hash_key, index_entry, insert};
+use crate::abi::{Call, Host, RawId, TableView, hash_key, index_entry, insert};
 use crate::{Id, Key, Row, UniqueColumn};
 use std::{fmt, marker::PhantomData, mem::ManuallyDrop, ptr::NonNull, slice};
 
@@ -9,7 +9,7 @@ use std::{fmt, marker::PhantomData, mem::ManuallyDrop, ptr::NonNull, slice};
 /// place and asks the host only to insert, to remove, and to make a page writable.
 pub(crate) struct View<T> {
     table: *const TableView,
-    host: *const Host,
+    call: *const Call,
     rows: PhantomData<T>,
 }
 
@@ -33,7 +33,7 @@ impl<T: Row> View<T> {
         // SAFETY: `table` is one of them.
         let row_size = unsafe { (*table).row_size };
         assert!(row_size as usize == size_of::<T>(), "the engine's table has rows of another size");
-        Self { table, host: fields.host, rows: PhantomData }
+        Self { table, call: fields, rows: PhantomData }
     }
 
     fn table(&self) -> &TableView {
@@ -41,9 +41,10 @@ impl<T: Row> View<T> {
         unsafe { &*self.table }
     }
 
-    fn host(&self) -> &Host {
-        // SAFETY: valid by `new`.
-        unsafe { &*self.host }
+    /// The host, and what to give it first.
+    fn host(&self) -> (&Host, *mut ()) {
+        // SAFETY: both valid by `new`.
+        unsafe { (&*(*self.call).host, (*self.call).context) }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -100,10 +101,10 @@ impl<T: Row> View<T> {
 
     #[cold]
     fn unshare(&self, page: usize) -> *mut u8 {
-        let (host, table) = (self.host(), self.table().number);
+        let ((host, context), table) = (self.host(), self.table().number);
         let page = u32::try_from(page).expect("page numbers fit 16 bits");
         // SAFETY: the host of the callback under way.
-        let base = unsafe { (host.unshare)(host.context, table, page) };
+        let base = unsafe { (host.unshare)(context, table, page) };
         assert!(!base.is_null(), "a query cannot change the world");
         base
     }
@@ -155,10 +156,10 @@ impl<T: Row> View<T> {
     pub(crate) fn insert(&mut self, row: T) -> Result<Id<T>, (InsertError, T)> {
         let row = ManuallyDrop::new(row);
         let mut id = RawId::default();
-        let (host, number) = (self.host(), self.table().number);
+        let ((host, context), number) = (self.host(), self.table().number);
         let from = (&raw const row).cast::<u8>();
         // SAFETY: the host of the callback under way; it copies `row_size` bytes, which is the size of `T`.
-        let status = unsafe { (host.insert)(host.context, number, from, &raw mut id) };
+        let status = unsafe { (host.insert)(context, number, from, &raw mut id) };
         let error = match status {
             insert::DONE => return Ok(Id::new(id.slot, id.generation)),
             insert::FULL => InsertError::Full,
@@ -170,10 +171,10 @@ impl<T: Row> View<T> {
 
     pub(crate) fn remove(&mut self, id: Id<T>) -> Option<T> {
         let mut row = std::mem::MaybeUninit::<T>::uninit();
-        let (host, number) = (self.host(), self.table().number);
+        let ((host, context), number) = (self.host(), self.table().number);
         let raw = RawId { slot: id.slot(), generation: id.generation() };
         // SAFETY: the host of the callback under way; it writes `row_size` bytes if it says that there was a row.
-        let removed = unsafe { (host.remove)(host.context, number, raw, row.as_mut_ptr().cast()) };
+        let removed = unsafe { (host.remove)(context, number, raw, row.as_mut_ptr().cast()) };
         // SAFETY: the engine gave up the row, so it is ours to own.
         (removed != 0).then(|| unsafe { row.assume_init() })
     }
@@ -377,10 +378,10 @@ impl<'a, T: Row> Writing<'a, T> {
     #[cold]
     fn rekey(&self) {
         let slot = self.id().slot();
-        let (host, number) = (self.view.host(), self.view.table().number);
+        let ((host, context), number) = (self.view.host(), self.view.table().number);
         self.get().changed_keys(&self.before, &mut |index, old| {
             // SAFETY: the host of the callback under way; `old` points to a value of the column's type.
-            let status = unsafe { (host.rekey)(host.context, number, slot, index, old) };
+            let status = unsafe { (host.rekey)(context, number, slot, index, old) };
             assert!(
                 status == insert::DONE,
                 "{}: another row has this value of the unique column number {index}",

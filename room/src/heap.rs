@@ -1,0 +1,144 @@
+//! The heap of a world: texts and blobs of any length, shared between forks.
+
+use crate::limits::{HEAP_BYTES_MAX, HEAP_VALUE_BYTES_MAX};
+use logic_api::abi::RawHeapId;
+use std::sync::Arc;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+const VALUES_PER_PAGE: usize = 1024;
+
+/// Values by slot. A value never moves or changes; replacing one frees it and keeps another. Forks share pages, and values
+/// even where a page was copied.
+#[derive(Clone, Default)]
+pub(crate) struct Heap {
+    pages: Vec<Arc<Page>>,
+    /// A bit for each page that has a free slot.
+    free: Vec<u64>,
+    bytes: usize,
+    /// Out of date where a page is dirty.
+    hashes: Vec<u64>,
+    dirty: Vec<bool>,
+}
+
+#[derive(Clone)]
+struct Page {
+    /// Odd for a live value.
+    generations: [u32; VALUES_PER_PAGE],
+    values: [Option<Arc<[u8]>>; VALUES_PER_PAGE],
+    live: usize,
+}
+
+impl Heap {
+    /// Keeps bytes; none where a limit is reached.
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Option<RawHeapId> {
+        if bytes.len() > HEAP_VALUE_BYTES_MAX || self.bytes + bytes.len() > HEAP_BYTES_MAX {
+            return None;
+        }
+        let number = self.page_with_room();
+        self.dirty[number] = true;
+        let page = Arc::make_mut(&mut self.pages[number]);
+        let slot = page.values.iter().position(Option::is_none).expect("the page has room");
+        page.values[slot] = Some(bytes.into());
+        page.generations[slot] = page.generations[slot].wrapping_add(1);
+        page.live += 1;
+        if page.live == VALUES_PER_PAGE {
+            self.free[number / 64] &= !(1 << (number % 64));
+        }
+        self.bytes += bytes.len();
+        let slot_number = u32::try_from(number * VALUES_PER_PAGE + slot).expect("a heap has fewer values than bytes");
+        Some(RawHeapId { slot: slot_number, generation: page.generations[slot] })
+    }
+
+    /// The bytes; empty for an id that names none.
+    pub(crate) fn get(&self, id: RawHeapId) -> &[u8] {
+        self.locate(id).and_then(|(page, slot)| self.pages[page].values[slot].as_deref()).unwrap_or_default()
+    }
+
+    pub(crate) fn free(&mut self, id: RawHeapId) {
+        let Some((number, slot)) = self.locate(id) else { return };
+        self.dirty[number] = true;
+        let page = Arc::make_mut(&mut self.pages[number]);
+        self.bytes -= page.values[slot].take().map_or(0, |value| value.len());
+        page.generations[slot] = page.generations[slot].wrapping_add(1);
+        page.live -= 1;
+        self.free[number / 64] |= 1 << (number % 64);
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn page_count(&self) -> usize {
+        self.pages.len()
+    }
+
+    pub(crate) fn state_hash(&mut self) -> u64 {
+        for (number, page) in self.pages.iter().enumerate().filter(|(number, _)| self.dirty[*number]) {
+            let mut hash = Xxh3::new();
+            for (value, generation) in page.values.iter().zip(page.generations) {
+                hash.update(&generation.to_le_bytes());
+                hash.update(&value.as_ref().map_or(0, |value| value.len()).to_le_bytes());
+                hash.update(value.as_deref().unwrap_or_default());
+            }
+            self.hashes[number] = hash.digest();
+        }
+        self.dirty.fill(false);
+        let bytes: Vec<u8> = self.hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
+        xxh3_64(&bytes)
+    }
+
+    fn locate(&self, id: RawHeapId) -> Option<(usize, usize)> {
+        let (page, slot) = (id.slot as usize / VALUES_PER_PAGE, id.slot as usize % VALUES_PER_PAGE);
+        let is_live = self.pages.get(page)?.generations[slot] == id.generation && id.generation & 1 == 1;
+        is_live.then_some((page, slot))
+    }
+
+    fn page_with_room(&mut self) -> usize {
+        if let Some(word) = self.free.iter().position(|word| *word != 0) {
+            return word * 64 + self.free[word].trailing_zeros() as usize;
+        }
+        let number = self.pages.len();
+        let page =
+            Page { generations: [0; VALUES_PER_PAGE], values: [const { None }; VALUES_PER_PAGE], live: 0 };
+        self.pages.push(Arc::new(page));
+        self.hashes.push(0);
+        self.dirty.push(true);
+        self.free.resize(number / 64 + 1, 0);
+        self.free[number / 64] |= 1 << (number % 64);
+        number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_freed_value_is_not_found_under_its_old_id() {
+        let mut heap = Heap::default();
+        let one = heap.put(b"one").unwrap();
+        heap.free(one);
+        heap.free(one);
+        let two = heap.put(b"two").unwrap();
+        assert_eq!((one.slot, heap.get(one), heap.get(two)), (two.slot, &b""[..], &b"two"[..]));
+        assert_eq!(heap.bytes(), 3);
+    }
+
+    #[test]
+    fn a_fork_keeps_what_the_other_side_frees() {
+        let mut heap = Heap::default();
+        let ids: Vec<_> = (0..3000u32).map(|n| heap.put(&n.to_le_bytes()).unwrap()).collect();
+        let before = heap.state_hash();
+        let mut fork = heap.clone();
+        ids.iter().for_each(|id| heap.free(*id));
+        assert_eq!(heap.bytes(), 0);
+        assert!(ids.iter().zip(0u32..).all(|(id, n)| fork.get(*id) == n.to_le_bytes()));
+        assert_eq!(fork.state_hash(), before);
+        assert_ne!(heap.state_hash(), before);
+    }
+
+    #[test]
+    fn a_value_above_the_limit_is_refused() {
+        assert_eq!(Heap::default().put(&vec![0; HEAP_VALUE_BYTES_MAX + 1]), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! Everything that can happen to a room.
+
+use crate::{LogicVersion, Request, Response};
+use logic_api::{PlayerId, Tick, Version};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// The place of an input in its room's order, from 1 without gaps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Seq(pub u64);
+
+/// The time and the randomness of an input. They are part of it, so that a replay has the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Microseconds since the Unix epoch. Never goes back within a room.
+    pub now_us: u64,
+    pub seed: u64,
+}
+
+/// The closed list of what changes a world. Inputs of a room are applied one at a time, in order.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// The first input of a room.
+    Create { config: Arc<[u8]> },
+    /// Asks `join_attempt`, then lets the player in.
+    Join { player: PlayerId, hello: Arc<[u8]> },
+    Drop { player: PlayerId },
+    Reconnect { player: PlayerId },
+    Leave { player: PlayerId, reason: Arc<str> },
+    Message { player: PlayerId, bytes: Arc<[u8]> },
+    /// Fires the timers that are due, then calls `tick`.
+    Tick,
+    Request(Arc<Request>),
+    Signal { name: Arc<str>, bytes: Arc<[u8]> },
+    /// From here on this version runs the room.
+    Swap(Arc<LogicVersion>),
+    Terminate { grace: Duration },
+    /// The last input of a room.
+    Dispose,
+}
+
+/// What an input was answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Done,
+    /// To `Input::Request`.
+    Response(Response),
+    /// To `Input::Join`: the logic refused the player, with this reason.
+    Refused(String),
+}
+
+/// Why an input was not applied. The world is as if it had never come.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StepError {
+    #[error(transparent)]
+    Fault(#[from] LogicFault),
+    #[error("the room is frozen: {0}; load a fix")]
+    Frozen(LogicFault),
+    #[error("player {0} is in the room already")]
+    AlreadyIn(PlayerId),
+    #[error("player {0} is not in the room")]
+    NotIn(PlayerId),
+    #[error("the tables differ: {}", .0.join("; "))]
+    SchemaDiffers(Vec<String>),
+    #[error("the new code answers with another build id: expected {expected}, found {found}")]
+    WrongCode { expected: String, found: String },
+}
+
+/// A logic that panicked, or went over a limit. Data, not an error of the engine.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LogicFault {
+    pub version: Version,
+    pub callback: &'static str,
+    pub message: String,
+    /// `file:line:column`, empty where it is not known.
+    pub location: String,
+    pub tick: Tick,
+}
+
+impl fmt::Display for LogicFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {} failed in {} at tick {}", self.version, self.callback, self.tick)?;
+        if !self.location.is_empty() {
+            write!(f, ", {}", self.location)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl std::error::Error for LogicFault {}

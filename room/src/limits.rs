@@ -1,0 +1,24 @@
+//! Every limit of a room, in one place.
+
+use crate::raw::PAGE_BYTES;
+
+/// Bytes of one row: a page holds at least three.
+pub const ROW_BYTES_MAX: usize = 16 << 10;
+/// A slot has its page in 16 bits, which makes 4 GiB a table.
+pub const PAGES_PER_TABLE_MAX: usize = 1 << 16;
+pub const TABLES_MAX: usize = 256;
+/// Key and unique columns of a row.
+pub const INDEXES_PER_TABLE_MAX: usize = 8;
+/// Bytes of texts and blobs in a room.
+pub const HEAP_BYTES_MAX: usize = 1 << 30;
+/// Bytes of one text or blob.
+pub const HEAP_VALUE_BYTES_MAX: usize = 16 << 20;
+pub const TIMERS_MAX: usize = 1 << 16;
+pub const PLAYERS_MAX: usize = 1 << 16;
+/// Bytes that one input may cause to be sent.
+pub const OUTPUT_BYTES_MAX: usize = 64 << 20;
+/// Inputs kept since the last fork: what a fault may have to replay.
+pub const REPLAY_INPUTS_MAX: usize = 4096;
+
+const _: () = assert!(3 * ROW_BYTES_MAX < PAGE_BYTES);
+const _: () = assert!(HEAP_VALUE_BYTES_MAX <= HEAP_BYTES_MAX);

@@ -1,0 +1,229 @@
+//! A version of a logic: its function table, copied out of the plugin once, and what it says of itself.
+
+use super::host::{Arguments, Frame, HOST, HostCall};
+use crate::outbox::Outbox;
+use crate::world::World;
+use logic_api::abi::{CONTRACT, Call, Globals, LogicTable, RawBytes, Sink, status};
+use logic_api::schema::Schema;
+use logic_api::{Logic, Manifest, Version};
+use std::sync::Arc;
+use std::{fmt, slice};
+
+/// The callbacks, as [`LogicVersion`] calls them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Callback {
+    Init,
+    Create,
+    JoinAttempt,
+    Join,
+    Drop,
+    Reconnect,
+    Leave,
+    Message,
+    Tick,
+    Timer,
+    Query,
+    Request,
+    Signal,
+    Upgraded,
+    Terminate,
+    Dispose,
+}
+
+impl Callback {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Create => "create",
+            Self::JoinAttempt => "join_attempt",
+            Self::Join => "join",
+            Self::Drop => "drop",
+            Self::Reconnect => "reconnect",
+            Self::Leave => "leave",
+            Self::Message => "message",
+            Self::Tick => "tick",
+            Self::Timer => "timer",
+            Self::Query => "query",
+            Self::Request => "request",
+            Self::Signal => "signal",
+            Self::Upgraded => "upgraded",
+            Self::Terminate => "terminate",
+            Self::Dispose => "dispose",
+        }
+    }
+}
+
+/// A version of a logic. Rooms hold it through an `Arc`; a swap exchanges that between two inputs.
+pub struct LogicVersion {
+    table: LogicTable,
+    manifest: Manifest,
+    schema: Arc<Schema>,
+}
+
+/// The function table is not one that a room can work with.
+#[derive(Debug, thiserror::Error)]
+pub enum BadLogic {
+    #[error("its manifest cannot be read: {0}")]
+    Manifest(String),
+    #[error("built against contract {found} of logic_api, this engine has {CONTRACT}: build it again")]
+    Contract { found: u32 },
+    #[error("its schema is beyond what a room can hold: {}", .0.join("; "))]
+    Schema(Vec<String>),
+}
+
+impl LogicVersion {
+    /// Reads what the logic says of itself, after telling it where to log to.
+    ///
+    /// # Safety
+    /// The functions of the table follow the contract (`docs/abi.md`) and stay where they are for the life of the process.
+    pub unsafe fn new(table: LogicTable) -> Result<Arc<Self>, BadLogic> {
+        let globals = Globals { log: super::host::log, log_level_max: super::host::log_level_max() };
+        // SAFETY: the caller's promise; the plugin copies the globals.
+        unsafe { (table.start)(&raw const globals) };
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { collect(table.manifest) };
+        let manifest = Manifest::decode(&bytes).map_err(|error| BadLogic::Manifest(error.to_string()))?;
+        if manifest.contract != CONTRACT {
+            return Err(BadLogic::Contract { found: manifest.contract });
+        }
+        crate::schema_check::check(&manifest.schema).map_err(BadLogic::Schema)?;
+        let schema = Arc::new(manifest.schema.clone());
+        Ok(Arc::new(Self { table, manifest, schema }))
+    }
+
+    /// A logic that is linked into this program: for tests and benches, which need no plugin then.
+    ///
+    /// # Errors
+    /// Its schema is beyond what a room can hold.
+    pub fn linked<L: Logic>() -> Result<Arc<Self>, BadLogic> {
+        // SAFETY: `#[logic]` follows the contract, and the program's code stays where it is.
+        unsafe { Self::new(logic_api::raw::linked::<L>()) }
+    }
+
+    pub fn version(&self) -> Version {
+        self.manifest.version
+    }
+
+    pub fn name(&self) -> &str {
+        &self.manifest.name
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// True if the logic defines this callback: the others need not be called.
+    pub fn defines(&self, callback: &str) -> bool {
+        self.manifest.callbacks.iter().any(|defined| defined == callback)
+    }
+
+    /// Asks the code itself which build it is; empty where the linker gave it no build id.
+    pub fn build_id(&self) -> Vec<u8> {
+        // SAFETY: the promise of `new`.
+        unsafe { collect(self.table.build_id) }
+    }
+
+    /// Runs a callback on the frame's world. Returns a status of the contract.
+    pub(crate) fn call(&self, callback: Callback, frame: &mut Frame<'_>, arguments: &Arguments<'_>) -> u32 {
+        let read_only = callback == Callback::Query;
+        with_call(frame, arguments, read_only, |call| self.enter(callback, call))
+    }
+
+    fn enter(&self, callback: Callback, call: *const Call) -> u32 {
+        let entries = &self.table.entries;
+        let entry = match callback {
+            Callback::Init => entries.init,
+            Callback::Create => entries.create,
+            Callback::JoinAttempt => entries.join_attempt,
+            Callback::Join => entries.join,
+            Callback::Drop => entries.drop,
+            Callback::Reconnect => entries.reconnect,
+            Callback::Leave => entries.leave,
+            Callback::Message => entries.message,
+            Callback::Tick => entries.tick,
+            Callback::Timer => entries.timer,
+            Callback::Query => entries.query,
+            Callback::Request => entries.request,
+            Callback::Signal => entries.signal,
+            Callback::Upgraded => entries.upgraded,
+            Callback::Terminate => entries.terminate,
+            Callback::Dispose => entries.dispose,
+        };
+        // SAFETY: the promise of `new`; the call and all that it points to live until it returns, and the tables have the
+        // schema of this logic (the room swaps only to an equal one).
+        let status = unsafe { entry(call) };
+        assert!(status <= status::DECLINED, "the logic returned status {status}, which the contract does not know");
+        status
+    }
+}
+
+impl fmt::Debug for LogicVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogicVersion")
+            .field("version", &self.manifest.version)
+            .field("name", &self.manifest.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Lends a world to `read`, typed, outside of a callback.
+pub(crate) fn inspect<L: Logic, R>(world: &mut World, read: impl FnOnce(&L) -> R) -> R {
+    assert!(**world.schema() == L::schema(), "the world has the tables of another logic");
+    let (arguments, mut outbox) = (Arguments::default(), Outbox::new());
+    let mut frame = Frame::new(world, &mut outbox, &arguments, true);
+    // SAFETY: the tables have the schema of `L`, and the call is read-only.
+    with_call(&mut frame, &arguments, true, |call| unsafe { logic_api::raw::inspect::<L, R>(call, read) })
+}
+
+/// Makes the call of a callback, alive while `run` runs.
+#[inline]
+fn with_call<R>(
+    frame: &mut Frame<'_>,
+    arguments: &Arguments<'_>,
+    read_only: bool,
+    run: impl FnOnce(*const Call) -> R,
+) -> R {
+    let host_call = HostCall::new(frame, arguments);
+    let call = Call {
+        host: &raw const HOST,
+        context: host_call.context(),
+        tables: host_call.tables(),
+        table_count: host_call.table_count(),
+        request: host_call.request(),
+        room: bytes_of(arguments.room.as_bytes()),
+        text: bytes_of(arguments.text.as_bytes()),
+        bytes: bytes_of(arguments.bytes),
+        tick: arguments.tick,
+        now_us: arguments.now_us,
+        seed: arguments.seed,
+        player: arguments.player,
+        number: arguments.number,
+        timer: arguments.timer,
+        read_only: u32::from(read_only),
+    };
+    run(&raw const call)
+}
+
+fn bytes_of(bytes: &[u8]) -> RawBytes {
+    RawBytes { data: bytes.as_ptr(), len: bytes.len() }
+}
+
+/// What a function of a plugin writes.
+///
+/// # Safety
+/// `write_to` follows the contract.
+unsafe fn collect(write_to: unsafe extern "C" fn(*const Sink)) -> Vec<u8> {
+    unsafe extern "C" fn write(context: *mut (), bytes: RawBytes) {
+        // SAFETY: the context is the vector below, the bytes are valid for the call.
+        unsafe { (*context.cast::<Vec<u8>>()).extend_from_slice(slice::from_raw_parts(bytes.data, bytes.len)) };
+    }
+    let mut collected = Vec::<u8>::new();
+    let sink = Sink { context: (&raw mut collected).cast(), write };
+    // SAFETY: the caller's promise; the sink is valid for the call.
+    unsafe { write_to(&raw const sink) };
+    collected
+}

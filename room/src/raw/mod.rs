@@ -1,0 +1,15 @@
+//! The unsafe half of a room: memory of pages, tables of rows whose type only the plugin knows, and the calls into it.
+
+mod index;
+mod logic;
+mod host;
+mod pool;
+mod table;
+mod tables;
+
+pub use logic::{BadLogic, LogicVersion};
+pub use pool::{PAGE_BYTES, Pool};
+
+pub(crate) use host::{Arguments, Frame};
+pub(crate) use logic::{Callback, inspect};
+pub(crate) use tables::Tables;

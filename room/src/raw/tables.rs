@@ -1,0 +1,115 @@
+//! All tables of a world, and the views through which a plugin reads them.
+
+use super::pool::Pool;
+use super::table::{InsertError, RawTable, TableLayout};
+use logic_api::abi::{RawId, TableView};
+use logic_api::schema::Schema;
+use std::sync::Arc;
+
+pub(crate) struct Tables {
+    tables: Vec<RawTable>,
+    /// What plugins see: an array that stays where it is. Written after every change of structure, through `Views::set` only.
+    views: Views,
+}
+
+impl Tables {
+    /// Empty tables of a schema that was checked (`crate::check_schema`).
+    pub(crate) fn new(schema: &Schema, pool: &Pool, seed: u64) -> Self {
+        let layout = |(number, table)| Arc::new(TableLayout::new(number, table));
+        let tables = schema.tables.iter().enumerate().map(layout);
+        Self::of(tables.map(|layout| RawTable::new(layout, pool, seed)).collect())
+    }
+
+    fn of(tables: Vec<RawTable>) -> Self {
+        let views = Views::new(tables.iter().map(RawTable::view).collect());
+        Self { tables, views }
+    }
+
+    pub(crate) fn fork(&mut self) -> Self {
+        Self::of(self.tables.iter_mut().map(RawTable::fork).collect())
+    }
+
+    pub(crate) fn views(&self) -> *const TableView {
+        self.views.0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.tables.len()
+    }
+
+    pub(crate) fn table(&self, number: usize) -> &RawTable {
+        &self.tables[number]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &RawTable> {
+        self.tables.iter()
+    }
+
+    pub(crate) fn state_hashes(&mut self) -> impl Iterator<Item = u64> {
+        self.tables.iter_mut().map(RawTable::state_hash)
+    }
+
+    pub(crate) fn unshare(&mut self, number: usize, page: usize) -> *mut u8 {
+        // Changes no field of the view: the arrays that it points to are written in place.
+        self.tables[number].unshare(page)
+    }
+
+    /// # Safety
+    /// As for [`RawTable::insert`].
+    pub(crate) unsafe fn insert(&mut self, number: usize, row: *const u8) -> Result<RawId, InsertError> {
+        // SAFETY: the caller's promise.
+        let id = unsafe { self.tables[number].insert(row) };
+        self.views.set(number, self.tables[number].view());
+        id
+    }
+
+    /// # Safety
+    /// As for [`RawTable::remove`].
+    pub(crate) unsafe fn remove(&mut self, number: usize, id: RawId, row: *mut u8) -> bool {
+        // SAFETY: the caller's promise.
+        let removed = unsafe { self.tables[number].remove(id, row) };
+        self.views.set(number, self.tables[number].view());
+        removed
+    }
+
+    /// # Safety
+    /// As for [`RawTable::rekey`].
+    pub(crate) unsafe fn rekey(
+        &mut self,
+        number: usize,
+        slot: u32,
+        index: usize,
+        old: *const u8,
+    ) -> Result<(), InsertError> {
+        // SAFETY: the caller's promise.
+        let result = unsafe { self.tables[number].rekey(slot, index, old) };
+        self.views.set(number, self.tables[number].view());
+        result
+    }
+}
+
+/// An array that others hold pointers into: never moved, never borrowed, only written through its raw pointer.
+struct Views(*mut TableView, usize);
+
+// SAFETY: the array is owned, and goes where the tables go.
+unsafe impl Send for Views {}
+
+impl Views {
+    fn new(views: Vec<TableView>) -> Self {
+        let len = views.len();
+        Self(Box::into_raw(views.into_boxed_slice()).cast(), len)
+    }
+
+    fn set(&mut self, number: usize, view: TableView) {
+        assert!(number < self.1);
+        // SAFETY: in range; no plugin code runs while the host changes a view.
+        unsafe { self.0.add(number).write(view) };
+    }
+}
+
+impl Drop for Views {
+    fn drop(&mut self) {
+        // SAFETY: made by `Box::into_raw` of a slice of this length.
+        drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.0, self.1)) });
+    }
+}

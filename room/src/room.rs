@@ -1,0 +1,377 @@
+//! A room: a world, the logic that runs it, and the way back when that fails.
+
+use crate::input::{Input, LogicFault, Reply, Seq, Stamp, StepError};
+use crate::limits::REPLAY_INPUTS_MAX;
+use crate::outbox::Outbox;
+use crate::raw::{Arguments, Callback, Frame, Pool};
+use crate::schema_check::differences;
+use crate::world::World;
+use crate::{LogicVersion, Request, Response};
+use logic_api::abi::status;
+use logic_api::{PlayerId, Tick};
+use std::sync::Arc;
+
+/// How often a room makes the fork that a fault goes back to.
+///
+/// Between two forks a fault costs the replay of what came since; each fork costs the copy of every page written after it.
+pub const FORK_TICKS: u64 = 20;
+
+/// A world, the logic that runs it, and the way back when that fails.
+///
+/// Contract: one thread at a time; `step` and `query` in any order. What fails leaves the world as if it had not been tried.
+#[derive(Debug)]
+pub struct Room {
+    name: Arc<str>,
+    logic: Arc<LogicVersion>,
+    world: World,
+    tick: Tick,
+    seq: Seq,
+    frozen: Option<LogicFault>,
+    back: Back,
+    /// False while a swap may still be taken back: the fork from before it must stay.
+    may_fork: bool,
+}
+
+/// The fork that a fault goes back to, and what came since.
+#[derive(Debug)]
+struct Back {
+    world: World,
+    logic: Arc<LogicVersion>,
+    tick: Tick,
+    inputs: Vec<(Stamp, Input)>,
+}
+
+impl Room {
+    /// A new room, in which `create` has run.
+    ///
+    /// # Errors
+    /// `create` failed.
+    pub fn create(
+        name: &str,
+        logic: Arc<LogicVersion>,
+        pool: &Pool,
+        stamp: Stamp,
+        config: &[u8],
+        outbox: &mut Outbox,
+    ) -> Result<Self, StepError> {
+        let mut world = World::new(logic.schema().clone(), pool, stamp.seed);
+        let back = Back { world: world.fork(), logic: logic.clone(), tick: Tick(0), inputs: Vec::new() };
+        let mut room = Self {
+            name: name.into(),
+            logic,
+            world,
+            tick: Tick(0),
+            seq: Seq(0),
+            frozen: None,
+            back,
+            may_fork: true,
+        };
+        room.step(stamp, Input::Create { config: config.into() }, outbox)?;
+        Ok(room)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn logic(&self) -> &Arc<LogicVersion> {
+        &self.logic
+    }
+
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    pub(crate) fn world_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    /// A hash of all state; see [`World::state_hash`].
+    pub fn state_hash(&mut self) -> u64 {
+        self.world.state_hash()
+    }
+
+    /// A fork of the world as it is, for whoever wants to read it elsewhere.
+    pub fn fork_world(&mut self) -> World {
+        self.world.fork()
+    }
+
+    /// Ticks since the room was created.
+    pub fn tick(&self) -> Tick {
+        self.tick
+    }
+
+    /// The last input that was applied.
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// The fault that froze the room, if one did.
+    pub fn frozen(&self) -> Option<&LogicFault> {
+        self.frozen.as_ref()
+    }
+
+    /// Applies an input. Its outputs are in `outbox`, which is empty after an error.
+    ///
+    /// # Errors
+    /// The input was not applied, and the world is as if it had never come. A fault in a tick freezes the room: nothing but
+    /// `Input::Swap` is applied until a version comes that works.
+    pub fn step(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Result<Reply, StepError> {
+        if let (Some(fault), false) = (&self.frozen, matches!(input, Input::Swap(_) | Input::Dispose)) {
+            return Err(StepError::Frozen(fault.clone()));
+        }
+        if let Input::Swap(to) = input {
+            return self.swap(stamp, to, outbox).map(|()| Reply::Done);
+        }
+        self.fork_if_due(&input);
+        let result = self.apply(stamp, &input, outbox);
+        match result {
+            Ok(reply) => {
+                self.seq.0 += 1;
+                self.back.inputs.push((stamp, input));
+                Ok(reply)
+            }
+            Err(error) => {
+                outbox.clear();
+                if let StepError::Fault(fault) = &error {
+                    let freezes = matches!(input, Input::Tick);
+                    self.go_back(fault);
+                    if freezes {
+                        self.frozen = Some(fault.clone());
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks the logic's `query`, which cannot change the world; `None` if it leaves the request to `Input::Request`.
+    ///
+    /// # Errors
+    /// It panicked.
+    pub fn query(&mut self, request: &Request) -> Result<Option<Response>, LogicFault> {
+        let arguments = Arguments { request: Some(request), tick: self.tick.0, ..Arguments::default() };
+        let mut outbox = Outbox::new();
+        let called = self.call(Callback::Query, &arguments, &mut outbox)?;
+        Ok(called.response.filter(|_| called.status == status::DONE))
+    }
+
+    /// Whether the logic has its own `query`, and is worth asking.
+    pub fn has_query(&self) -> bool {
+        self.logic.defines("query")
+    }
+
+    /// Exchanges the logic. The fork from before stays until [`Room::keep_swap`], so that [`Room::take_swap_back`] loses nothing.
+    fn swap(&mut self, stamp: Stamp, to: Arc<LogicVersion>, outbox: &mut Outbox) -> Result<(), StepError> {
+        if **self.world.schema() != **to.schema() {
+            return Err(StepError::SchemaDiffers(differences(self.world.schema(), to.schema())));
+        }
+        self.fork();
+        self.may_fork = false;
+        let result = self.apply(stamp, &Input::Swap(to.clone()), outbox);
+        if let Err(error) = result {
+            outbox.clear();
+            self.may_fork = true;
+            self.restore();
+            return Err(error);
+        }
+        self.frozen = None;
+        self.seq.0 += 1;
+        self.back.inputs.push((stamp, Input::Swap(to)));
+        Ok(())
+    }
+
+    /// The last swap stands.
+    pub fn keep_swap(&mut self) {
+        self.may_fork = true;
+    }
+
+    /// Undoes the last swap: back to the fork from before it, and the inputs since once more, on the version from before. Outputs
+    /// that have left stay out there. Does nothing if the last swap was kept already.
+    pub fn take_swap_back(&mut self) {
+        if self.may_fork {
+            return;
+        }
+        self.may_fork = true;
+        self.back.inputs.retain(|(_, input)| !matches!(input, Input::Swap(_)));
+        self.replay();
+    }
+
+    /// Makes a new fork to go back to, if it is time.
+    fn fork_if_due(&mut self, input: &Input) {
+        let ticks = self.tick.0 - self.back.tick.0;
+        let is_full = self.back.inputs.len() >= REPLAY_INPUTS_MAX;
+        let is_due = matches!(input, Input::Tick) && ticks >= FORK_TICKS;
+        if self.may_fork && (is_full || is_due) {
+            self.fork();
+        }
+    }
+
+    fn fork(&mut self) {
+        let world = self.world.fork();
+        self.back = Back { world, logic: self.logic.clone(), tick: self.tick, inputs: Vec::new() };
+    }
+
+    fn restore(&mut self) {
+        self.world = self.back.world.fork();
+        self.logic = self.back.logic.clone();
+        self.tick = self.back.tick;
+    }
+
+    /// Undoes the input that has just failed: the last fork, and the inputs since once more, without it.
+    fn go_back(&mut self, fault: &LogicFault) {
+        tracing::debug!(room = %self.name, inputs = self.back.inputs.len(), "going back after a fault: {fault}");
+        self.replay();
+    }
+
+    /// Applies the inputs since the last fork once more. Their outputs have left already.
+    fn replay(&mut self) {
+        self.restore();
+        let inputs = std::mem::take(&mut self.back.inputs);
+        let mut unheard = Outbox::new();
+        let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
+        for (stamp, input) in &inputs {
+            if let Err(error) = self.apply(*stamp, input, &mut unheard) {
+                // The same inputs gave no error before: the logic is not deterministic. What was reached is consistent, so the
+                // room stands still there rather than going on without its players' inputs.
+                let message = format!("a replay of its own inputs failed: {error}; the logic is not deterministic");
+                let (version, location) = (self.logic.version(), String::new());
+                let fault = LogicFault { version, callback: "replay", message, location, tick: self.tick };
+                self.frozen = Some(fault);
+                break;
+            }
+            unheard.clear();
+        }
+        self.back.inputs = inputs;
+    }
+
+    /// Runs the callbacks of an input on the world. After an error the world may be half changed: the caller goes back.
+    fn apply(&mut self, stamp: Stamp, input: &Input, outbox: &mut Outbox) -> Result<Reply, StepError> {
+        let base = Arguments { tick: self.tick.0, now_us: stamp.now_us, seed: stamp.seed, ..Arguments::default() };
+        match input {
+            Input::Create { config } => {
+                self.call(Callback::Init, &base, outbox)?;
+                self.call(Callback::Create, &Arguments { bytes: config, ..base }, outbox)?;
+            }
+            Input::Join { player, hello } => return self.join(*player, &Arguments { bytes: hello, ..base }, outbox),
+            Input::Drop { player } => self.of_player(Callback::Drop, *player, base, outbox)?,
+            Input::Reconnect { player } => self.of_player(Callback::Reconnect, *player, base, outbox)?,
+            Input::Message { player, bytes } => {
+                self.of_player(Callback::Message, *player, Arguments { bytes, ..base }, outbox)?;
+            }
+            Input::Leave { player, reason } => {
+                if !self.world.remove_player(*player) {
+                    return Err(StepError::NotIn(*player));
+                }
+                self.call(Callback::Leave, &Arguments { player: player.0, text: reason, ..base }, outbox)?;
+            }
+            Input::Tick => self.tick_once(base, outbox)?,
+            Input::Request(request) => {
+                let arguments = Arguments { request: Some(request), ..base };
+                let called = self.call(Callback::Request, &arguments, outbox)?;
+                let response = called.response.ok_or_else(|| self.fault(Callback::Request, "gave no response"))?;
+                return Ok(Reply::Response(response));
+            }
+            Input::Signal { name, bytes } => {
+                self.call(Callback::Signal, &Arguments { text: name, bytes, ..base }, outbox)?;
+            }
+            Input::Swap(to) => {
+                let from = self.logic.version().0;
+                self.logic = to.clone();
+                self.call(Callback::Init, &base, outbox)?;
+                self.call(Callback::Upgraded, &Arguments { number: from.into(), ..base }, outbox)?;
+            }
+            Input::Terminate { grace } => {
+                let number = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+                self.call(Callback::Terminate, &Arguments { number, ..base }, outbox)?;
+            }
+            Input::Dispose => {
+                self.call(Callback::Dispose, &base, outbox)?;
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    fn join(&mut self, player: PlayerId, base: &Arguments<'_>, outbox: &mut Outbox) -> Result<Reply, StepError> {
+        if self.world.players().binary_search(&player).is_ok() {
+            return Err(StepError::AlreadyIn(player));
+        }
+        let arguments = Arguments { player: player.0, ..*base };
+        let called = self.call(Callback::JoinAttempt, &arguments, outbox)?;
+        if called.status == status::DECLINED {
+            return Ok(Reply::Refused(called.refusal.unwrap_or_default()));
+        }
+        self.world.add_player(player);
+        self.call(Callback::Join, &arguments, outbox)?;
+        Ok(Reply::Done)
+    }
+
+    fn of_player(
+        &mut self,
+        callback: Callback,
+        player: PlayerId,
+        arguments: Arguments<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<(), StepError> {
+        if self.world.players().binary_search(&player).is_err() {
+            return Err(StepError::NotIn(player));
+        }
+        self.call(callback, &Arguments { player: player.0, ..arguments }, outbox)?;
+        Ok(())
+    }
+
+    fn tick_once(&mut self, base: Arguments<'_>, outbox: &mut Outbox) -> Result<(), StepError> {
+        self.tick.0 += 1;
+        let base = Arguments { tick: self.tick.0, ..base };
+        // A timer that sets one for now would go on for ever: what is set from here on waits for the next tick.
+        let last = self.world.timers().last();
+        while let Some(due) = self.world.timers_mut().take_due(base.now_us, last) {
+            // Each timer has random numbers of its own.
+            let seed = base.seed ^ due.timer.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let arguments = Arguments { timer: due.timer, number: due.tag, seed, ..base };
+            self.call(Callback::Timer, &arguments, outbox)?;
+        }
+        if self.logic.defines("tick") {
+            self.call(Callback::Tick, &base, outbox)?;
+        }
+        Ok(())
+    }
+
+    fn call(
+        &mut self,
+        callback: Callback,
+        arguments: &Arguments<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Called, LogicFault> {
+        let arguments = Arguments { room: &self.name, ..*arguments };
+        let mut frame = Frame::new(&mut self.world, outbox, &arguments, callback == Callback::Query);
+        let status = self.logic.call(callback, &mut frame, &arguments);
+        let Frame { response, refusal, panic, .. } = frame;
+        if status == status::FAULT {
+            let (message, location) = panic.unwrap_or_default();
+            let (version, tick) = (self.logic.version(), self.tick);
+            return Err(LogicFault { version, callback: callback.name(), message, location, tick });
+        }
+        if outbox.is_over_limit() {
+            return Err(self.fault(callback, "made more output than an input may"));
+        }
+        Ok(Called { status, response, refusal })
+    }
+
+    fn fault(&self, callback: Callback, message: &str) -> LogicFault {
+        LogicFault {
+            version: self.logic.version(),
+            callback: callback.name(),
+            message: message.into(),
+            location: String::new(),
+            tick: self.tick,
+        }
+    }
+}
+
+/// What a callback left.
+struct Called {
+    status: u32,
+    response: Option<Response>,
+    refusal: Option<String>,
+}
