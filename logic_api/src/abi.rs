@@ -51,12 +51,12 @@ pub struct RawHeapId {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct IndexView {
-    /// Pages of `mask + 1` entries. A directory of 2^depth.
-    pub directory: *const *const u64,
+    /// 2^depth pointers to pages of `mask + 1` buckets.
+    pub directory: *const *const Bucket,
     pub seed: u64,
     /// 31 - depth.
     pub shift: u32,
-    /// Entries per page - 1.
+    /// Buckets per page - 1.
     pub mask: u32,
 }
 
@@ -269,11 +269,31 @@ impl RootModule for LogicModuleRef {
     declare_root_module_statics! {LogicModuleRef}
 }
 
-/// An entry of an index: the hash of a key in the upper half, the slot of its row in the lower one. The hash's upper bits choose
-/// the page, its lower bits the place in it, so that a page is split without looking at the rows.
-pub mod index_entry {
-    /// No row. Its lower half is no slot.
-    pub const EMPTY: u64 = u64::MAX;
+/// A cache line of an index: up to twelve rows, each with eight bits of the hash of its key. Filled from the front.
+///
+/// The hash's upper bits choose the page, its lower bits the bucket in it. A full bucket overflows into the next one of its
+/// page, cyclically. Small, so that an index stays in the processor's cache where its rows do not.
+#[repr(C, align(64))]
+#[derive(StableAbi, Clone, Copy, Debug, Default)]
+pub struct Bucket {
+    pub tags: [u8; Bucket::ENTRIES],
+    /// How many entries are used.
+    pub len: u32,
+    pub slots: [u32; Bucket::ENTRIES],
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+impl Bucket {
+    pub const ENTRIES: usize = 12;
+
+    /// The bits of a hash that an entry keeps: not those that choose the bucket, and those that choose the page only in an index
+    /// of a million pages.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "eight bits are wanted")]
+    pub const fn tag(hash: u32) -> u8 {
+        (hash >> 10) as u8
+    }
 
     /// Which of the 2^(31 - shift) directory slots a hash belongs to.
     #[inline]
@@ -281,20 +301,18 @@ pub mod index_entry {
         (hash >> 1 >> shift) as usize
     }
 
+    /// A bit for each used entry with this tag.
+    ///
+    /// Without a branch: a search that guesses wrong waits for memory before it can go on with the next one.
     #[inline]
-    pub const fn new(hash: u32, slot: u32) -> u64 {
-        (hash as u64) << 32 | slot as u64
+    pub fn matches(&self, tag: u8) -> u32 {
+        crate::raw::equal_tags(self, tag) & ((1 << self.len) - 1)
     }
 
+    /// If not, a search ends here.
     #[inline]
-    pub const fn hash(entry: u64) -> u32 {
-        (entry >> 32) as u32
-    }
-
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
-    pub const fn slot(entry: u64) -> u32 {
-        entry as u32
+    pub const fn is_full(&self) -> bool {
+        self.len as usize == Self::ENTRIES
     }
 }
 
@@ -320,6 +338,7 @@ pub fn hash_key(seed: u64, bytes: &[u8]) -> u32 {
         word[..rest.len()].copy_from_slice(rest);
         state = fold(state, u64::from_le_bytes(word));
     }
-    // One more round with the seed: a word that equals the state would make the product zero whatever came before.
+    // One more round: the upper half of a single product tells neighbouring keys apart by a regular pattern, which fills some
+    // buckets and leaves others empty.
     (fold(state, seed.rotate_left(32)) >> 32) as u32
 }

@@ -102,26 +102,25 @@ impl<T: Row> Table<T> {
     /// The row with this key, to write to.
     #[inline]
     pub fn find_mut(&mut self, key: T::Key) -> Option<RowMut<'_, T>> {
-        let id = self.id_of(key)?;
-        self.get_mut(id)
+        self.view.find_mut(T::KEY, &key).map(RowMut)
     }
 
     /// The id of the row with this key.
     #[inline]
     pub fn id_of(&self, key: T::Key) -> Option<Id<T>> {
-        self.view.find(T::KEY, &key)
+        self.view.id_of(T::KEY, &key)
     }
 
     /// The row with this value of a unique column: `find_by(Avatar::BY_NAME, name)`.
     #[inline]
     pub fn find_by<K: Key>(&self, column: UniqueColumn<T, K>, value: K) -> Option<&T> {
-        self.view.find(column, &value).and_then(|id| self.get(id))
+        self.view.find(column, &value)
     }
 
     /// The id of the row with this value of a unique column.
     #[inline]
     pub fn id_by<K: Key>(&self, column: UniqueColumn<T, K>, value: K) -> Option<Id<T>> {
-        self.view.find(column, &value)
+        self.view.id_of(column, &value)
     }
 
     /// Adds a row.

@@ -5,6 +5,7 @@ mod call;
 mod current;
 mod entry;
 mod heap;
+mod lanes;
 mod log;
 mod panic;
 mod view;
@@ -14,4 +15,5 @@ pub use entry::{LogicInfo, inspect, lib_header, linked, version_of_build};
 
 pub(crate) use call::CallRef;
 pub(crate) use heap::HeapValue;
+pub(crate) use lanes::{equal_tags, prefetch};
 pub(crate) use view::{InsertError, Rows, View, Writing};

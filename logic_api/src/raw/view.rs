@@ -1,7 +1,7 @@
 //! A table's pages, read and written in place.
 
-use super::CallRef;
-use crate::abi::{Call, Host, RawId, TableView, hash_key, index_entry, insert};
+use super::{CallRef, prefetch};
+use crate::abi::{Bucket, Call, Host, RawId, TableView, hash_key, insert};
 use crate::{Id, Key, Row, UniqueColumn};
 use std::{fmt, marker::PhantomData, mem::ManuallyDrop, ptr::NonNull, slice};
 
@@ -109,48 +109,71 @@ impl<T: Row> View<T> {
         base
     }
 
-    /// The live row whose indexed column has this value.
+    /// The live row whose indexed column has this value, and its slot.
     #[inline]
-    pub(crate) fn find<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<Id<T>> {
+    fn search<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<(NonNull<T>, u32)> {
         // SAFETY: a key has no padding, so each of its bytes is initialised.
         let bytes = unsafe { slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<K>()) };
         // SAFETY: the derive numbers the indexes as the engine does; both count the schema's indexed columns.
         let index = unsafe { &*self.table().indexes.add(column.index as usize) };
         let hash = hash_key(index.seed, bytes);
-        let mask = index.mask as usize;
         // SAFETY: the directory has 2^(31 - shift) entries, and the upper bits of the hash choose among them.
-        let entries = unsafe { *index.directory.add(index_entry::directory_slot(hash, index.shift)) };
-        let mut at = hash as usize & mask;
+        let buckets = unsafe { *index.directory.add(Bucket::directory_slot(hash, index.shift)) };
+        let mut at = hash & index.mask;
         loop {
-            // SAFETY: `at` is at most `mask`; the engine keeps at least one entry of a page empty, so this ends.
-            let entry = unsafe { *entries.add(at) };
-            if entry == index_entry::EMPTY {
-                return None;
-            }
-            if index_entry::hash(entry) == hash {
-                let slot = index_entry::slot(entry);
+            // SAFETY: `at` is at most `mask`.
+            let bucket = unsafe { &*buckets.add(at as usize) };
+            let mut matches = bucket.matches(Bucket::tag(hash));
+            while matches != 0 {
+                // SAFETY: `matches` has bits for the entries of the bucket only.
+                let slot = unsafe { *bucket.slots.get_unchecked(matches.trailing_zeros() as usize) };
                 // SAFETY: an index holds the slots of live rows only.
-                let (row, generation) = unsafe { self.live(slot) };
+                let row = unsafe { self.row_at(slot) };
                 // SAFETY: the derive takes the offset of the column from the row's layout.
                 let found = unsafe { row.byte_add(column.offset).cast::<K>().as_ref() };
                 if found == value {
-                    return Some(Id::new(slot, generation));
+                    return Some((row, slot));
                 }
+                matches &= matches - 1;
             }
-            at = (at + 1) & mask;
+            // The engine keeps a bucket of each page from being full, so this ends.
+            if !bucket.is_full() {
+                return None;
+            }
+            at = (at + 1) & index.mask;
         }
     }
 
     /// # Safety
-    /// `slot` is that of a live row.
+    /// `slot` is that of a row.
     #[inline]
-    unsafe fn live(&self, slot: u32) -> (NonNull<T>, u32) {
-        let (page, index) = ((slot >> 16) as usize, (slot & 0xFFFF) as usize);
+    unsafe fn row_at(&self, slot: u32) -> NonNull<T> {
         // SAFETY: the page and the index exist, since the row does.
-        unsafe {
-            let base = *self.table().pages.add(page);
-            (self.row_in(base, index), *base.cast::<u32>().add(index))
-        }
+        unsafe { self.row_in(*self.table().pages.add((slot >> 16) as usize), (slot & 0xFFFF) as usize) }
+    }
+
+    #[inline]
+    pub(crate) fn find<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<&T> {
+        // SAFETY: a live row; nobody writes while `self` is borrowed.
+        self.search(column, value).map(|(row, _)| unsafe { row.as_ref() })
+    }
+
+    #[inline]
+    pub(crate) fn find_mut<K: Key>(&mut self, column: UniqueColumn<T, K>, value: &K) -> Option<Writing<'_, T>> {
+        let (_, slot) = self.search(column, value)?;
+        let (page, index) = ((slot >> 16) as usize, (slot & 0xFFFF) as usize);
+        // SAFETY: the page of a live row.
+        let base = unsafe { self.writable(page) };
+        // SAFETY: a live row in a writable page; `self` is borrowed mutably for as long as the row is.
+        Some(unsafe { Writing::new(self, base, page, self.row_in(base, index)) })
+    }
+
+    #[inline]
+    pub(crate) fn id_of<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<Id<T>> {
+        let (_, slot) = self.search(column, value)?;
+        // SAFETY: the page and the index exist, since the row does; the generations are at the page's start.
+        let generation = unsafe { *(*self.table().pages.add((slot >> 16) as usize)).cast::<u32>().add((slot & 0xFFFF) as usize) };
+        Some(Id::new(slot, generation))
     }
 
     pub(crate) fn insert(&mut self, row: T) -> Result<Id<T>, (InsertError, T)> {
@@ -198,83 +221,90 @@ impl<T> fmt::Debug for View<T> {
 
 /// The live rows of a table in slot order, which is the same on every replay. Runs of live rows are walked as a slice would be.
 pub(crate) struct Rows<'a, T, const WRITE: bool> {
+    run: Run<T>,
+    view: &'a View<T>,
+}
+
+/// How many cache lines of the next page a walk over rows asks for ahead of time.
+const PREFETCH_LINES: usize = 2;
+
+/// Live rows that lie side by side, from `next` to before `end`.
+struct Run<T> {
     next: *mut T,
     end: *mut T,
-    /// Start of the page that `next` points into.
+    /// Start of the page that they are in.
     base: *mut u8,
     page: usize,
-    /// Slot of `page` at which to look for the next run.
+    /// Slot of the page at which to look for the next run.
     index: usize,
-    view: &'a View<T>,
 }
 
 impl<'a, T: Row, const WRITE: bool> Rows<'a, T, WRITE> {
     #[inline]
     fn new(view: &'a View<T>) -> Self {
-        let (none, base) = (NonNull::dangling().as_ptr(), std::ptr::null_mut());
-        let mut rows = Self { next: none, end: none, base, page: 0, index: 0, view };
-        if view.table().page_count > 0 {
-            rows.open_page();
-        }
-        rows
+        let none = NonNull::dangling().as_ptr();
+        Self { run: Run { next: none, end: none, base: std::ptr::null_mut(), page: 0, index: 0 }, view }
     }
 
-    fn open_page(&mut self) {
-        // Opened for reading: a page is made writable only once a live row is found in it.
-        // SAFETY: the page is in range.
-        self.base = unsafe { *self.view.table().pages.add(self.page) };
-    }
-
-    /// Finds the next run of live rows; false at the end.
+    /// The next run of live rows. By value: a loop over rows keeps its state in registers only if nobody takes its address.
     #[inline(never)]
-    fn next_run(&mut self) -> bool {
-        let table = self.view.table();
+    fn next_run(view: &View<T>, from_page: usize, from_index: usize) -> Option<Run<T>> {
+        let table = view.table();
         let slots = table.slots_per_page as usize;
-        while self.page < table.page_count as usize {
+        let mut index = from_index;
+        for page in from_page..table.page_count as usize {
+            // SAFETY: the page is in range.
+            let mut base = unsafe { *table.pages.add(page) };
             // SAFETY: the bitmap has a bit for every slot, in whole words.
             let words = unsafe {
-                let bitmap = self.base.add(table.bitmap_offset as usize).cast::<u64>();
+                let bitmap = base.add(table.bitmap_offset as usize).cast::<u64>();
                 slice::from_raw_parts(bitmap, slots.div_ceil(64))
             };
-            let start = seek(words, self.index, slots, true);
+            let start = seek(words, index, slots, true);
             if start < slots {
+                if index == 0 && page + 1 < table.page_count as usize {
+                    // The next page is elsewhere in memory, where the processor would not look ahead by itself.
+                    // SAFETY: the page is in range, and so are the offsets in it.
+                    unsafe {
+                        let next = *table.pages.add(page + 1);
+                        for line in 0..PREFETCH_LINES {
+                            prefetch(next.add(table.bitmap_offset as usize + line * 64));
+                            prefetch(next.add(table.rows_offset as usize + line * 64));
+                        }
+                    }
+                }
                 let end = seek(words, start, slots, false);
                 if WRITE {
                     // SAFETY: the page is in range.
-                    self.base = unsafe { self.view.writable(self.page) };
+                    base = unsafe { view.writable(page) };
                 }
                 // SAFETY: both are at most the number of slots.
-                unsafe {
-                    self.next = self.view.row_in(self.base, start).as_ptr();
-                    self.end = self.next.add(end - start);
-                }
-                self.index = end;
-                return true;
+                let (next, end_row) = unsafe {
+                    let next = view.row_in(base, start).as_ptr();
+                    (next, next.add(end - start))
+                };
+                return Some(Run { next, end: end_row, base, page, index: end });
             }
-            self.page += 1;
-            self.index = 0;
-            if self.page < table.page_count as usize {
-                self.open_page();
-            }
+            index = 0;
         }
-        false
+        None
     }
 
     #[inline]
     fn next_pointer(&mut self) -> Option<NonNull<T>> {
-        if self.next == self.end && !self.next_run() {
-            return None;
+        if self.run.next == self.run.end {
+            self.run = Self::next_run(self.view, self.run.page, self.run.index)?;
         }
-        let row = self.next;
+        let row = self.run.next;
         // SAFETY: `next` is before `end`, both in one page.
-        self.next = unsafe { row.add(1) };
+        self.run.next = unsafe { row.add(1) };
         NonNull::new(row)
     }
 
     /// The id of a row that this has just given.
     #[inline]
     pub(crate) fn id_of(&self, row: NonNull<T>) -> Id<T> {
-        id_in(self.view.table(), self.base, self.page, row)
+        id_in(self.view.table(), self.run.base, self.run.page, row)
     }
 }
 
@@ -320,13 +350,13 @@ impl<'a, T: Row> Iterator for Rows<'a, T, true> {
     fn next(&mut self) -> Option<Self::Item> {
         let row = self.next_pointer()?;
         // SAFETY: a live row in a writable page, given once; the view is borrowed mutably for `'a` (`rows_mut`).
-        Some(unsafe { Writing::new(self.view, self.base, self.page, row) })
+        Some(unsafe { Writing::new(self.view, self.run.base, self.run.page, row) })
     }
 }
 
 impl<T, const WRITE: bool> fmt::Debug for Rows<'_, T, WRITE> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rows").field("page", &self.page).finish_non_exhaustive()
+        f.debug_struct("Rows").field("page", &self.run.page).finish_non_exhaustive()
     }
 }
 
@@ -374,28 +404,29 @@ impl<'a, T: Row> Writing<'a, T> {
         // SAFETY: by `new`, ours alone for `'a`.
         unsafe { row.as_mut() }
     }
+}
 
-    #[cold]
-    fn rekey(&self) {
-        let slot = self.id().slot();
-        let ((host, context), number) = (self.view.host(), self.view.table().number);
-        self.get().changed_keys(&self.before, &mut |index, old| {
-            // SAFETY: the host of the callback under way; `old` points to a value of the column's type.
-            let status = unsafe { (host.rekey)(context, number, slot, index, old) };
-            assert!(
-                status == insert::DONE,
-                "{}: another row has this value of the unique column number {index}",
-                T::NAME
-            );
-        });
-    }
+/// Tells the index that a row's keys are no longer those in `before`. Everything by value: a loop over rows keeps the guard in
+/// registers, and drops the comparison where no key is written, only if nobody takes the guard's address.
+#[cold]
+#[inline(never)]
+fn rekey<T: Row>(view: &View<T>, base: *mut u8, page: usize, row: NonNull<T>, before: T::Keys) {
+    let slot = id_in(view.table(), base, page, row).slot();
+    let ((host, context), number) = (view.host(), view.table().number);
+    // SAFETY: the row of a `Writing`, whose drop this is.
+    let row = unsafe { row.as_ref() };
+    row.changed_keys(&before, &mut |index, old| {
+        // SAFETY: the host of the callback under way; `old` points to a value of the column's type.
+        let status = unsafe { (host.rekey)(context, number, slot, index, old) };
+        assert!(status == insert::DONE, "{}: another row has this value of the unique column number {index}", T::NAME);
+    });
 }
 
 impl<T: Row> Drop for Writing<'_, T> {
     #[inline]
     fn drop(&mut self) {
         if T::INDEXED && self.get().keys() != self.before && !std::thread::panicking() {
-            self.rekey();
+            rekey(self.view, self.base, self.page, self.row, self.before);
         }
     }
 }

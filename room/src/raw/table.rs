@@ -84,6 +84,12 @@ pub(crate) struct RawTable {
     writable: Vec<*mut u8>,
     /// A bit for each page that has a free slot.
     free: Vec<u64>,
+    /// No word of `free` before this one has a bit.
+    free_from: usize,
+    /// How many rows each page has.
+    page_rows: Vec<u32>,
+    /// No slot of the page before this one is free.
+    page_free_from: Vec<u32>,
     /// The hash of each page, out of date where the page is dirty.
     hashes: Vec<u64>,
     dirty: Vec<bool>,
@@ -109,6 +115,9 @@ impl RawTable {
             starts: Vec::new(),
             writable: Vec::new(),
             free: Vec::new(),
+            free_from: 0,
+            page_rows: Vec::new(),
+            page_free_from: Vec::new(),
             hashes: Vec::new(),
             dirty: Vec::new(),
             indexes,
@@ -129,6 +138,9 @@ impl RawTable {
             starts: self.starts.clone(),
             writable: self.writable.clone(),
             free: self.free.clone(),
+            free_from: self.free_from,
+            page_rows: self.page_rows.clone(),
+            page_free_from: self.page_free_from.clone(),
             hashes: self.hashes.clone(),
             dirty: self.dirty.clone(),
             index_views: indexes.iter().map(Index::view).collect(),
@@ -197,7 +209,8 @@ impl RawTable {
             if index.find(hash, |slot| place.column(slot, offset, bytes) == value).is_some() {
                 return Err(InsertError::Duplicate { index: u32::try_from(number).unwrap_or(u32::MAX) });
             }
-            if !index.reserve(hash) {
+            let seed = index.seed();
+            if !index.reserve(hash, |slot| hash_key(seed, place.column(slot, offset, bytes))) {
                 return Err(InsertError::Full);
             }
             hashes[number] = hash;
@@ -208,15 +221,20 @@ impl RawTable {
         // SAFETY: the page is ours alone (`unshare`), and the geometry lies within it.
         let slot = unsafe {
             let bitmap = slice::from_raw_parts_mut(start.add(bitmap_offset).cast::<u64>(), slots.div_ceil(64));
-            let word = bitmap.iter().position(|word| *word != u64::MAX).expect("the page has room");
+            let mut word = self.page_free_from[page] as usize / 64;
+            while bitmap[word] == u64::MAX {
+                word += 1;
+            }
             let slot = word * 64 + bitmap[word].trailing_ones() as usize;
             assert!(slot < slots, "the page has room");
             bitmap[word] |= 1 << (slot % 64);
-            if is_full(bitmap, slots) {
-                self.free[page / 64] &= !(1 << (page % 64));
-            }
             slot
         };
+        self.page_rows[page] += 1;
+        self.page_free_from[page] = slot_number(0, slot) + 1;
+        if self.page_rows[page] as usize == slots {
+            self.free[page / 64] &= !(1 << (page % 64));
+        }
         // SAFETY: as above; `row` is valid by the caller's promise and not in this page, which nobody else can point into.
         let generation = unsafe {
             ptr::copy_nonoverlapping(row, start.add(rows_offset + slot * self.layout.row_bytes), self.layout.row_bytes);
@@ -248,7 +266,9 @@ impl RawTable {
         for (number, index) in self.indexes.iter_mut().enumerate() {
             let (offset, bytes) = self.layout.columns[number];
             let place = Place { starts: &self.starts, geometry: self.geometry, row_bytes };
-            index.remove(hash_key(index.seed(), place.column(id.slot, offset, bytes)), id.slot);
+            let seed = index.seed();
+            let hash_of = |slot| hash_key(seed, place.column(slot, offset, bytes));
+            index.remove(hash_of(id.slot), id.slot, hash_of);
             self.index_views[number] = index.view();
         }
         // SAFETY: the page is ours alone (`unshare`), the slot is in range (`is_live`), and `row` is the caller's.
@@ -261,6 +281,9 @@ impl RawTable {
             *start.add(bitmap_offset).cast::<u64>().add(slot / 64) &= !(1 << (slot % 64));
         }
         self.free[page / 64] |= 1 << (page % 64);
+        self.free_from = self.free_from.min(page / 64);
+        self.page_rows[page] -= 1;
+        self.page_free_from[page] = self.page_free_from[page].min(slot_number(0, slot));
         self.rows -= 1;
         true
     }
@@ -280,10 +303,14 @@ impl RawTable {
         if index.find(hash, |found| found != slot && place.column(found, offset, bytes) == new).is_some() {
             return Err(InsertError::Duplicate { index: u32::try_from(number).unwrap_or(u32::MAX) });
         }
-        if !index.reserve(hash) {
+        // To the index, the row in `slot` has its old value until the entry is gone.
+        let (seed, old_hash) = (index.seed(), hash_key(index.seed(), old));
+        let hash_of =
+            |found| if found == slot { old_hash } else { hash_key(seed, place.column(found, offset, bytes)) };
+        if !index.reserve(hash, hash_of) {
             return Err(InsertError::Full);
         }
-        index.remove(hash_key(index.seed(), old), slot);
+        index.remove(old_hash, slot, hash_of);
         index.insert(hash, slot);
         self.index_views[number] = index.view();
         Ok(())
@@ -352,8 +379,12 @@ impl RawTable {
 
     /// The first page with a free slot, made if there is none.
     fn page_with_room(&mut self) -> Option<usize> {
-        if let Some(word) = self.free.iter().position(|word| *word != 0) {
-            return Some(word * 64 + self.free[word].trailing_zeros() as usize);
+        while self.free_from < self.free.len() {
+            let word = self.free[self.free_from];
+            if word != 0 {
+                return Some(self.free_from * 64 + word.trailing_zeros() as usize);
+            }
+            self.free_from += 1;
         }
         match &self.pages[..] {
             [only] if only.class() < CLASS_MAX => self.enlarge(),
@@ -365,6 +396,8 @@ impl RawTable {
                 self.pages.push(Arc::new(block));
                 self.starts.push(start);
                 self.writable.push(start);
+                self.page_rows.push(0);
+                self.page_free_from.push(0);
                 self.hashes.push(0);
                 self.dirty.push(true);
             }
@@ -372,6 +405,7 @@ impl RawTable {
         let page = self.pages.len() - 1;
         self.free.resize(page / 64 + 1, 0);
         self.free[page / 64] |= 1 << (page % 64);
+        self.free_from = page / 64;
         Some(page)
     }
 
@@ -425,11 +459,6 @@ impl<'a> Place<'a> {
             slice::from_raw_parts(row.add(offset), bytes)
         }
     }
-}
-
-fn is_full(bitmap: &[u64], slots: usize) -> bool {
-    let (whole, rest) = (slots / 64, slots % 64);
-    bitmap[..whole].iter().all(|word| *word == u64::MAX) && (rest == 0 || bitmap[whole].trailing_ones() as usize == rest)
 }
 
 fn page_of(slot: u32) -> usize {

@@ -1,0 +1,91 @@
+//! The logic that the benches load: a table of rows of 64 bytes, and one message for each thing that is measured.
+
+use logic_api::prelude::*;
+
+/// 64 bytes, as a game's unit might be.
+#[derive(Row, Debug, Clone, Copy, PartialEq)]
+#[repr(C)]
+pub struct Unit {
+    #[row(key)]
+    pub number: u64,
+    pub x: f32,
+    pub y: f32,
+    pub dx: f32,
+    pub dy: f32,
+    pub health: u32,
+    pub score: u32,
+    pub cargo: [u64; 4],
+}
+
+const _: () = assert!(size_of::<Unit>() == 64);
+
+impl Unit {
+    pub fn new(number: u64) -> Self {
+        let dx = (number % 7) as f32;
+        Self { number, x: 0.0, y: 0.0, dx, dy: 0.5, health: 100, score: 0, cargo: [number; 4] }
+    }
+
+    /// What a writing pass does to each row.
+    #[inline]
+    pub fn advance(&mut self) {
+        self.x += self.dx * 0.05;
+        self.y += self.dy * 0.05;
+        self.score = self.score.wrapping_add(1);
+    }
+}
+
+#[derive(World, Debug)]
+pub struct Units {
+    pub units: Table<Unit>,
+}
+
+/// The first byte of a message; the rest are numbers of eight bytes.
+pub mod operation {
+    /// Inserts the units of these numbers; answers with their ids.
+    pub const FILL: u8 = 1;
+    /// A writing pass over all rows.
+    pub const PASS: u8 = 2;
+    /// Sums a field of the rows with these ids.
+    pub const GET: u8 = 3;
+    /// Sums a field of the rows with these keys.
+    pub const FIND: u8 = 4;
+    /// Removes the units with these keys and inserts each again.
+    pub const REPLACE: u8 = 5;
+    /// Does nothing.
+    pub const NOTHING: u8 = 6;
+}
+
+#[logic]
+impl Logic for Units {
+    fn message(&mut self, ctx: &mut Ctx, _player: PlayerId, bytes: &[u8]) {
+        let Some((operation, numbers)) = bytes.split_first() else { return };
+        let numbers = numbers.as_chunks::<8>().0.iter().map(|number| u64::from_le_bytes(*number));
+        match *operation {
+            operation::FILL => {
+                let ids: Vec<u8> = numbers.flat_map(|n| self.units.insert(Unit::new(n)).to_bits().to_le_bytes()).collect();
+                ctx.reply(&ids);
+            }
+            operation::PASS => {
+                for mut unit in &mut self.units {
+                    unit.advance();
+                }
+            }
+            operation::GET => {
+                let sum: u64 = numbers.filter_map(|id| self.units.get(Id::from_bits(id))).map(|unit| unit.cargo[3]).sum();
+                ctx.reply(&sum.to_le_bytes());
+            }
+            operation::FIND => {
+                let sum: u64 = numbers.filter_map(|key| self.units.find(key)).map(|unit| unit.cargo[3]).sum();
+                ctx.reply(&sum.to_le_bytes());
+            }
+            operation::REPLACE => {
+                for number in numbers {
+                    if let Some(unit) = self.units.remove_key(number) {
+                        self.units.insert(unit);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}

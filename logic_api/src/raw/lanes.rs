@@ -1,0 +1,52 @@
+//! The two things that a search or a walk over rows cannot leave to the compiler: many comparisons at once, and a hint of what
+//! will be read next.
+
+use crate::abi::Bucket;
+
+/// A bit for each tag of the bucket that equals `tag`; those above the lowest twelve mean nothing.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn equal_tags(bucket: &Bucket, tag: u8) -> u32 {
+    use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_load_si128, _mm_movemask_epi8, _mm_set1_epi8};
+    let tags = std::ptr::from_ref(bucket).cast::<__m128i>();
+    // SAFETY: a bucket starts with its tags, has more than 16 bytes, and is aligned to 64. SSE2 is part of x86-64.
+    let mask = unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_load_si128(tags), _mm_set1_epi8(tag.cast_signed()))) };
+    mask.cast_unsigned()
+}
+
+/// A bit for each tag of the bucket that equals `tag`.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+pub(crate) fn equal_tags(bucket: &Bucket, tag: u8) -> u32 {
+    let bits = bucket.tags.iter().enumerate().map(|(entry, found)| u32::from(*found == tag) << entry);
+    bits.fold(0, |mask, bit| mask | bit)
+}
+
+/// Asks for a cache line that will be read soon. Any address will do: one that is not mapped is ignored.
+#[inline]
+pub(crate) fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which reads nothing. SSE is part of x86-64.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_used_entry_has_its_bit() {
+        let tags = [7, 1, 7, 255, 0, 7, 128, 7, 0, 12, 7, 7];
+        for len in 0..=12 {
+            let bucket = Bucket { tags, len, ..Bucket::default() };
+            for tag in [7, 1, 255, 0, 128, 12, 2] {
+                let bits = (0..len).fold(0, |mask, entry| mask | u32::from(tags[entry as usize] == tag) << entry);
+                assert_eq!(bucket.matches(tag), bits, "{tag} among {len}");
+            }
+        }
+    }
+}
