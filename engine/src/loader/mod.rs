@@ -5,6 +5,13 @@
 
 pub mod digest;
 pub mod elf;
+pub mod error;
+pub mod intake;
 pub mod name;
 
+pub mod probe;
+pub mod probe_child;
+mod probe_fault;
 pub mod seal;
+pub mod source;
+pub mod stage;
