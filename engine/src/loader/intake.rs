@@ -108,3 +108,73 @@ pub fn check(name: PluginName, bytes: Vec<u8>, root_symbol: &str) -> Result<Cand
         elf,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loader::{
+        elf::tests::{ROOT, library},
+        error::Class,
+        seal::SEAL_BYTES,
+    };
+
+    fn sealed() -> Vec<u8> {
+        let seal = format!("hotseat-seal:{}\n", Sha256::of(library()));
+        [library(), seal.as_bytes()].concat()
+    }
+
+    fn check_bytes(bytes: &[u8]) -> Result<Candidate, LoadError> {
+        check(PluginName::parse("a.so")?, bytes.to_vec(), ROOT)
+    }
+
+    #[test]
+    fn a_seal_is_not_required_but_known() {
+        let with = check_bytes(&sealed()).unwrap();
+        let without = check_bytes(library()).unwrap();
+        assert_eq!((with.seal, without.seal), (Seal::Sealed, Seal::Unsealed));
+        assert_eq!(with.elf, without.elf);
+        assert_ne!(with.sha256, without.sha256);
+        assert_eq!(with.sha256, Sha256::of(&sealed()));
+    }
+
+    /// But for the one length at which nothing but the whole seal is missing: such a file is as good as an unsealed one.
+    #[test]
+    fn no_cut_file_passes_sealed_or_not() {
+        let bytes = sealed();
+        for length in 0..bytes.len() {
+            let result = check_bytes(&bytes[..length]);
+            match result {
+                Ok(candidate) => assert_eq!((length, candidate.seal), (bytes.len() - SEAL_BYTES, Seal::Unsealed)),
+                Err(error) => assert_eq!(error.class(), Class::Unloadable, "{length} bytes"),
+            }
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_passes_in_a_sealed_file() {
+        let mut bytes = sealed();
+        for bit in (0..bytes.len() * 8).step_by(7) {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let error = check_bytes(&bytes).unwrap_err();
+            assert!(matches!(error.code(), "damaged" | "not-elf"), "bit {bit}: {error}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        let text = check_bytes(b"hello, world").unwrap_err();
+        assert_eq!(text.to_string(), "a.so: not an ELF file: starts with \"hello, world\"");
+        let mut bytes = sealed();
+        bytes[5000] ^= 1;
+        let (seal, content) = (Sha256::of(library()), Sha256::of(&bytes[..library().len()]));
+        let damaged =
+            format!("a.so is damaged: the seal says sha256 {seal}, the content has {content}; build it again");
+        assert_eq!(check_bytes(&bytes).unwrap_err().to_string(), damaged);
+        bytes.truncate(library().len() + 20);
+        let cut =
+            "a.so is damaged: 20 bytes of a seal follow its content, a seal has 78 and ends the file; build it again";
+        assert_eq!(check_bytes(&bytes).unwrap_err().to_string(), cut);
+        assert_eq!(check_bytes(&bytes).unwrap_err().code(), "damaged");
+    }
+}

@@ -1,6 +1,14 @@
 //! The probe's other side: what the child process does. `main` comes here before anything else.
 //!
 //! The child has no sockets, no threads and no data folder; it may only map one plugin and say what came of it.
+//!
+//! ```no_run
+//! # fn load(path: &std::path::Path) -> Result<(), String> { Ok(()) }
+//! if let Some(request) = engine::loader::probe_child::asked() {
+//!     request.run(|path| load(path)); // never returns
+//! }
+//! // … the engine's own command line
+//! ```
 
 use std::{
     any::Any,
@@ -24,6 +32,8 @@ use super::probe::{Line, Message, PROBE_COMMAND, VERDICT_BYTES_MAX};
 
 /// Address space of the child: many times a plugin's, and too little for one that allocates without end to hurt the machine.
 const MEMORY_BYTES_MAX: u64 = 4 << 30;
+/// Far above every time limit of a probe.
+const CPU_SECONDS_MAX: u64 = 120;
 /// The verdict's descriptor, out of the way of plugins that think of 3 as free.
 const VERDICT_FD_MIN: i32 = 100;
 /// Bytes of a loader's reason, so that the verdict stays within its limit even if every one is escaped (`\u0000`).
@@ -109,6 +119,8 @@ fn set_up() -> io::Result<File> {
     // The files of crashes that are expected here would fill the disk and take longer than the probe.
     limit(Resource::Core, 0)?;
     limit(Resource::As, MEMORY_BYTES_MAX)?;
+    // The parent stops a plugin that loops, unless it died before the first line of this function.
+    limit(Resource::Cpu, CPU_SECONDS_MAX)?;
     let verdict: OwnedFd = fcntl_dupfd_cloexec(io::stdout(), VERDICT_FD_MIN)?;
     dup2_stdout(io::stderr())?;
     Ok(verdict.into())

@@ -12,7 +12,7 @@ mod header;
 mod sections;
 mod segments;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use dynamic::BuildId;
 pub use fault::ElfFault;

@@ -6,10 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ROOT: &str = "hotseat_root";
+pub(in crate::loader) const ROOT: &str = "hotseat_root";
 
 /// A small library with a section of each kind that matters, linked by the C compiler.
-fn library() -> &'static [u8] {
+pub(in crate::loader) fn library() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| link("shared", &["-shared", "-fPIC", "-Wl,--build-id=sha1"]))
 }
