@@ -1,0 +1,17 @@
+//! The way of a plugin from a name in a request into the engine: read -> seal -> elf -> stage -> probe -> map.
+//!
+//! Each step trusts only what the one before has established, and nothing of a plugin runs in the engine before it has
+//! run in a child process. Loading has no effect on any room: that is the swap's business.
+
+pub mod digest;
+pub mod elf;
+pub mod error;
+pub mod intake;
+pub mod name;
+
+pub mod probe;
+pub mod probe_child;
+mod probe_fault;
+pub mod seal;
+pub mod source;
+pub mod stage;

@@ -1,0 +1,197 @@
+//! Keeps a private copy of every plugin that was read, under the hash of its bytes.
+//!
+//! Only such a copy is ever mapped. The dynamic linker knows a library by its path and by its inode: a path that has been
+//! mapped once gives the old code back, whatever the file holds by then. Here a path and its bytes belong together for
+//! good, and the folder is the engine's own, so that nobody writes to a file that is mapped (which would kill by SIGBUS).
+//!
+//! A staged file is written whole and renamed into place. It is not synced to disk: after a power cut its content is checked
+//! again before it is used, like any other time.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use super::digest::Sha256;
+
+/// Owner only: another user who could write here could change code under a running engine.
+const FOLDER_MODE: u32 = 0o700;
+/// Not writable even by the owner, so that an accidental write fails instead of changing mapped code.
+const FILE_MODE: u32 = 0o400;
+
+/// The folder of staged plugins, `<data>/versions`.
+#[derive(Clone, Debug)]
+pub struct Versions {
+    folder: PathBuf,
+}
+
+impl Versions {
+    pub fn new(data: &Path) -> Self {
+        Self {
+            folder: data.join("versions"),
+        }
+    }
+
+    /// Where the bytes with this hash are kept, whether they are there or not.
+    pub fn path(&self, sha256: &Sha256) -> PathBuf {
+        self.folder.join(format!("{sha256}.so"))
+    }
+
+    /// Makes sure that exactly `bytes` are at [`Versions::path`], and returns it.
+    ///
+    /// # Panics
+    /// In debug builds, when `sha256` is not the hash of `bytes`.
+    pub fn stage(&self, bytes: &[u8], sha256: &Sha256) -> io::Result<PathBuf> {
+        debug_assert_eq!(Sha256::of(bytes), *sha256);
+        let path = self.path(sha256);
+        if is_staged(&path, bytes)? {
+            return Ok(path);
+        }
+        self.create_folder()?;
+        let temporary = self.temporary(sha256);
+        let placed = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, &path));
+        if placed.is_err() {
+            // Best effort: the first error is the one that matters, and a leftover is never mistaken for a version.
+            let _ = fs::remove_file(&temporary);
+        }
+        placed.map(|()| path)
+    }
+
+    fn create_folder(&self) -> io::Result<()> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(FOLDER_MODE)
+            .create(&self.folder)?;
+        // It may have been there before, made by a hand with another umask.
+        if fs::metadata(&self.folder)?.permissions().mode() & 0o777 != FOLDER_MODE {
+            fs::set_permissions(&self.folder, Permissions::from_mode(FOLDER_MODE))?;
+        }
+        Ok(())
+    }
+
+    fn temporary(&self, sha256: &Sha256) -> PathBuf {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.folder
+            .join(format!(".{sha256}.{}.{unique}.tmp", std::process::id()))
+    }
+}
+
+/// Whether a file with these very bytes, and nothing else that anybody could write to, is at `path`.
+fn is_staged(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let sound = metadata.is_file() && metadata.permissions().mode() & 0o777 == FILE_MODE;
+    if !sound || metadata.len() != bytes.len() as u64 {
+        return Ok(false);
+    }
+    let mut staged = Vec::with_capacity(bytes.len() + 1);
+    File::open(path)?.read_to_end(&mut staged)?;
+    Ok(staged == bytes)
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A leftover of an earlier process with the same id; this one never uses a temporary name twice.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(path)?;
+    // The umask may have taken bits away.
+    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    file.write_all(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage(data: &Path, bytes: &[u8]) -> PathBuf {
+        Versions::new(data).stage(bytes, &Sha256::of(bytes)).unwrap()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn bytes_are_kept_under_their_hash_and_privately() {
+        let data = tempfile::tempdir().unwrap();
+        let path = stage(data.path(), b"code");
+        assert_eq!(path, data.path().join(format!("versions/{}.so", Sha256::of(b"code"))));
+        assert_eq!(fs::read(&path).unwrap(), b"code");
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o400, 0o700));
+        let other = stage(data.path(), b"other");
+        assert_ne!(other, path);
+        assert_eq!(names(&data.path().join("versions")).len(), 2, "no temporary file stays");
+    }
+
+    #[test]
+    fn staging_the_same_bytes_again_touches_nothing() {
+        use std::os::unix::fs::MetadataExt as _;
+        let data = tempfile::tempdir().unwrap();
+        let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+        let path = stage(data.path(), b"code");
+        let first = inode(&path);
+        assert_eq!(inode(&stage(data.path(), b"code")), first);
+    }
+
+    #[test]
+    fn whatever_else_is_at_the_path_is_replaced() {
+        let damages: [fn(&Path); 4] = [
+            |path| fs::write(path, "code, but longer").unwrap(),
+            |path| fs::write(path, "CODE").unwrap(),
+            |path| std::os::unix::fs::symlink("/etc/hostname", path).unwrap(),
+            |path| {
+                fs::write(path, "code").unwrap();
+                fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap();
+            },
+        ];
+        for damage in damages {
+            let data = tempfile::tempdir().unwrap();
+            let path = stage(data.path(), b"code");
+            fs::remove_file(&path).unwrap();
+            damage(&path);
+            assert_eq!(stage(data.path(), b"code"), path);
+            assert_eq!(fs::read(&path).unwrap(), b"code");
+            assert_eq!(mode(&path), 0o400);
+            assert_eq!(names(&data.path().join("versions")).len(), 1);
+        }
+    }
+
+    #[test]
+    fn an_open_folder_is_closed_to_others() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("versions");
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
+        stage(data.path(), b"code");
+        assert_eq!(mode(&folder), 0o700);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_an_error() {
+        let data = tempfile::tempdir().unwrap();
+        fs::write(data.path().join("versions"), "a file").unwrap();
+        assert!(Versions::new(data.path()).stage(b"code", &Sha256::of(b"code")).is_err());
+    }
+}
