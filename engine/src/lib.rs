@@ -1,1 +1,9 @@
-//! engine
+//! The shell around the rooms: command line, config, sockets, the admin door, and what can be seen from outside.
+//!
+//! It owns files, threads and time so that `room` need not know of them, and never links a logic.
+
+pub mod config;
+
+pub mod plugin_name;
+
+pub mod logs;
