@@ -4,6 +4,8 @@
 
 pub mod config;
 
+pub mod lock;
 pub mod plugin_name;
+pub mod token;
 
 pub mod logs;
