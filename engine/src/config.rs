@@ -50,7 +50,8 @@ const END_MARGIN: Duration = Duration::from_secs(1);
 
 // A request waits for at least one tick, so a deadline below the slowest tick would refuse healthy rooms by default.
 const _: () = assert!(REQUEST_TIMEOUT_MS.default > 1000);
-// Sizes are handed on as `usize` and read from TOML as `i64`.
+// Each bound fits the type of its field, and TOML's integers.
+const _: () = assert!(TICK_HZ.max <= u32::MAX as u64 && ROOM_THREADS.max <= usize::MAX as u64);
 const _: () = assert!(REQUEST_BODY_BYTES_MAX.max <= usize::MAX as u64 && PLUGIN_BYTES_MAX.max <= i64::MAX as u64);
 
 /// The whole config, checked.
@@ -165,13 +166,13 @@ impl Config {
 impl Default for Config {
     fn default() -> Config {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let threads_max = usize::try_from(ROOM_THREADS.max).expect("checked beside the constant's type");
+        let threads_max = usize::try_from(ROOM_THREADS.max).expect("asserted above");
         Config {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 12345),
             plugins: PathBuf::from("plugins"),
             data: PathBuf::from("data"),
             logic: None,
-            tick_hz: u32::try_from(TICK_HZ.default).expect("bounded by TICK_HZ.max"),
+            tick_hz: u32::try_from(TICK_HZ.default).expect("asserted above"),
             rooms: vec!["main".to_owned()],
             room_threads: cores.min(threads_max),
             log: LogFormat::Auto,

@@ -3,9 +3,15 @@
 //! It owns files, threads and time so that `room` need not know of them, and never links a logic.
 
 pub mod config;
+pub mod serve;
 
+pub mod guard;
+pub mod http;
 pub mod lock;
 pub mod plugin_name;
+pub mod status;
+pub mod stop;
 pub mod token;
 
 pub mod logs;
+pub mod metrics;
