@@ -2,6 +2,7 @@
 //!
 //! It owns files, threads and time so that `room` need not know of them, and never links a logic.
 
+pub mod cli;
 pub mod config;
 pub mod serve;
 

@@ -11,3 +11,4 @@ pub use backend::{Backend, Health, Requester};
 pub use refusal::{Kind, Refusal};
 
 pub(crate) use front::{Front, RequestLimits};
+pub(crate) use refusal::ErrorBody;

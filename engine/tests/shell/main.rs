@@ -5,6 +5,7 @@
     reason = "all of it is test code, of which clippy sees only what is marked #[test]"
 )]
 
+mod client;
 mod door;
 mod ending;
 mod fake;
