@@ -1,3 +1,20 @@
-//! engine
+//! The shell around the rooms: command line, config, sockets, the admin door, and what can be seen from outside.
+//!
+//! It owns files, threads and time so that `room` need not know of them, and never links a logic.
+
+pub mod cli;
+pub mod config;
+pub mod serve;
 
 pub mod loader;
+
+pub mod guard;
+pub mod http;
+pub mod lock;
+pub mod plugin_name;
+pub mod status;
+pub mod stop;
+pub mod token;
+
+pub mod logs;
+pub mod metrics;

@@ -1,0 +1,163 @@
+//! The command line, and the commands that are clients of a running engine. What the others do is wired in `main.rs`.
+
+mod client;
+mod table;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use client::{ClientError, load, status};
+
+use crate::config::Flags;
+use crate::logs::LogFormat;
+
+/// A stateful game server whose rules are swapped while they play.
+#[derive(Debug, Parser)]
+#[command(name = "engine", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the rooms until SIGTERM or Ctrl-C.
+    #[command(after_help = "\
+Examples:
+  engine serve
+  engine serve --listen 127.0.0.1:0 --logic plugin2.so
+  engine serve --config my.toml --data /var/lib/hotseat --log json
+
+Flags win over the config file. engine.toml is read from the current folder if it is there; engine.example.toml shows
+every key.")]
+    Serve(ServeFlags),
+    /// Swap every room of a running engine to a plugin, and wait until the new code has answered.
+    #[command(after_help = "\
+Examples:
+  engine load plugin2.so
+  engine load game.1002.so --data /var/lib/hotseat")]
+    Load {
+        /// The name of a file in the plugins folder of that engine.
+        name: String,
+        #[command(flatten)]
+        client: ClientFlags,
+    },
+    /// Show the rooms, versions and recent swaps of a running engine.
+    #[command(after_help = "\
+Examples:
+  engine status
+  engine status --json | jq '.rooms[].tick'")]
+    Status {
+        /// Print the engine's JSON instead of tables.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        client: ClientFlags,
+    },
+    /// Tell what a load would say about a plugin file, without an engine.
+    #[command(after_help = "\
+Example:
+  engine check plugins/game.1002.so")]
+    Check {
+        /// The plugin's file.
+        file: PathBuf,
+    },
+    /// Map a plugin and report; run by the engine in a child process, because a broken plugin may take it down.
+    #[command(hide = true)]
+    Probe {
+        /// The plugin's file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeFlags {
+    /// Address and port to listen on; port 0 takes a free one and prints it [default: 127.0.0.1:12345].
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Folder in which names of plugins are looked up [default: plugins].
+    #[arg(long, value_name = "DIR")]
+    pub plugins: Option<PathBuf>,
+    /// Folder for what the engine keeps; one engine at a time [default: data].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Name or file of the version to start on [default: the highest in the plugins folder].
+    #[arg(long, value_name = "NAME")]
+    pub logic: Option<String>,
+    /// Config file, which must exist [default: engine.toml if it is there].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How log lines look [default: auto, which is human on a terminal and JSON elsewhere].
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub log: Option<LogFormat>,
+}
+
+impl From<ServeFlags> for Flags {
+    fn from(flags: ServeFlags) -> Flags {
+        let ServeFlags {
+            listen,
+            plugins,
+            data,
+            logic,
+            config,
+            log,
+        } = flags;
+        Flags {
+            config,
+            listen,
+            plugins,
+            data,
+            logic,
+            log,
+        }
+    }
+}
+
+/// Which engine to talk to.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ClientFlags {
+    /// Where the engine is, such as http://10.0.0.5:12345; its token is read from the folder given by --data, if any
+    /// [default: what the data folder says].
+    #[arg(long)]
+    pub url: Option<String>,
+    /// Data folder of the engine [default: that of the config file].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Config file that names the data folder [default: engine.toml if it is there].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_reach_the_config() {
+        let words = "engine serve --listen [::1]:0 --plugins p --data d --logic game1 --config c --log json";
+        let Command::Serve(flags) = Cli::try_parse_from(words.split(' ')).unwrap().command else {
+            panic!("serve is serve");
+        };
+        let flags = Flags::from(flags);
+        assert_eq!(flags.listen, Some("[::1]:0".parse().unwrap()));
+        assert_eq!(flags.plugins, Some("p".into()));
+        assert_eq!(flags.data, Some("d".into()));
+        assert_eq!(flags.logic.as_deref(), Some("game1"));
+        assert_eq!(flags.config, Some("c".into()));
+        assert_eq!(flags.log, Some(LogFormat::Json));
+    }
+
+    #[test]
+    fn the_probe_is_not_for_users() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("serve") && !help.contains("probe"), "{help}");
+    }
+}

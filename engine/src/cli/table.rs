@@ -1,0 +1,235 @@
+//! What the client commands print: plain columns, for a person at a terminal.
+
+use std::fmt::Write as _;
+
+use jiff::{Timestamp, Unit};
+
+use crate::status::{Loaded, Outcome, RoomState, Status, SwapRecord, VersionName};
+
+/// The newest swaps that are shown; the JSON has more.
+const SWAPS_SHOWN_MAX: usize = 10;
+/// Enough of a hash to tell versions apart by eye.
+const HASH_CHARS: usize = 12;
+
+pub(super) fn loaded(loaded: &Loaded) -> String {
+    let before = match loaded.previous.as_slice() {
+        [] => String::new(),
+        previous => format!(
+            ", before {}",
+            previous.iter().map(version).collect::<Vec<_>>().join(" and ")
+        ),
+    };
+    let pause_us = loaded.pauses.iter().map(|pause| pause.pause_us).max().unwrap_or(0);
+    format!(
+        "done: {} {}{before}; longest pause {}, {} in all\n",
+        loaded.name,
+        loaded.version,
+        duration(pause_us),
+        duration(loaded.total_us)
+    )
+}
+
+pub(super) fn status(status: &Status) -> String {
+    let engine = &status.engine;
+    let mut text = format!(
+        "engine {} on {}, process {}, up {}",
+        engine.version,
+        engine.listen,
+        engine.pid,
+        uptime(engine.uptime_s)
+    );
+    if let Some(bytes) = engine.rss_bytes {
+        let _ = write!(text, ", {} in memory", size(bytes));
+    }
+    text.push_str(if engine.stopping { ", stopping\n" } else { "\n" });
+    rooms(&mut text, status);
+    versions(&mut text, status);
+    swaps(&mut text, &status.swaps);
+    text
+}
+
+fn rooms(text: &mut String, status: &Status) {
+    let mut table = Table::new(&[
+        "room",
+        "<version",
+        "logic",
+        "state",
+        "<tick",
+        "<hz",
+        "<players",
+        "<rows",
+        "<memory",
+        "<overruns",
+        "<faults",
+    ]);
+    for room in &status.rooms {
+        let state = match room.state {
+            RoomState::Running => "running",
+            RoomState::Frozen => "FROZEN",
+        };
+        table.row([
+            room.name.clone(),
+            room.version.to_string(),
+            room.logic.clone(),
+            state.to_owned(),
+            room.tick.to_string(),
+            room.tick_hz.to_string(),
+            room.players.to_string(),
+            room.rows.to_string(),
+            size(room.bytes),
+            room.overruns.to_string(),
+            room.faults.to_string(),
+        ]);
+    }
+    table.write(text);
+    for room in &status.rooms {
+        let Some(fault) = &room.last_fault else { continue };
+        let _ = writeln!(
+            text,
+            "last fault in {}: version {} in {}: {} at {}, {}",
+            room.name,
+            fault.version,
+            fault.callback,
+            fault.message,
+            fault.location,
+            time(fault.at)
+        );
+    }
+}
+
+fn versions(text: &mut String, status: &Status) {
+    let mut table = Table::new(&[
+        "<version",
+        "name",
+        "file",
+        "build id",
+        "sha256",
+        "<size",
+        "mapped at",
+        "rooms",
+    ]);
+    for version in &status.versions {
+        table.row([
+            version.version.to_string(),
+            version.name.clone(),
+            version.file.clone(),
+            version.build_id.chars().take(HASH_CHARS).collect(),
+            version.sha256.chars().take(HASH_CHARS).collect(),
+            size(version.bytes),
+            time(version.mapped_at),
+            if version.rooms.is_empty() {
+                "-".to_owned()
+            } else {
+                version.rooms.join(" ")
+            },
+        ]);
+    }
+    table.write(text);
+}
+
+fn swaps(text: &mut String, swaps: &[SwapRecord]) {
+    let mut table = Table::new(&["swap at", "name", "from", "to", "outcome", "<pause", "<total", "who"]);
+    let name = |side: &Option<VersionName>| side.as_ref().map_or_else(|| "-".to_owned(), version);
+    for swap in swaps.iter().take(SWAPS_SHOWN_MAX) {
+        let outcome = match (swap.outcome, &swap.reason) {
+            (Outcome::Done, _) => "done".to_owned(),
+            (Outcome::Refused, None) => "refused".to_owned(),
+            (Outcome::Refused, Some(reason)) => format!("refused: {reason}"),
+        };
+        table.row([
+            time(swap.at),
+            swap.name.clone(),
+            name(&swap.from),
+            name(&swap.to),
+            outcome,
+            duration(swap.pause_us_max),
+            duration(swap.total_us),
+            swap.who.clone(),
+        ]);
+    }
+    table.write(text);
+}
+
+/// Columns as wide as their widest cell; one whose title starts with `<` is of numbers and leans right.
+struct Table<const COLUMNS: usize> {
+    titles: [&'static str; COLUMNS],
+    rows: Vec<[String; COLUMNS]>,
+}
+
+impl<const COLUMNS: usize> Table<COLUMNS> {
+    fn new(titles: &[&'static str; COLUMNS]) -> Self {
+        Table {
+            titles: *titles,
+            rows: Vec::new(),
+        }
+    }
+
+    fn row(&mut self, cells: [String; COLUMNS]) {
+        self.rows.push(cells);
+    }
+
+    /// Nothing at all for a table without rows.
+    fn write(mut self, text: &mut String) {
+        if self.rows.is_empty() {
+            return;
+        }
+        self.rows
+            .insert(0, self.titles.map(|title| title.trim_start_matches('<').to_uppercase()));
+        let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+            self.rows
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        });
+        text.push('\n');
+        for row in &self.rows {
+            let mut line = String::new();
+            for ((cell, width), title) in row.iter().zip(widths).zip(self.titles) {
+                let _ = if title.starts_with('<') {
+                    write!(line, "{cell:>width$}  ")
+                } else {
+                    write!(line, "{cell:<width$}  ")
+                };
+            }
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+    }
+}
+
+fn version(version: &VersionName) -> String {
+    format!("{} {}", version.name, version.version)
+}
+
+fn time(at: Timestamp) -> String {
+    at.round(Unit::Second).unwrap_or(at).to_string()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with one digit after the point")]
+fn duration(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} us"),
+        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
+        _ => format!("{:.1} s", us as f64 / 1e6),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with one digit after the point")]
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..0x400 => format!("{bytes} B"),
+        0x400..0x10_0000 => format!("{:.1} KiB", bytes as f64 / f64::from(1 << 10)),
+        0x10_0000..0x4000_0000 => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
+    }
+}
+
+fn uptime(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}

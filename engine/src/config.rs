@@ -1,0 +1,266 @@
+//! What the engine is told at its start: defaults, then `engine.toml`, then the flags.
+//!
+//! Every limit of the shell that an operator may move is here, with its bounds.
+
+mod file;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use crate::logs::LogFormat;
+
+/// Used only if it exists; a file given by `--config` has to.
+pub const CONFIG_FILE: &str = "engine.toml";
+
+/// Rooms that may be made at start.
+pub const ROOMS_MAX: usize = 1024;
+pub const ROOM_NAME_BYTES_MAX: usize = 64;
+pub const ALLOWED_HOSTS_MAX: usize = 64;
+
+/// The bounds of a number, and what it is where nothing is said.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    pub min: u64,
+    pub default: u64,
+    pub max: u64,
+}
+
+impl Limit {
+    const fn new(min: u64, default: u64, max: u64) -> Limit {
+        assert!(min <= default && default <= max);
+        Limit { min, default, max }
+    }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+pub const TICK_HZ: Limit = Limit::new(0, 20, 1000);
+/// The default is the number of cores, within these bounds.
+pub const ROOM_THREADS: Limit = Limit::new(1, 1, 256);
+pub const PLUGIN_BYTES_MAX: Limit = Limit::new(4 * KIB, 256 * MIB, 4096 * MIB);
+pub const PROBE_TIMEOUT_MS: Limit = Limit::new(10, 2_000, 60_000);
+pub const REQUEST_BODY_BYTES_MAX: Limit = Limit::new(1, MIB, 64 * MIB);
+pub const REQUEST_TIMEOUT_MS: Limit = Limit::new(1, 5_000, 60_000);
+
+/// What is added to the longest wait that was promised, before an ending engine cuts connections.
+const END_MARGIN: Duration = Duration::from_secs(1);
+
+// A request waits for at least one tick, so a deadline below the slowest tick would refuse healthy rooms by default.
+const _: () = assert!(REQUEST_TIMEOUT_MS.default > 1000);
+// Each bound fits the type of its field, and TOML's integers.
+const _: () = assert!(TICK_HZ.max <= u32::MAX as u64 && ROOM_THREADS.max <= usize::MAX as u64);
+const _: () = assert!(REQUEST_BODY_BYTES_MAX.max <= usize::MAX as u64 && PLUGIN_BYTES_MAX.max <= i64::MAX as u64);
+
+/// The whole config, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub plugins: PathBuf,
+    pub data: PathBuf,
+    /// The name or file of the version to start on; `None` is the highest in `plugins`.
+    pub logic: Option<String>,
+    /// 0: rooms do not tick.
+    pub tick_hz: u32,
+    /// Made at start; at least one, none twice.
+    pub rooms: Vec<String>,
+    pub room_threads: usize,
+    pub log: LogFormat,
+    /// `Host` values beside the names of this machine.
+    pub allowed_hosts: Vec<String>,
+    pub plugin_bytes_max: u64,
+    pub probe_timeout: Duration,
+    pub request_body_bytes_max: usize,
+    pub request_timeout: Duration,
+}
+
+/// What the command line says; it wins over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    pub config: Option<PathBuf>,
+    pub listen: Option<SocketAddr>,
+    pub plugins: Option<PathBuf>,
+    pub data: Option<PathBuf>,
+    pub logic: Option<String>,
+    pub log: Option<LogFormat>,
+}
+
+/// Why there is no config. Each text is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("config file {file} cannot be read: {source}")]
+    Read { file: String, source: std::io::Error },
+    #[error("{file} line {line}: {message}, in {found:?}")]
+    Syntax {
+        file: String,
+        line: usize,
+        message: String,
+        found: String,
+    },
+    #[error("{file} line {line}: unknown key {key:?}; accepted are {}", file::keys())]
+    UnknownKey { file: String, line: usize, key: String },
+    #[error("{file} line {line}: {key} = {found} is not accepted; accepted is {accepted}")]
+    Value {
+        file: String,
+        line: usize,
+        key: String,
+        found: String,
+        accepted: String,
+    },
+}
+
+impl Config {
+    /// The config of this start.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the file that `flags` names is missing, or if what it says is not accepted.
+    pub fn load(flags: Flags) -> Result<Config, ConfigError> {
+        let path = flags.config.as_deref();
+        let mut config = match read(path.unwrap_or(Path::new(CONFIG_FILE)), path.is_some())? {
+            Some((file, text)) => Config::parse(&file, &text)?,
+            None => Config::default(),
+        };
+        config.override_by(flags);
+        Ok(config)
+    }
+
+    /// The defaults, changed by the text of a config file. `file` is what errors call it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] at the first line that is not accepted.
+    pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
+        let mut config = Config::default();
+        file::apply(&mut config, file, text)?;
+        Ok(config)
+    }
+
+    /// How long an ending engine waits for what is in flight.
+    #[must_use]
+    pub fn end_grace(&self) -> Duration {
+        self.request_timeout.max(self.probe_timeout) + END_MARGIN
+    }
+
+    fn override_by(&mut self, flags: Flags) {
+        let Flags {
+            config: _,
+            listen,
+            plugins,
+            data,
+            logic,
+            log,
+        } = flags;
+        self.listen = listen.unwrap_or(self.listen);
+        self.log = log.unwrap_or(self.log);
+        self.logic = logic.or(self.logic.take());
+        if let Some(plugins) = plugins {
+            self.plugins = plugins;
+        }
+        if let Some(data) = data {
+            self.data = data;
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads_max = usize::try_from(ROOM_THREADS.max).expect("asserted above");
+        Config {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 12345),
+            plugins: PathBuf::from("plugins"),
+            data: PathBuf::from("data"),
+            logic: None,
+            tick_hz: u32::try_from(TICK_HZ.default).expect("asserted above"),
+            rooms: vec!["main".to_owned()],
+            room_threads: cores.min(threads_max),
+            log: LogFormat::Auto,
+            allowed_hosts: Vec::new(),
+            plugin_bytes_max: PLUGIN_BYTES_MAX.default,
+            probe_timeout: Duration::from_millis(PROBE_TIMEOUT_MS.default),
+            request_body_bytes_max: usize::try_from(REQUEST_BODY_BYTES_MAX.default).expect("asserted above"),
+            request_timeout: Duration::from_millis(REQUEST_TIMEOUT_MS.default),
+        }
+    }
+}
+
+/// The file's name and text, `None` if it is missing and nobody asked for it.
+fn read(path: &Path, must_exist: bool) -> Result<Option<(String, String)>, ConfigError> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some((file, text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(None),
+        Err(source) => Err(ConfigError::Read { file, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("my.toml");
+        std::fs::write(
+            &path,
+            "listen = \"127.0.0.1:1\"\ndata = \"a\"\nlogic = \"game1\"\ntick_hz = 30\n",
+        )
+        .unwrap();
+        let from_file = Config::load(Flags {
+            config: Some(path.clone()),
+            ..Flags::default()
+        })
+        .unwrap();
+        let expected = Config {
+            listen: "127.0.0.1:1".parse().unwrap(),
+            data: "a".into(),
+            logic: Some("game1".to_owned()),
+            tick_hz: 30,
+            ..Config::default()
+        };
+        assert_eq!(from_file, expected);
+
+        let flags = Flags {
+            config: Some(path),
+            listen: Some("[::1]:2".parse().unwrap()),
+            plugins: Some("p".into()),
+            data: Some("b".into()),
+            logic: Some("plugin2.so".to_owned()),
+            log: Some(LogFormat::Json),
+        };
+        let expected = Config {
+            listen: "[::1]:2".parse().unwrap(),
+            plugins: "p".into(),
+            data: "b".into(),
+            logic: Some("plugin2.so".to_owned()),
+            log: LogFormat::Json,
+            ..expected
+        };
+        assert_eq!(Config::load(flags).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_config_that_was_asked_for_must_exist() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("missing.toml");
+        let error = Config::load(Flags {
+            config: Some(path.clone()),
+            ..Flags::default()
+        })
+        .unwrap_err()
+        .to_string();
+        let expected = format!(
+            "config file {} cannot be read: No such file or directory (os error 2)",
+            path.display()
+        );
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn the_default_config_may_be_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(read(&folder.path().join(CONFIG_FILE), false).unwrap().is_none());
+    }
+}

@@ -1,0 +1,338 @@
+//! The text of `engine.toml`. Every error says the line, the key, what was found and what is accepted.
+//!
+//! Keys are read one by one instead of into a derived struct: that one would know the line of a wrong value, but neither
+//! its key nor its bounds.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use super::{
+    ALLOWED_HOSTS_MAX, Config, ConfigError, Limit, PLUGIN_BYTES_MAX, PROBE_TIMEOUT_MS, REQUEST_BODY_BYTES_MAX,
+    REQUEST_TIMEOUT_MS, ROOM_NAME_BYTES_MAX, ROOM_THREADS, ROOMS_MAX, TICK_HZ,
+};
+
+const KEYS: [&str; 13] = [
+    "listen",
+    "plugins",
+    "data",
+    "logic",
+    "tick_hz",
+    "rooms",
+    "room_threads",
+    "log",
+    "allowed_hosts",
+    "plugin_bytes_max",
+    "probe_timeout_ms",
+    "request_body_bytes_max",
+    "request_timeout_ms",
+];
+
+/// The most of the file that an error shows.
+const FOUND_CHARS_MAX: usize = 60;
+
+pub(super) fn keys() -> String {
+    KEYS.join(", ")
+}
+
+/// Changes `config` by what `text` says; `file` is what errors call it.
+pub(super) fn apply(config: &mut Config, file: &str, text: &str) -> Result<(), ConfigError> {
+    let table = DeTable::parse(text).map_err(|error| {
+        let line = line_of(text, error.span().map_or(0, |span| span.start));
+        ConfigError::Syntax {
+            file: file.to_owned(),
+            line,
+            message: error.message().replace('\n', " "),
+            found: on_one_line(text.lines().nth(line - 1).unwrap_or("")),
+        }
+    })?;
+    let mut entries: Vec<_> = table.into_inner().into_iter().collect();
+    // The table is ordered by key; the first error told is the first in the file.
+    entries.sort_by_key(|(key, _)| key.span().start);
+    for (key, value) in entries {
+        let line = line_of(text, key.span().start);
+        let span = value.span();
+        set(config, key.get_ref(), value).map_err(|refused| match refused {
+            Refused::Key => ConfigError::UnknownKey {
+                file: file.to_owned(),
+                line,
+                key: key.get_ref().to_string(),
+            },
+            Refused::Value => ConfigError::Value {
+                file: file.to_owned(),
+                line,
+                key: key.get_ref().to_string(),
+                found: on_one_line(&text[span]),
+                accepted: accepted(key.get_ref()),
+            },
+        })?;
+    }
+    Ok(())
+}
+
+enum Refused {
+    Key,
+    Value,
+}
+
+type Value<'text> = Spanned<DeValue<'text>>;
+
+fn set(config: &mut Config, key: &str, value: Value<'_>) -> Result<(), Refused> {
+    match key {
+        "listen" => config.listen = read::<SocketAddr>(value)?,
+        "plugins" => config.plugins = PathBuf::from(text(value)?),
+        "data" => config.data = PathBuf::from(text(value)?),
+        "logic" => config.logic = Some(text(value)?),
+        "tick_hz" => config.tick_hz = number(value, TICK_HZ)?,
+        "rooms" => config.rooms = list(value, 1, ROOMS_MAX, is_room_name)?,
+        "room_threads" => config.room_threads = number(value, ROOM_THREADS)?,
+        "log" => config.log = read(value)?,
+        "allowed_hosts" => config.allowed_hosts = list(value, 0, ALLOWED_HOSTS_MAX, is_host)?,
+        "plugin_bytes_max" => config.plugin_bytes_max = number(value, PLUGIN_BYTES_MAX)?,
+        "probe_timeout_ms" => config.probe_timeout = Duration::from_millis(number(value, PROBE_TIMEOUT_MS)?),
+        "request_body_bytes_max" => config.request_body_bytes_max = number(value, REQUEST_BODY_BYTES_MAX)?,
+        "request_timeout_ms" => config.request_timeout = Duration::from_millis(number(value, REQUEST_TIMEOUT_MS)?),
+        _ => return Err(Refused::Key),
+    }
+    Ok(())
+}
+
+fn accepted(key: &str) -> String {
+    let between = |limit: Limit| format!("a whole number from {} to {}", limit.min, limit.max);
+    match key {
+        "listen" => "an IP address and a port in quotes, such as \"127.0.0.1:12345\"".to_owned(),
+        "plugins" | "data" => "a folder's path in quotes".to_owned(),
+        "logic" => "the name or the file of a version in quotes, such as \"game1\" or \"plugin2.so\"".to_owned(),
+        "tick_hz" => format!("{} (0: no ticks)", between(TICK_HZ)),
+        "rooms" => format!(
+            "a list of 1 to {ROOMS_MAX} different names of a-z, A-Z, 0-9, '.', '_' and '-', each of at most \
+             {ROOM_NAME_BYTES_MAX} characters"
+        ),
+        "room_threads" => between(ROOM_THREADS),
+        "log" => "\"auto\", \"human\" or \"json\"".to_owned(),
+        "allowed_hosts" => format!(
+            "a list of at most {ALLOWED_HOSTS_MAX} different Host values in lower case, such as \
+             [\"game.example.org\", \"10.0.0.5:12345\"]"
+        ),
+        "plugin_bytes_max" => between(PLUGIN_BYTES_MAX),
+        "probe_timeout_ms" => between(PROBE_TIMEOUT_MS),
+        "request_body_bytes_max" => between(REQUEST_BODY_BYTES_MAX),
+        "request_timeout_ms" => between(REQUEST_TIMEOUT_MS),
+        _ => unreachable!("only a key that `set` knows has a value that it can refuse: {key}"),
+    }
+}
+
+fn read<'text, T: Deserialize<'text>>(value: Value<'text>) -> Result<T, Refused> {
+    T::deserialize(ValueDeserializer::from(value)).map_err(|_| Refused::Value)
+}
+
+fn text(value: Value<'_>) -> Result<String, Refused> {
+    let text: String = read(value)?;
+    if text.is_empty() { Err(Refused::Value) } else { Ok(text) }
+}
+
+fn number<T: TryFrom<u64>>(value: Value<'_>, limit: Limit) -> Result<T, Refused> {
+    let number: u64 = read(value)?;
+    if number < limit.min || number > limit.max {
+        return Err(Refused::Value);
+    }
+    T::try_from(number).map_err(|_| Refused::Value)
+}
+
+fn list(value: Value<'_>, min: usize, max: usize, is_accepted: fn(&str) -> bool) -> Result<Vec<String>, Refused> {
+    let list: Vec<String> = read(value)?;
+    let mut seen = HashSet::new();
+    let all_accepted = list.iter().all(|item| is_accepted(item) && seen.insert(item));
+    if all_accepted && (min..=max).contains(&list.len()) {
+        Ok(list)
+    } else {
+        Err(Refused::Value)
+    }
+}
+
+fn is_room_name(name: &str) -> bool {
+    let is_accepted = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=ROOM_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_accepted)
+}
+
+/// The characters of a name, an address and a port; a wildcard is none of them.
+fn is_host(host: &str) -> bool {
+    let is_accepted = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']')
+    };
+    !host.is_empty() && host.bytes().all(is_accepted)
+}
+
+/// Counted from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    before.iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+fn on_one_line(found: &str) -> String {
+    let printable = |char: char| if char.is_control() { ' ' } else { char };
+    let mut shown: String = found.trim().chars().map(printable).collect();
+    if let Some((end, _)) = shown.char_indices().nth(FOUND_CHARS_MAX) {
+        shown.replace_range(end.., "…");
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    /// One error line for each text.
+    fn check_refused(texts: &[&str], expected: Expect) {
+        let mut lines = String::new();
+        for text in texts {
+            let error = Config::parse("engine.toml", text).expect_err(text).to_string();
+            assert!(!error.contains('\n'), "more than one line: {error}");
+            lines += &(error + "\n");
+        }
+        expected.assert_eq(&lines);
+    }
+
+    const EXAMPLE: &str = include_str!("../../../engine.example.toml");
+
+    #[test]
+    fn the_example_says_the_defaults() {
+        assert_eq!(
+            Config::parse("engine.example.toml", EXAMPLE).unwrap(),
+            Config::default()
+        );
+        for key in KEYS {
+            let is_shown = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+            assert!(EXAMPLE.lines().any(is_shown), "engine.example.toml does not show {key}");
+        }
+    }
+
+    #[test]
+    fn what_the_example_comments_out_is_accepted() {
+        let is_key = |line: &str| KEYS.iter().any(|key| line.starts_with(&format!("# {key} = ")));
+        let commented: Vec<_> = EXAMPLE
+            .lines()
+            .filter(|line| is_key(line))
+            .map(|line| &line[2..])
+            .collect();
+        let config = Config::parse("engine.example.toml", &commented.join("\n")).unwrap();
+        assert!(config.logic.is_some(), "{commented:?}");
+    }
+
+    #[test]
+    fn every_key_is_set() {
+        let text = r#"
+            listen = "[::1]:0"
+            plugins = "p"
+            data = "d"
+            logic = "game1"
+            tick_hz = 0
+            rooms = ["a", "B-2_c.d"]
+            room_threads = 3
+            log = "json"
+            allowed_hosts = ["game.example.org", "[2001:db8::1]:80"]
+            plugin_bytes_max = 4096
+            probe_timeout_ms = 10
+            request_body_bytes_max = 1
+            request_timeout_ms = 60000
+        "#;
+        let expected = Config {
+            listen: "[::1]:0".parse().unwrap(),
+            plugins: "p".into(),
+            data: "d".into(),
+            logic: Some("game1".to_owned()),
+            tick_hz: 0,
+            rooms: vec!["a".to_owned(), "B-2_c.d".to_owned()],
+            room_threads: 3,
+            log: crate::logs::LogFormat::Json,
+            allowed_hosts: vec!["game.example.org".to_owned(), "[2001:db8::1]:80".to_owned()],
+            plugin_bytes_max: 4096,
+            probe_timeout: Duration::from_millis(10),
+            request_body_bytes_max: 1,
+            request_timeout: Duration::from_secs(60),
+        };
+        assert_eq!(Config::parse("engine.toml", text).unwrap(), expected);
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_syntax_are_told_with_their_line() {
+        check_refused(
+            &[
+                "\n# a comment\nlisen = \"127.0.0.1:1\"\n",
+                "[server]\nlisten = \"127.0.0.1:1\"\n",
+                "data = \"a\"\ndata = \"b\"\n",
+                "tick_hz = \n",
+                "tick_hz = 1\nrooms = [\"a\"",
+                "data = \"a\n",
+            ],
+            expect![[r#"
+                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
+                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
+                engine.toml line 2: duplicate key, in "data = \"b\""
+                engine.toml line 1: string values must be quoted, expected literal string, in "tick_hz ="
+                engine.toml line 2: unclosed array, expected `]`, in "rooms = [\"a\""
+                engine.toml line 1: invalid basic string, expected `"`, in "data = \"a"
+            "#]],
+        );
+    }
+
+    #[test]
+    fn the_first_wrong_line_is_the_one_told() {
+        check_refused(
+            &["tick_hz = -1\ndata = 1\n"],
+            expect![[r#"
+            engine.toml line 1: tick_hz = -1 is not accepted; accepted is a whole number from 0 to 1000 (0: no ticks)
+        "#]],
+        );
+    }
+
+    #[test]
+    fn each_wrong_value_is_told_with_what_is_accepted() {
+        check_refused(
+            &[
+                "listen = \"localhost:1\"",
+                "listen = 12345",
+                "plugins = \"\"",
+                "data = [\n1,\n2]",
+                "logic = 1002",
+                "tick_hz = 1001",
+                "tick_hz = 2.5",
+                "rooms = []",
+                "rooms = [\"a\", \"a\"]",
+                "rooms = [\"a b\"]",
+                "room_threads = 0",
+                "log = \"xml\"",
+                "allowed_hosts = [\"*\"]",
+                "plugin_bytes_max = 0",
+                "probe_timeout_ms = 9",
+                "request_body_bytes_max = 0",
+                "request_timeout_ms = 99999999999999999999",
+            ],
+            expect![[r#"
+                engine.toml line 1: listen = "localhost:1" is not accepted; accepted is an IP address and a port in quotes, such as "127.0.0.1:12345"
+                engine.toml line 1: listen = 12345 is not accepted; accepted is an IP address and a port in quotes, such as "127.0.0.1:12345"
+                engine.toml line 1: plugins = "" is not accepted; accepted is a folder's path in quotes
+                engine.toml line 1: data = [ 1, 2] is not accepted; accepted is a folder's path in quotes
+                engine.toml line 1: logic = 1002 is not accepted; accepted is the name or the file of a version in quotes, such as "game1" or "plugin2.so"
+                engine.toml line 1: tick_hz = 1001 is not accepted; accepted is a whole number from 0 to 1000 (0: no ticks)
+                engine.toml line 1: tick_hz = 2.5 is not accepted; accepted is a whole number from 0 to 1000 (0: no ticks)
+                engine.toml line 1: rooms = [] is not accepted; accepted is a list of 1 to 1024 different names of a-z, A-Z, 0-9, '.', '_' and '-', each of at most 64 characters
+                engine.toml line 1: rooms = ["a", "a"] is not accepted; accepted is a list of 1 to 1024 different names of a-z, A-Z, 0-9, '.', '_' and '-', each of at most 64 characters
+                engine.toml line 1: rooms = ["a b"] is not accepted; accepted is a list of 1 to 1024 different names of a-z, A-Z, 0-9, '.', '_' and '-', each of at most 64 characters
+                engine.toml line 1: room_threads = 0 is not accepted; accepted is a whole number from 1 to 256
+                engine.toml line 1: log = "xml" is not accepted; accepted is "auto", "human" or "json"
+                engine.toml line 1: allowed_hosts = ["*"] is not accepted; accepted is a list of at most 64 different Host values in lower case, such as ["game.example.org", "10.0.0.5:12345"]
+                engine.toml line 1: plugin_bytes_max = 0 is not accepted; accepted is a whole number from 4096 to 4294967296
+                engine.toml line 1: probe_timeout_ms = 9 is not accepted; accepted is a whole number from 10 to 60000
+                engine.toml line 1: request_body_bytes_max = 0 is not accepted; accepted is a whole number from 1 to 67108864
+                engine.toml line 1: request_timeout_ms = 99999999999999999999 is not accepted; accepted is a whole number from 1 to 60000
+            "#]],
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! What the HTTP layer asks of the engine behind it. It knows no room, no loader and no thread: only this.
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+
+use crate::http::Refusal;
+use crate::plugin_name::PluginName;
+use crate::status::{Loaded, Status};
+
+/// The engine as the routes see it. Every method may be called from any thread, at any time, many at once.
+pub trait Backend: Send + Sync + 'static {
+    /// Hands a request to the logic of a room; `None` is the room `main`. The caller stops waiting after
+    /// `request_timeout_ms` by dropping the future, which must leave the room as if nobody had ever waited: whether the
+    /// input is applied is then unknown to the client, as with any server.
+    fn request(
+        &self,
+        room: Option<&str>,
+        request: room::Request,
+    ) -> impl Future<Output = Result<room::Response, Refusal>> + Send;
+
+    /// Swaps every room to the named plugin. It returns `Ok` only after the new code has answered from every room, and
+    /// is serialised with other loads by the implementation. A load whose caller went away is finished all the same.
+    fn load(&self, name: PluginName, who: Requester) -> impl Future<Output = Result<Loaded, Refusal>> + Send;
+
+    /// Must not wait for a room: a frozen or a busy room is what one asks the status about.
+    fn status(&self) -> Status;
+
+    /// The Prometheus text format. Must not wait for a room.
+    fn metrics(&self) -> String;
+
+    fn health(&self) -> Health;
+}
+
+/// Whether new work is welcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    Ready,
+    Stopping,
+}
+
+/// Who asked for a load, for the log and the swap history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requester {
+    pub peer: SocketAddr,
+    /// The start of `User-Agent`, printable: it tells a browser from a script.
+    pub agent: Option<String>,
+}
+
+impl fmt::Display for Requester {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.peer)?;
+        self.agent
+            .as_ref()
+            .map_or(Ok(()), |agent| write!(formatter, " ({agent})"))
+    }
+}

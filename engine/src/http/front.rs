@@ -1,0 +1,146 @@
+//! The first to see a request: it tells the engine's own routes from the logic's and puts the guard before the former.
+//!
+//! The guard stands here and not in the router, so that no route added later can be without it. The logic's requests
+//! take the short way: no router, no middleware, no boxed body.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{Response, header};
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use hyper::Request;
+use hyper::body::Incoming;
+use tower_service::Service;
+
+use crate::guard::Guard;
+use crate::http::{Backend, Refusal, Requester, logic, own};
+use crate::metrics::RequestMetrics;
+
+/// The logic's answers are whole and unboxed; the engine's own come from its router.
+type Body = Either<Full<Bytes>, axum::body::Body>;
+
+/// The most of a `User-Agent` that is kept.
+const AGENT_BYTES_MAX: usize = 80;
+
+/// What bounds one request of the logic's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestLimits {
+    pub(crate) body_bytes_max: usize,
+    /// From the end of its head to its answer.
+    pub(crate) timeout: Duration,
+}
+
+/// Answers every request of one listener.
+#[derive(Debug)]
+pub(crate) struct Front<B> {
+    backend: Arc<B>,
+    guard: Guard,
+    own: Router,
+    limits: RequestLimits,
+    requests: RequestMetrics,
+}
+
+impl<B: Backend> Front<B> {
+    pub(crate) fn new(backend: Arc<B>, guard: Guard, limits: RequestLimits, requests: RequestMetrics) -> Front<B> {
+        Front {
+            own: own::router(Arc::clone(&backend)),
+            backend,
+            guard,
+            limits,
+            requests,
+        }
+    }
+
+    /// Dropping the future gives the request up.
+    pub(crate) async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+        let response = match Route::of(request.uri().path()) {
+            Route::Logic => logic::answer(&*self.backend, self.limits, request)
+                .await
+                .map(Either::Left),
+            Route::Health => self.own(request).await.map(Either::Right),
+            Route::Admin => self.admin(peer, request).await.map(Either::Right),
+        };
+        self.requests.count(response.status());
+        response
+    }
+
+    async fn admin(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<axum::body::Body> {
+        let (mut head, body) = request.into_parts();
+        if let Err(refusal) = self.guard.check(&head) {
+            log_refusal(peer, &head.method, head.uri.path(), &refusal);
+            return refusal.response(&head.headers);
+        }
+        let agent = head.headers.get(header::USER_AGENT).map(|agent| {
+            let bytes = agent.as_bytes();
+            bytes[..bytes.len().min(AGENT_BYTES_MAX)].escape_ascii().to_string()
+        });
+        head.extensions.insert(Requester { peer, agent });
+        self.own(Request::from_parts(head, body)).await
+    }
+
+    async fn own(&self, request: Request<Incoming>) -> Response<axum::body::Body> {
+        // A router is a handle: cloning it costs a reference count.
+        match self.own.clone().call(request).await {
+            Ok(response) => response,
+            Err(infallible) => match infallible {},
+        }
+    }
+}
+
+/// A foreign page that knocks is worth a line: it is an attack, or a name is missing in `allowed_hosts`.
+fn log_refusal(peer: SocketAddr, method: &axum::http::Method, path: &str, refusal: &Refusal) {
+    tracing::info!(%peer, %method, path, code = refusal.code(), reason = refusal.reason(), "admin request refused");
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    /// Whatever is not the engine's, so that a game may have any path.
+    Logic,
+    /// Tells one bit that anybody may know: load balancers ask under any `Host`.
+    Health,
+    Admin,
+}
+
+impl Route {
+    /// Paths are compared as they came: `/LOAD`, `//load` and `/%6coad` are the logic's, whose routes reach nothing of
+    /// the engine's.
+    fn of(path: &str) -> Route {
+        match path {
+            own::HEALTHZ => Route::Health,
+            own::LOAD | own::METRICS => Route::Admin,
+            _ => match path.strip_prefix(own::API) {
+                Some(below) if below.is_empty() || below.starts_with('/') => Route::Admin,
+                _ => Route::Logic,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_engines_own_paths_are_the_engines() {
+        for path in [
+            "/load",
+            "/metrics",
+            "/api/v1",
+            "/api/v1/",
+            "/api/v1/status",
+            "/api/v1/../x",
+            "/api/v1//",
+        ] {
+            assert_eq!(Route::of(path), Route::Admin, "{path}");
+        }
+        assert_eq!(Route::of("/healthz"), Route::Health);
+        for path in [
+            "/", "/hello", "/load/", "/loader", "/LOAD", "//load", "/%6coad", "/api", "/api/v10", "/api/v1x", "*", "",
+        ] {
+            assert_eq!(Route::of(path), Route::Logic, "{path}");
+        }
+    }
+}

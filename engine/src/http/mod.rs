@@ -1,0 +1,14 @@
+//! The engine over HTTP: a front that tells the engine's own routes from the logic's, and the routes themselves.
+
+mod backend;
+mod front;
+mod logic;
+mod own;
+mod query;
+mod refusal;
+
+pub use backend::{Backend, Health, Requester};
+pub use refusal::{Kind, Refusal};
+
+pub(crate) use front::{Front, RequestLimits};
+pub(crate) use refusal::ErrorBody;

@@ -1,0 +1,261 @@
+//! What `/metrics` tells. Every handle is an atomic: to count is never to wait.
+//!
+//! | who writes | what |
+//! |---|---|
+//! | the thread of a room, to its own [`RoomMetrics`] | ticks, overruns, step time, swap pause, faults, rows, pages, forks, pool |
+//! | whoever carries a load out | load outcomes, versions mapped |
+//! | the threads that answer HTTP | requests by status class |
+//! | whoever reads `/metrics` | memory and uptime, taken at that moment |
+
+use std::time::Instant;
+
+use axum::http::StatusCode;
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::http::Refusal;
+use crate::status::resident_bytes;
+
+/// From a callback that does next to nothing to one that takes a whole second.
+const STEP_SECONDS: [f64; 13] = [
+    1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1e-1, 1.0,
+];
+/// Finest around 50 µs, which is what a swap without a schema change may take.
+const PAUSE_SECONDS: [f64; 12] = [
+    1e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 1e-1, 1.0,
+];
+
+const ROOM: &[&str] = &["room"];
+
+/// The registry and the handles of what belongs to no room.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    started: Instant,
+    rooms: RoomVectors,
+    loads: IntCounterVec,
+    requests: RequestMetrics,
+    /// Set after each load; versions are never unmapped.
+    pub versions_mapped: IntGauge,
+    resident_bytes: IntGauge,
+    uptime_seconds: Gauge,
+}
+
+/// The handles of one room, looked up once when the room is made: a look-up by label takes a lock.
+#[derive(Debug, Clone)]
+pub struct RoomMetrics {
+    pub ticks: IntCounter,
+    /// Ticks that began late because the one before took too long.
+    pub overruns: IntCounter,
+    pub faults: IntCounter,
+    /// Forks taken since the start.
+    pub forks: IntCounter,
+    pub step_seconds: Histogram,
+    pub swap_pause_seconds: Histogram,
+    pub rows: IntGauge,
+    pub pages: IntGauge,
+    /// Bytes of free pages that the room's pool holds.
+    pub pool_bytes: IntGauge,
+}
+
+/// Counts answers by the first digit of their status.
+#[derive(Debug, Clone)]
+pub struct RequestMetrics {
+    /// `2xx` to `5xx`; interim answers are never counted, for the engine sends none.
+    classes: [IntCounter; 4],
+}
+
+#[derive(Debug)]
+struct RoomVectors {
+    ticks: IntCounterVec,
+    overruns: IntCounterVec,
+    faults: IntCounterVec,
+    forks: IntCounterVec,
+    step_seconds: HistogramVec,
+    swap_pause_seconds: HistogramVec,
+    rows: IntGaugeVec,
+    pages: IntGaugeVec,
+    pool_bytes: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Uptime counts from here.
+    #[must_use]
+    pub fn new() -> Metrics {
+        let registry = Registry::new();
+        let register = Register(&registry);
+        let rooms = RoomVectors {
+            ticks: register.counters("hotseat_ticks_total", "Ticks run.", ROOM),
+            overruns: register.counters("hotseat_tick_overruns_total", "Ticks that began late.", ROOM),
+            faults: register.counters("hotseat_faults_total", "Panics of the logic, each undone.", ROOM),
+            forks: register.counters("hotseat_forks_total", "Forks taken of the world.", ROOM),
+            step_seconds: register.histograms("hotseat_step_seconds", "Time of one input.", &STEP_SECONDS),
+            swap_pause_seconds: register.histograms(
+                "hotseat_swap_pause_seconds",
+                "Time in which a room took no input because its logic was swapped.",
+                &PAUSE_SECONDS,
+            ),
+            rows: register.gauges("hotseat_rows", "Live rows.", ROOM),
+            pages: register.gauges("hotseat_pages", "Pages in use.", ROOM),
+            pool_bytes: register.gauges("hotseat_pool_bytes", "Free pages kept for reuse.", ROOM),
+        };
+        let answers = register.counters("hotseat_requests_total", "HTTP answers by status class.", &["class"]);
+        Metrics {
+            started: Instant::now(),
+            rooms,
+            loads: register.counters(
+                "hotseat_loads_total",
+                "Loads by outcome: done, or the refusal's code.",
+                &["outcome"],
+            ),
+            requests: RequestMetrics {
+                classes: ["2xx", "3xx", "4xx", "5xx"].map(|class| answers.with_label_values(&[class])),
+            },
+            versions_mapped: register.gauge("hotseat_versions_mapped", "Versions of the logic in memory."),
+            resident_bytes: register.gauge("process_resident_memory_bytes", "Resident memory."),
+            uptime_seconds: register
+                .add(Gauge::new("hotseat_uptime_seconds", "Time since the start.").expect(WELL_FORMED)),
+            registry,
+        }
+    }
+
+    /// The handles of a room; asking again gives the same counters.
+    #[must_use]
+    pub fn room(&self, name: &str) -> RoomMetrics {
+        let label = &[name];
+        RoomMetrics {
+            ticks: self.rooms.ticks.with_label_values(label),
+            overruns: self.rooms.overruns.with_label_values(label),
+            faults: self.rooms.faults.with_label_values(label),
+            forks: self.rooms.forks.with_label_values(label),
+            step_seconds: self.rooms.step_seconds.with_label_values(label),
+            swap_pause_seconds: self.rooms.swap_pause_seconds.with_label_values(label),
+            rows: self.rooms.rows.with_label_values(label),
+            pages: self.rooms.pages.with_label_values(label),
+            pool_bytes: self.rooms.pool_bytes.with_label_values(label),
+        }
+    }
+
+    #[must_use]
+    pub fn requests(&self) -> RequestMetrics {
+        self.requests.clone()
+    }
+
+    /// Codes are a closed set of words in the source, so the labels are bounded.
+    pub fn count_load<T>(&self, outcome: &Result<T, Refusal>) {
+        let outcome = outcome.as_ref().map_or_else(Refusal::code, |_| "done");
+        self.loads.with_label_values(&[outcome]).inc();
+    }
+
+    /// The Prometheus text format, as of now.
+    #[must_use]
+    pub fn render(&self) -> String {
+        if let Some(bytes) = resident_bytes() {
+            self.resident_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+        self.uptime_seconds.set(self.started.elapsed().as_secs_f64());
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .expect("writing to memory does not fail");
+        String::from_utf8(text).expect("the text format is UTF-8")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl RequestMetrics {
+    pub(crate) fn count(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100);
+        assert!(
+            (2..=5).contains(&class),
+            "the HTTP layer lets no other status out: {status}"
+        );
+        self.classes[class - 2].inc();
+    }
+}
+
+/// Names, labels and buckets are constants of this file, and the test below registers them all.
+const WELL_FORMED: &str = "metric names are well-formed and registered once";
+
+struct Register<'registry>(&'registry Registry);
+
+impl Register<'_> {
+    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> C {
+        self.0.register(Box::new(collector.clone())).expect(WELL_FORMED);
+        collector
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels).expect(WELL_FORMED))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels).expect(WELL_FORMED))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.add(IntGauge::new(name, help).expect(WELL_FORMED))
+    }
+
+    fn histograms(&self, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.add(HistogramVec::new(options, ROOM).expect(WELL_FORMED))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Kind;
+
+    fn check_lines(text: &str, expected: &[&str]) {
+        for line in expected {
+            assert!(text.lines().any(|found| found == *line), "no line {line:?} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_counted_is_shown() {
+        let metrics = Metrics::new();
+        let room = metrics.room("main");
+        room.ticks.inc_by(3);
+        metrics.room("main").ticks.inc();
+        room.rows.set(7);
+        room.step_seconds.observe(3e-6);
+        room.swap_pause_seconds.observe(2e-5);
+        metrics.versions_mapped.set(2);
+        metrics.requests().count(StatusCode::NOT_FOUND);
+        metrics.count_load(&Ok(()));
+        metrics.count_load::<()>(&Err(Refusal::new(
+            Kind::Conflict,
+            "load-busy",
+            "another load is under way",
+        )));
+        check_lines(
+            &metrics.render(),
+            &[
+                "hotseat_ticks_total{room=\"main\"} 4",
+                "hotseat_tick_overruns_total{room=\"main\"} 0",
+                "hotseat_rows{room=\"main\"} 7",
+                "hotseat_step_seconds_bucket{room=\"main\",le=\"0.0000025\"} 0",
+                "hotseat_step_seconds_bucket{room=\"main\",le=\"0.000005\"} 1",
+                "hotseat_swap_pause_seconds_count{room=\"main\"} 1",
+                "hotseat_versions_mapped 2",
+                "hotseat_requests_total{class=\"2xx\"} 0",
+                "hotseat_requests_total{class=\"4xx\"} 1",
+                "hotseat_loads_total{outcome=\"done\"} 1",
+                "hotseat_loads_total{outcome=\"load-busy\"} 1",
+                "# TYPE process_resident_memory_bytes gauge",
+                "# TYPE hotseat_uptime_seconds gauge",
+            ],
+        );
+    }
+}

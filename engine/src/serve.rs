@@ -1,0 +1,304 @@
+//! The listener and its end: bind, tell where, accept, and on a signal stop in order.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use engine::{config::Config, http::Backend, lock::DataFolder, metrics::RequestMetrics, serve::{self, Door, ServeError}};
+//! # async fn start<B: Backend>(config: &Config, data: &DataFolder, backend: Arc<B>, requests: RequestMetrics) -> Result<(), ServeError> {
+//! let door = Door::open(config, data).await?; // a taken port is told before any plugin is loaded
+//! serve::end_on_signals(door.stop())?;
+//! // … start the backend, which keeps a `door.stop()` …
+//! let announced = door.announce()?; // held while the door is open: dropping it takes the address file away
+//! println!("{announced}");
+//! door.serve(backend, requests).await; // until the stop has begun and what was in flight is answered
+//! # Ok(())
+//! # }
+//! ```
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::config::Config;
+use crate::guard::Guard;
+use crate::http::{Backend, Front, RequestLimits};
+use crate::lock::{DataFolder, write_atomically};
+use crate::metrics::RequestMetrics;
+use crate::stop::Stop;
+use crate::token::{Token, TokenError};
+
+/// The name of the file in the data folder that tells clients where the engine listens.
+pub const ADDRESS_FILE: &str = "engine.addr";
+
+/// Connections at a time; those beyond wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 16_384;
+/// For the head of a request, and for an idle connection until its next one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longer heads are answered with 431.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// What the engine reads ahead of one connection.
+const READ_AHEAD_BYTES_MAX: usize = 64 * 1024;
+/// Out of descriptors, accepting again at once would only spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const _: () = assert!(CONNECTIONS_MAX <= Semaphore::MAX_PERMITS);
+// A head that is not too long has to fit, and hyper refuses a buffer below 8 KiB.
+const _: () = assert!(READ_AHEAD_BYTES_MAX >= HEAD_BYTES_MAX && READ_AHEAD_BYTES_MAX >= 8192);
+
+/// Why the engine cannot serve. Each text is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("cannot listen on {listen}: address in use (is another engine running? see --listen)")]
+    AddressInUse { listen: SocketAddr },
+    #[error("cannot listen on {listen}: no interface of this machine has that address (see --listen)")]
+    AddressUnknown { listen: SocketAddr },
+    #[error("cannot listen on {listen}: not permitted; ports below 1024 want a privilege (see --listen)")]
+    AddressDenied { listen: SocketAddr },
+    #[error("cannot listen on {listen}: {source} (see --listen)")]
+    Listen { listen: SocketAddr, source: io::Error },
+    #[error("the address cannot be written to {file}: {source}")]
+    Announce { file: String, source: io::Error },
+    #[error("signals cannot be waited for: {source}")]
+    Signals { source: io::Error },
+    #[error(transparent)]
+    Token(#[from] TokenError),
+}
+
+/// A bound listener that accepts nobody yet: who connects meanwhile waits in the kernel's queue.
+#[derive(Debug)]
+pub struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+    guard: Guard,
+    limits: RequestLimits,
+    end_grace: Duration,
+    address_file: PathBuf,
+    stop: Stop,
+}
+
+impl Door {
+    /// Binds, and makes the token if there is none.
+    ///
+    /// # Errors
+    /// [`ServeError`] if the address cannot be had or the token cannot be used.
+    pub async fn open(config: &Config, data: &DataFolder) -> Result<Door, ServeError> {
+        let token = Token::load_or_make(data.path())?;
+        let listen = config.listen;
+        let bind_error = |source: io::Error| match source.kind() {
+            ErrorKind::AddrInUse => ServeError::AddressInUse { listen },
+            ErrorKind::AddrNotAvailable => ServeError::AddressUnknown { listen },
+            ErrorKind::PermissionDenied => ServeError::AddressDenied { listen },
+            _ => ServeError::Listen { listen, source },
+        };
+        let listener = TcpListener::bind(listen).await.map_err(bind_error)?;
+        let address = listener.local_addr().map_err(bind_error)?;
+        Ok(Door {
+            listener,
+            address,
+            guard: Guard::new(address, &config.allowed_hosts, token),
+            limits: RequestLimits {
+                body_bytes_max: config.request_body_bytes_max,
+                timeout: config.request_timeout,
+            },
+            end_grace: config.end_grace(),
+            address_file: data.path().join(ADDRESS_FILE),
+            stop: Stop::new(),
+        })
+    }
+
+    /// As bound: with the real port where 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The handle that ends [`Door::serve`].
+    #[must_use]
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Tells clients on this machine where the engine listens, in the data folder and in the log.
+    ///
+    /// # Errors
+    /// [`ServeError::Announce`] if the address file cannot be written.
+    pub fn announce(&self) -> Result<Announced, ServeError> {
+        let address = reachable(self.address);
+        write_atomically(&self.address_file, format!("{address}\n").as_bytes()).map_err(|source| {
+            ServeError::Announce {
+                file: self.address_file.display().to_string(),
+                source,
+            }
+        })?;
+        tracing::info!(listen = %self.address, "listening for HTTP");
+        Ok(Announced {
+            address,
+            file: self.address_file.clone(),
+        })
+    }
+
+    /// Accepts until the stop has begun; then answers what is in flight, for as long as the config's grace, and returns.
+    pub async fn serve<B: Backend>(self, backend: Arc<B>, requests: RequestMetrics) {
+        let Door {
+            listener,
+            guard,
+            limits,
+            end_grace,
+            stop,
+            ..
+        } = self;
+        let front = Arc::new(Front::new(backend, guard, limits, requests));
+        let mut connections = JoinSet::new();
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        while let Some((stream, peer, slot)) = accept(&listener, &slots, &stop).await {
+            while connections.try_join_next().is_some() {}
+            connections.spawn(connection(stream, peer, Arc::clone(&front), stop.clone(), slot));
+        }
+        // Closed first, so that nobody new comes in while the others are waited for.
+        drop(listener);
+        let all_ended = async { while connections.join_next().await.is_some() {} };
+        if timeout(end_grace, all_ended).await.is_err() {
+            tracing::warn!(
+                connections = connections.len(),
+                "connections were cut: they did not end in time"
+            );
+        }
+        connections.shutdown().await;
+    }
+}
+
+/// The first SIGTERM or Ctrl-C begins the stop, the second ends the process at once.
+///
+/// # Errors
+/// [`ServeError::Signals`] if the handlers cannot be set.
+pub fn end_on_signals(stop: Stop) -> Result<(), ServeError> {
+    let listen = |kind| signal(kind).map_err(|source| ServeError::Signals { source });
+    let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+    let (mut terminated, mut interrupted) = (listen(terminate)?, listen(interrupt)?);
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminated.recv() => terminate,
+                _ = interrupted.recv() => interrupt,
+            }
+        };
+        next().await;
+        tracing::info!("stopping in order; a second signal stops at once");
+        stop.begin();
+        let second = next().await;
+        tracing::warn!("stopped at once by a second signal");
+        std::process::exit(128 + second.as_raw_value());
+    });
+    Ok(())
+}
+
+/// The next connection, or `None` once the stop has begun.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    stop: &Stop,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let accepted = async {
+        let slot = Arc::clone(slots)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => return (stream, peer, slot),
+                // The peer was gone before its turn came.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted; is the limit of open files too low?");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.begun() => None,
+        accepted = accepted => Some(accepted),
+    }
+}
+
+/// One socket from its first byte to its last. What is not HTTP would branch off here, before hyper has read anything;
+/// an upgrade gets its [`TcpStream`] and the unread bytes back through `hyper::upgrade`.
+async fn connection<B: Backend>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    front: Arc<Front<B>>,
+    stop: Stop,
+    _slot: OwnedSemaphorePermit,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "TCP_NODELAY was refused");
+    }
+    let front = &*front;
+    let answer = service_fn(|request| async move { Ok::<_, Infallible>(front.answer(peer, request).await) });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_header_size(HEAD_BYTES_MAX)
+            .max_buf_size(READ_AHEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), answer)
+            .with_upgrades()
+    );
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = stop.begun() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection ended early");
+    }
+}
+
+/// Where a client on this machine connects to: nobody can connect to "any address".
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The address file, removed when this is dropped. It prints as the line that tells a user where to go.
+#[derive(Debug)]
+#[must_use = "dropping it takes the announcement back"]
+pub struct Announced {
+    address: SocketAddr,
+    file: PathBuf,
+}
+
+impl fmt::Display for Announced {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "listening on http://{}", self.address)
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.file) {
+            tracing::warn!(file = %self.file.display(), %error, "the address file could not be removed");
+        }
+    }
+}

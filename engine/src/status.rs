@@ -1,0 +1,160 @@
+//! What the engine tells about itself: the JSON of `/api/v1/` and of `/load`, and what `engine status` reads back.
+//!
+//! Plain data. Durations are in the unit that the name ends in; times are RFC 3339 in UTC.
+
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The most swaps that [`Status::swaps`] holds; older ones are in the log only.
+pub const SWAPS_KEPT_MAX: usize = 64;
+
+/// Everything at one moment, as nearly as the rooms can tell without being stopped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub engine: EngineStatus,
+    pub rooms: Vec<RoomStatus>,
+    pub versions: Vec<VersionStatus>,
+    /// Newest first, at most [`SWAPS_KEPT_MAX`].
+    pub swaps: Vec<SwapRecord>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineStatus {
+    /// Of the engine itself, not of the logic.
+    pub version: String,
+    pub pid: u32,
+    pub started_at: Timestamp,
+    pub uptime_s: u64,
+    pub listen: SocketAddr,
+    /// `None` where the operating system would not tell.
+    pub rss_bytes: Option<u64>,
+    pub stopping: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoomStatus {
+    pub name: String,
+    pub version: u32,
+    pub logic: String,
+    pub state: RoomState,
+    pub tick: u64,
+    pub players: u64,
+    pub rows: u64,
+    pub pages: u64,
+    pub bytes: u64,
+    /// 0: the room does not tick.
+    pub tick_hz: u32,
+    pub overruns: u64,
+    pub faults: u64,
+    pub last_fault: Option<FaultStatus>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoomState {
+    Running,
+    /// The logic's `tick` panicked: connections stay, nothing moves until a version is loaded.
+    Frozen,
+}
+
+/// A panic of the logic, never of the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultStatus {
+    pub version: u32,
+    pub callback: String,
+    pub message: String,
+    /// `file:line` in the logic's source.
+    pub location: String,
+    pub at: Timestamp,
+}
+
+/// A version that is mapped into the engine; versions are never unmapped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionStatus {
+    pub version: u32,
+    pub name: String,
+    pub build_id: String,
+    pub sha256: String,
+    /// The name under which the file lay in the plugins folder.
+    pub file: String,
+    pub bytes: u64,
+    pub mapped_at: Timestamp,
+    /// The rooms that run it now.
+    pub rooms: Vec<String>,
+}
+
+/// One `/load` that got as far as a well-formed name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwapRecord {
+    pub at: Timestamp,
+    /// Who asked: see [`crate::http::Requester`].
+    pub who: String,
+    /// The name that was asked for.
+    pub name: String,
+    pub from: Option<VersionName>,
+    /// `None` where the file was refused before its version was known.
+    pub to: Option<VersionName>,
+    pub outcome: Outcome,
+    /// Why it was refused, in one line.
+    pub reason: Option<String>,
+    /// The longest pause of any room.
+    pub pause_us_max: u64,
+    pub total_us: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    Done,
+    Refused,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionName {
+    pub version: u32,
+    pub name: String,
+}
+
+/// A load that every room has answered from the new code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    pub version: u32,
+    pub name: String,
+    pub build_id: String,
+    pub sha256: String,
+    /// What ran before, in the rooms' order; more than one where rooms ran different versions.
+    pub previous: Vec<VersionName>,
+    pub pauses: Vec<RoomPause>,
+    /// From the request to the last room's echo.
+    pub total_us: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomPause {
+    pub room: String,
+    pub pause_us: u64,
+}
+
+/// The process's resident memory, from the operating system.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_takes_memory() {
+        let bytes = resident_bytes().expect("/proc is mounted where tests run");
+        assert!(
+            bytes > 100_000 && bytes.is_multiple_of(rustix::param::page_size() as u64),
+            "{bytes}"
+        );
+    }
+}
