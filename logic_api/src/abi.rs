@@ -5,10 +5,7 @@
 //! This module and the engine's loader are the only ones that name `abi_stable`.
 
 use abi_stable::{
-    StableAbi, declare_root_module_statics,
-    library::RootModule,
-    package_version_strings,
-    sabi_types::VersionStrings,
+    StableAbi, declare_root_module_statics, library::RootModule, package_version_strings, sabi_types::VersionStrings,
 };
 
 #[doc(hidden)]
@@ -162,7 +159,6 @@ pub mod emit {
     pub const REFUSE: u32 = 4;
 }
 
-
 /// What the engine offers to a running callback. No function may be called after the callback has returned, from another
 /// thread, or with another context.
 #[repr(C)]
@@ -182,7 +178,14 @@ pub struct Host {
     pub heap_free: unsafe extern "C" fn(context: *mut (), id: RawHeapId),
     pub emit: unsafe extern "C" fn(context: *mut (), kind: u32, player: u64, bytes: RawBytes),
     /// Answers the request under way.
-    pub respond: unsafe extern "C" fn(context: *mut (), status: u32, content_type: RawBytes, headers: *const RawHeader, header_count: usize, body: RawBytes),
+    pub respond: unsafe extern "C" fn(
+        context: *mut (),
+        status: u32,
+        content_type: RawBytes,
+        headers: *const RawHeader,
+        header_count: usize,
+        body: RawBytes,
+    ),
     /// The players in the room, ascending. Valid until the callback returns.
     pub players: unsafe extern "C" fn(context: *mut (), len: *mut usize) -> *const u64,
     /// 0 where the limit is reached.
@@ -258,7 +261,9 @@ pub struct LogicModule {
 
 impl std::fmt::Debug for LogicModule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogicModule").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("LogicModule")
+            .field("table", &self.table)
+            .finish_non_exhaustive()
     }
 }
 

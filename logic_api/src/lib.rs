@@ -39,24 +39,24 @@
 //!
 //! What never lives here: the engine's side of a table (crate `room`), files, sockets, clocks.
 
-mod ids;
-pub mod schema;
+pub mod abi;
 mod column;
-mod fixed;
-mod text;
-mod row;
-mod table;
-mod one;
-mod world;
-mod rng;
-mod request;
 mod ctx;
+mod fixed;
+mod ids;
 mod logic;
 mod manifest;
-pub mod abi;
+mod one;
 #[doc(hidden)]
 #[expect(unsafe_code, reason = "the one module that touches the engine's pointers")]
 pub mod raw;
+mod request;
+mod rng;
+mod row;
+pub mod schema;
+mod table;
+mod text;
+mod world;
 
 pub use column::{Column, Key};
 pub use ctx::Ctx;
@@ -76,7 +76,7 @@ pub use world::{Binder, World};
 /// What a logic needs, in one `use`.
 pub mod prelude {
     pub use crate::{
-        Admission, Blob, Ctx, Id, Join, List, Logic, One, Opt, PlayerId, Request, Response, Row, Str, Table, Text, Tick,
-        TimerId, Version, World, logic,
+        Admission, Blob, Ctx, Id, Join, List, Logic, One, Opt, PlayerId, Request, Response, Rng, Row, Str, Table, Text,
+        Tick, TimerId, Version, World, logic,
     };
 }

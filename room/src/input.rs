@@ -20,20 +20,40 @@ pub struct Stamp {
 #[derive(Debug, Clone)]
 pub enum Input {
     /// The first input of a room.
-    Create { config: Arc<[u8]> },
+    Create {
+        config: Arc<[u8]>,
+    },
     /// Asks `join_attempt`, then lets the player in.
-    Join { player: PlayerId, hello: Arc<[u8]> },
-    Drop { player: PlayerId },
-    Reconnect { player: PlayerId },
-    Leave { player: PlayerId, reason: Arc<str> },
-    Message { player: PlayerId, bytes: Arc<[u8]> },
+    Join {
+        player: PlayerId,
+        hello: Arc<[u8]>,
+    },
+    Drop {
+        player: PlayerId,
+    },
+    Reconnect {
+        player: PlayerId,
+    },
+    Leave {
+        player: PlayerId,
+        reason: Arc<str>,
+    },
+    Message {
+        player: PlayerId,
+        bytes: Arc<[u8]>,
+    },
     /// Fires the timers that are due, then calls `tick`.
     Tick,
     Request(Arc<Request>),
-    Signal { name: Arc<str>, bytes: Arc<[u8]> },
+    Signal {
+        name: Arc<str>,
+        bytes: Arc<[u8]>,
+    },
     /// From here on this version runs the room.
     Swap(Arc<LogicVersion>),
-    Terminate { grace: Duration },
+    Terminate {
+        grace: Duration,
+    },
     /// The last input of a room.
     Dispose,
 }
@@ -78,7 +98,11 @@ pub struct LogicFault {
 
 impl fmt::Display for LogicFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "version {} failed in {} at tick {}", self.version, self.callback, self.tick)?;
+        write!(
+            f,
+            "version {} failed in {} at tick {}",
+            self.version, self.callback, self.tick
+        )?;
         if !self.location.is_empty() {
             write!(f, ", {}", self.location)?;
         }

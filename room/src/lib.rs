@@ -3,18 +3,18 @@
 //!
 //! What never lives here: files, sockets, threads, clocks. Time and randomness come in with the input.
 
-pub mod limits;
-mod request;
-mod input;
-mod outbox;
 mod heap;
-mod timers;
-mod world;
-mod schema_check;
-mod room;
-pub mod testing;
+mod input;
+pub mod limits;
+mod outbox;
 #[expect(unsafe_code, reason = "the memory of pages and the calls into a plugin")]
 mod raw;
+mod request;
+mod room;
+mod schema_check;
+pub mod testing;
+mod timers;
+mod world;
 
 pub use input::{Input, LogicFault, Reply, Seq, Stamp, StepError};
 pub use outbox::{Outbox, Output};

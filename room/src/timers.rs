@@ -34,7 +34,9 @@ impl Timers {
     }
 
     pub(crate) fn cancel(&mut self, timer: u64) -> bool {
-        let Some(due_us) = self.due.get(&timer).copied() else { return false };
+        let Some(due_us) = self.due.get(&timer).copied() else {
+            return false;
+        };
         Arc::make_mut(&mut self.due).remove(&timer);
         Arc::make_mut(&mut self.pending).remove(&(due_us, timer)).is_some()
     }
@@ -76,7 +78,11 @@ mod tests {
         let cancelled = timers.set(5, 4).unwrap();
         assert!(timers.cancel(cancelled) && !timers.cancel(cancelled));
         let mut fork = timers.clone();
-        let mut fired = |now_us| std::iter::from_fn(|| timers.take_due(now_us, u64::MAX)).map(|due| due.timer).collect::<Vec<_>>();
+        let mut fired = |now_us| {
+            std::iter::from_fn(|| timers.take_due(now_us, u64::MAX))
+                .map(|due| due.timer)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(fired(20), [first, second]);
         assert_eq!(fired(29), []);
         assert_eq!(fired(30), [late]);

@@ -41,7 +41,11 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         quote!(#name: unsafe { <#of>::bind(binder, #number) })
     });
     let ones = tables.iter().filter(|table| table.single).map(|table| table.name);
-    let construct = if matches!(data.fields, Fields::Unit) { quote!(Self) } else { quote!(Self { #(#bindings),* }) };
+    let construct = if matches!(data.fields, Fields::Unit) {
+        quote!(Self)
+    } else {
+        quote!(Self { #(#bindings),* })
+    };
     Ok(quote! {
         #[allow(unsafe_code, reason = "the derive numbers the tables as the schema does")]
         impl ::logic_api::World for #name {
@@ -72,14 +76,25 @@ fn table(field: &syn::Field) -> Result<Table<'_>> {
         )
     };
     let name = field.ident.as_ref().ok_or_else(advice)?;
-    let Type::Path(path) = &field.ty else { return Err(advice()) };
+    let Type::Path(path) = &field.ty else {
+        return Err(advice());
+    };
     let last = path.path.segments.last().ok_or_else(advice)?;
     let single = match last.ident.to_string().as_str() {
         "Table" => false,
         "One" => true,
         _ => return Err(advice()),
     };
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return Err(advice()) };
-    let Some(GenericArgument::Type(row)) = arguments.args.first() else { return Err(advice()) };
-    Ok(Table { name, of: &field.ty, row, single })
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return Err(advice());
+    };
+    let Some(GenericArgument::Type(row)) = arguments.args.first() else {
+        return Err(advice());
+    };
+    Ok(Table {
+        name,
+        of: &field.ty,
+        row,
+        single,
+    })
 }

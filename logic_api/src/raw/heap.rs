@@ -20,7 +20,11 @@ impl HeapValue {
         let (host, context) = current::host().expect("Text and Blob can only be made inside a callback");
         // SAFETY: the host is that of the callback under way; the bytes are valid for the call.
         let id = unsafe { (host.heap_put)(context, RawBytes::of(bytes)) };
-        assert!(id != RawHeapId::default(), "the room's heap is full, or the callback is read-only: {} bytes", bytes.len());
+        assert!(
+            id != RawHeapId::default(),
+            "the room's heap is full, or the callback is read-only: {} bytes",
+            bytes.len()
+        );
         Self(id)
     }
 
@@ -29,7 +33,9 @@ impl HeapValue {
         if self.0 == RawHeapId::default() {
             return &[];
         }
-        let Some((host, context)) = current::host() else { return &[] };
+        let Some((host, context)) = current::host() else {
+            return &[];
+        };
         // SAFETY: the host is that of the callback under way. It answers with the bytes of the entry or, for an id that names
         // none, with no bytes. They stay where they are until the entry is freed, which needs `self` by value or by `&mut`.
         unsafe {

@@ -18,7 +18,11 @@ pub(crate) fn equal_tags(bucket: &Bucket, tag: u8) -> u32 {
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
 pub(crate) fn equal_tags(bucket: &Bucket, tag: u8) -> u32 {
-    let bits = bucket.tags.iter().enumerate().map(|(entry, found)| u32::from(*found == tag) << entry);
+    let bits = bucket
+        .tags
+        .iter()
+        .enumerate()
+        .map(|(entry, found)| u32::from(*found == tag) << entry);
     bits.fold(0, |mask, bit| mask | bit)
 }
 
@@ -42,7 +46,11 @@ mod tests {
     fn each_used_entry_has_its_bit() {
         let tags = [7, 1, 7, 255, 0, 7, 128, 7, 0, 12, 7, 7];
         for len in 0..=12 {
-            let bucket = Bucket { tags, len, ..Bucket::default() };
+            let bucket = Bucket {
+                tags,
+                len,
+                ..Bucket::default()
+            };
             for tag in [7, 1, 255, 0, 128, 12, 2] {
                 let bits = (0..len).fold(0, |mask, entry| mask | u32::from(tags[entry as usize] == tag) << entry);
                 assert_eq!(bucket.matches(tag), bits, "{tag} among {len}");

@@ -12,7 +12,6 @@ mod view;
 
 pub use entry::{LogicInfo, inspect, lib_header, linked, version_of_build};
 
-
 pub(crate) use call::CallRef;
 pub(crate) use heap::HeapValue;
 pub(crate) use lanes::{equal_tags, prefetch};

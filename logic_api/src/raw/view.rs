@@ -32,8 +32,15 @@ impl<T: Row> View<T> {
         let table = unsafe { fields.tables.add(number as usize) };
         // SAFETY: `table` is one of them.
         let row_size = unsafe { (*table).row_size };
-        assert!(row_size as usize == size_of::<T>(), "the engine's table has rows of another size");
-        Self { table, call: fields, rows: PhantomData }
+        assert!(
+            row_size as usize == size_of::<T>(),
+            "the engine's table has rows of another size"
+        );
+        Self {
+            table,
+            call: fields,
+            rows: PhantomData,
+        }
     }
 
     fn table(&self) -> &TableView {
@@ -172,7 +179,11 @@ impl<T: Row> View<T> {
     pub(crate) fn id_of<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<Id<T>> {
         let (_, slot) = self.search(column, value)?;
         // SAFETY: the page and the index exist, since the row does; the generations are at the page's start.
-        let generation = unsafe { *(*self.table().pages.add((slot >> 16) as usize)).cast::<u32>().add((slot & 0xFFFF) as usize) };
+        let generation = unsafe {
+            *(*self.table().pages.add((slot >> 16) as usize))
+                .cast::<u32>()
+                .add((slot & 0xFFFF) as usize)
+        };
         Some(Id::new(slot, generation))
     }
 
@@ -187,7 +198,9 @@ impl<T: Row> View<T> {
             insert::DONE => return Ok(Id::new(id.slot, id.generation)),
             insert::FULL => InsertError::Full,
             insert::READ_ONLY => InsertError::ReadOnly,
-            duplicate => InsertError::Duplicate { index: duplicate - insert::DUPLICATE },
+            duplicate => InsertError::Duplicate {
+                index: duplicate - insert::DUPLICATE,
+            },
         };
         Err((error, ManuallyDrop::into_inner(row)))
     }
@@ -195,7 +208,10 @@ impl<T: Row> View<T> {
     pub(crate) fn remove(&mut self, id: Id<T>) -> Option<T> {
         let mut row = std::mem::MaybeUninit::<T>::uninit();
         let ((host, context), number) = (self.host(), self.table().number);
-        let raw = RawId { slot: id.slot(), generation: id.generation() };
+        let raw = RawId {
+            slot: id.slot(),
+            generation: id.generation(),
+        };
         // SAFETY: the host of the callback under way; it writes `row_size` bytes if it says that there was a row.
         let removed = unsafe { (host.remove)(context, number, raw, row.as_mut_ptr().cast()) };
         // SAFETY: the engine gave up the row, so it is ours to own.
@@ -243,7 +259,16 @@ impl<'a, T: Row, const WRITE: bool> Rows<'a, T, WRITE> {
     #[inline]
     fn new(view: &'a View<T>) -> Self {
         let none = NonNull::dangling().as_ptr();
-        Self { run: Run { next: none, end: none, base: std::ptr::null_mut(), page: 0, index: 0 }, view }
+        Self {
+            run: Run {
+                next: none,
+                end: none,
+                base: std::ptr::null_mut(),
+                page: 0,
+                index: 0,
+            },
+            view,
+        }
     }
 
     /// The next run of live rows. By value: a loop over rows keeps its state in registers only if nobody takes its address.
@@ -283,7 +308,13 @@ impl<'a, T: Row, const WRITE: bool> Rows<'a, T, WRITE> {
                     let next = view.row_in(base, start).as_ptr();
                     (next, next.add(end - start))
                 };
-                return Some(Run { next, end: end_row, base, page, index: end });
+                return Some(Run {
+                    next,
+                    end: end_row,
+                    base,
+                    page,
+                    index: end,
+                });
             }
             index = 0;
         }
@@ -356,7 +387,9 @@ impl<'a, T: Row> Iterator for Rows<'a, T, true> {
 
 impl<T, const WRITE: bool> fmt::Debug for Rows<'_, T, WRITE> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rows").field("page", &self.run.page).finish_non_exhaustive()
+        f.debug_struct("Rows")
+            .field("page", &self.run.page)
+            .finish_non_exhaustive()
     }
 }
 
@@ -376,7 +409,13 @@ impl<'a, T: Row> Writing<'a, T> {
     unsafe fn new(view: &'a View<T>, base: *mut u8, page: usize, row: NonNull<T>) -> Self {
         // SAFETY: a live row.
         let before = unsafe { row.as_ref() }.keys();
-        Self { row, before, view, base, page }
+        Self {
+            row,
+            before,
+            view,
+            base,
+            page,
+        }
     }
 
     #[inline]
@@ -418,7 +457,11 @@ fn rekey<T: Row>(view: &View<T>, base: *mut u8, page: usize, row: NonNull<T>, be
     row.changed_keys(&before, &mut |index, old| {
         // SAFETY: the host of the callback under way; `old` points to a value of the column's type.
         let status = unsafe { (host.rekey)(context, number, slot, index, old) };
-        assert!(status == insert::DONE, "{}: another row has this value of the unique column number {index}", T::NAME);
+        assert!(
+            status == insert::DONE,
+            "{}: another row has this value of the unique column number {index}",
+            T::NAME
+        );
     });
 }
 

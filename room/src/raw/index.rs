@@ -44,7 +44,14 @@ impl Index {
     pub(crate) fn new(pool: &Pool, seed: u64) -> Self {
         let page = Page::empty(pool, 0, 0, 0);
         let directory = vec![page.start().cast_const()];
-        Self { pool: pool.clone(), seed, depth: 0, directory, page_of: vec![0], pages: vec![page] }
+        Self {
+            pool: pool.clone(),
+            seed,
+            depth: 0,
+            directory,
+            page_of: vec![0],
+            pages: vec![page],
+        }
     }
 
     pub(crate) fn seed(&self) -> u64 {
@@ -54,7 +61,12 @@ impl Index {
     pub(crate) fn view(&self) -> IndexView {
         // All pages have one size: only a lone page is smaller than the largest.
         let mask = u32::try_from(self.pages[0].slice().len() - 1).expect("a page has at most 2^8 buckets");
-        IndexView { directory: self.directory.as_ptr(), seed: self.seed, shift: 31 - self.depth, mask }
+        IndexView {
+            directory: self.directory.as_ptr(),
+            seed: self.seed,
+            shift: 31 - self.depth,
+            mask,
+        }
     }
 
     pub(crate) fn page_count(&self) -> usize {
@@ -270,7 +282,9 @@ fn refill(buckets: &mut [Bucket], mut hole: usize, hash_of: impl Fn(u32) -> u32)
         let moves = |hash: u32| (at.wrapping_sub(home(hash, mask + 1)) & mask) >= (at.wrapping_sub(hole) & mask);
         let slots = buckets[at].slots;
         let used = slots[..buckets[at].len as usize].iter().enumerate();
-        let mover = used.map(|(entry, slot)| (entry, hash_of(*slot))).find(|(_, hash)| moves(*hash));
+        let mover = used
+            .map(|(entry, slot)| (entry, hash_of(*slot)))
+            .find(|(_, hash)| moves(*hash));
         if let Some((entry, hash)) = mover {
             take(&mut buckets[at], entry);
             place_in(&mut buckets[hole], hash, slots[entry]);
@@ -287,7 +301,13 @@ impl Page {
         let block = Arc::new(pool.take(class));
         // SAFETY: the block is new and ours alone; all zero is an empty bucket.
         unsafe { block.start().write_bytes(0, block.bytes()) };
-        Self { block, depth, prefix, taken: 0, owned: true }
+        Self {
+            block,
+            depth,
+            prefix,
+            taken: 0,
+            owned: true,
+        }
     }
 
     fn start(&self) -> *mut Bucket {
@@ -309,7 +329,9 @@ impl Page {
     }
 
     fn live(&self) -> impl Iterator<Item = u32> {
-        self.slice().iter().flat_map(|bucket| bucket.slots.into_iter().take(bucket.len as usize))
+        self.slice()
+            .iter()
+            .flat_map(|bucket| bucket.slots.into_iter().take(bucket.len as usize))
     }
 }
 

@@ -1,8 +1,8 @@
 //! The unsafe half of a room: memory of pages, tables of rows whose type only the plugin knows, and the calls into it.
 
+mod host;
 mod index;
 mod logic;
-mod host;
 mod pool;
 mod table;
 mod tables;

@@ -31,7 +31,11 @@ impl TableLayout {
             number: u32::try_from(number).expect("a schema has few tables"),
             row_bytes: row.size as usize,
             spans: row.spans().into_iter().map(wide).collect(),
-            columns: row.indexes().into_iter().map(|field| wide((field.offset, field.column.size()))).collect(),
+            columns: row
+                .indexes()
+                .into_iter()
+                .map(|field| wide((field.offset, field.column.size())))
+                .collect(),
         }
     }
 
@@ -55,7 +59,11 @@ impl Geometry {
         let fit = |slots: usize| {
             let bitmap_offset = (slots * 4).next_multiple_of(8);
             let rows_offset = (bitmap_offset + slots.div_ceil(64) * 8).next_multiple_of(ROWS_ALIGN);
-            Self { slots, bitmap_offset, rows_offset }
+            Self {
+                slots,
+                bitmap_offset,
+                rows_offset,
+            }
         };
         let mut slots = block_bytes(class) / (row_bytes + 4);
         while slots > 0 && fit(slots).rows_offset + slots * row_bytes > block_bytes(class) {
@@ -176,7 +184,11 @@ impl RawTable {
 
     /// How many pages this table shares with another one: neither has written to them since the fork.
     pub(crate) fn pages_shared_with(&self, other: &Self) -> usize {
-        self.pages.iter().zip(&other.pages).filter(|(one, two)| Arc::ptr_eq(one, two)).count()
+        self.pages
+            .iter()
+            .zip(&other.pages)
+            .filter(|(one, two)| Arc::ptr_eq(one, two))
+            .count()
     }
 
     /// Makes a page writable and gives its start.
@@ -205,9 +217,18 @@ impl RawTable {
             // SAFETY: the column lies within the row; an indexed column has no padding.
             let value = unsafe { slice::from_raw_parts(row.add(offset), bytes) };
             let hash = hash_key(index.seed(), value);
-            let place = Place { starts: &self.starts, geometry: self.geometry, row_bytes: self.layout.row_bytes };
-            if index.find(hash, |slot| place.column(slot, offset, bytes) == value).is_some() {
-                return Err(InsertError::Duplicate { index: u32::try_from(number).unwrap_or(u32::MAX) });
+            let place = Place {
+                starts: &self.starts,
+                geometry: self.geometry,
+                row_bytes: self.layout.row_bytes,
+            };
+            if index
+                .find(hash, |slot| place.column(slot, offset, bytes) == value)
+                .is_some()
+            {
+                return Err(InsertError::Duplicate {
+                    index: u32::try_from(number).unwrap_or(u32::MAX),
+                });
             }
             let seed = index.seed();
             if !index.reserve(hash, |slot| hash_key(seed, place.column(slot, offset, bytes))) {
@@ -217,7 +238,11 @@ impl RawTable {
         }
         let page = self.page_with_room().ok_or(InsertError::Full)?;
         let start = self.unshare(page);
-        let Geometry { slots, bitmap_offset, rows_offset } = self.geometry;
+        let Geometry {
+            slots,
+            bitmap_offset,
+            rows_offset,
+        } = self.geometry;
         // SAFETY: the page is ours alone (`unshare`), and the geometry lies within it.
         let slot = unsafe {
             let bitmap = slice::from_raw_parts_mut(start.add(bitmap_offset).cast::<u64>(), slots.div_ceil(64));
@@ -237,12 +262,19 @@ impl RawTable {
         }
         // SAFETY: as above; `row` is valid by the caller's promise and not in this page, which nobody else can point into.
         let generation = unsafe {
-            ptr::copy_nonoverlapping(row, start.add(rows_offset + slot * self.layout.row_bytes), self.layout.row_bytes);
+            ptr::copy_nonoverlapping(
+                row,
+                start.add(rows_offset + slot * self.layout.row_bytes),
+                self.layout.row_bytes,
+            );
             let generation = start.cast::<u32>().add(slot);
             *generation = (*generation).wrapping_add(1);
             *generation
         };
-        let id = RawId { slot: slot_number(page, slot), generation };
+        let id = RawId {
+            slot: slot_number(page, slot),
+            generation,
+        };
         for (number, index) in self.indexes.iter_mut().enumerate() {
             index.insert(hashes[number], id.slot);
             self.index_views[number] = index.view();
@@ -261,11 +293,19 @@ impl RawTable {
         }
         let (page, slot) = (page_of(id.slot), slot_of(id.slot));
         let start = self.unshare(page);
-        let Geometry { bitmap_offset, rows_offset, .. } = self.geometry;
+        let Geometry {
+            bitmap_offset,
+            rows_offset,
+            ..
+        } = self.geometry;
         let row_bytes = self.layout.row_bytes;
         for (number, index) in self.indexes.iter_mut().enumerate() {
             let (offset, bytes) = self.layout.columns[number];
-            let place = Place { starts: &self.starts, geometry: self.geometry, row_bytes };
+            let place = Place {
+                starts: &self.starts,
+                geometry: self.geometry,
+                row_bytes,
+            };
             let seed = index.seed();
             let hash_of = |slot| hash_key(seed, place.column(slot, offset, bytes));
             index.remove(hash_of(id.slot), id.slot, hash_of);
@@ -296,17 +336,31 @@ impl RawTable {
         let (offset, bytes) = self.layout.columns[number];
         // SAFETY: a value of the column, by the caller's promise.
         let old = unsafe { slice::from_raw_parts(old, bytes) };
-        let place = Place { starts: &self.starts, geometry: self.geometry, row_bytes: self.layout.row_bytes };
+        let place = Place {
+            starts: &self.starts,
+            geometry: self.geometry,
+            row_bytes: self.layout.row_bytes,
+        };
         let new = place.column(slot, offset, bytes);
         let index = &mut self.indexes[number];
         let hash = hash_key(index.seed(), new);
-        if index.find(hash, |found| found != slot && place.column(found, offset, bytes) == new).is_some() {
-            return Err(InsertError::Duplicate { index: u32::try_from(number).unwrap_or(u32::MAX) });
+        if index
+            .find(hash, |found| found != slot && place.column(found, offset, bytes) == new)
+            .is_some()
+        {
+            return Err(InsertError::Duplicate {
+                index: u32::try_from(number).unwrap_or(u32::MAX),
+            });
         }
         // To the index, the row in `slot` has its old value until the entry is gone.
         let (seed, old_hash) = (index.seed(), hash_key(index.seed(), old));
-        let hash_of =
-            |found| if found == slot { old_hash } else { hash_key(seed, place.column(found, offset, bytes)) };
+        let hash_of = |found| {
+            if found == slot {
+                old_hash
+            } else {
+                hash_key(seed, place.column(found, offset, bytes))
+            }
+        };
         if !index.reserve(hash, hash_of) {
             return Err(InsertError::Full);
         }
@@ -327,7 +381,11 @@ impl RawTable {
 
     /// The live rows in slot order, as bytes. Padding among them is arbitrary but initialised: pages start as zeroes.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (RawId, &[u8])> {
-        let Geometry { slots, bitmap_offset, rows_offset } = self.geometry;
+        let Geometry {
+            slots,
+            bitmap_offset,
+            rows_offset,
+        } = self.geometry;
         let row_bytes = self.layout.row_bytes;
         self.starts.iter().enumerate().flat_map(move |(page, start)| {
             (0..slots).filter_map(move |slot| {
@@ -339,7 +397,13 @@ impl RawTable {
                     }
                     let generation = *start.cast::<u32>().add(slot);
                     let row = slice::from_raw_parts(start.add(rows_offset + slot * row_bytes), row_bytes);
-                    Some((RawId { slot: slot_number(page, slot), generation }, row))
+                    Some((
+                        RawId {
+                            slot: slot_number(page, slot),
+                            generation,
+                        },
+                        row,
+                    ))
                 }
             })
         })
@@ -390,7 +454,9 @@ impl RawTable {
             [only] if only.class() < CLASS_MAX => self.enlarge(),
             pages if pages.len() == PAGES_PER_TABLE_MAX => return None,
             pages => {
-                let class = pages.first().map_or_else(|| self.smallest_class(), |first| first.class());
+                let class = pages
+                    .first()
+                    .map_or_else(|| self.smallest_class(), |first| first.class());
                 let block = self.empty_block(class);
                 let start = block.start();
                 self.pages.push(Arc::new(block));
@@ -410,7 +476,9 @@ impl RawTable {
     }
 
     fn smallest_class(&self) -> u8 {
-        (0..=CLASS_MAX).find(|class| Geometry::of(self.layout.row_bytes, *class).slots > 0).unwrap_or(CLASS_MAX)
+        (0..=CLASS_MAX)
+            .find(|class| Geometry::of(self.layout.row_bytes, *class).slots > 0)
+            .unwrap_or(CLASS_MAX)
     }
 
     fn empty_block(&self, class: u8) -> Block {
