@@ -13,10 +13,7 @@ pub(crate) struct Greeting {
 
 impl Greeting {
     pub(crate) fn answer(&mut self, version: Version, name: &str) -> Response {
-        let now = Self {
-            version: version.0,
-            name: Str::truncated(name),
-        };
+        let now = Self { version: version.0, name: Str::truncated(name) };
         let before = std::mem::replace(self, now);
         Response::text(format!(
             "hello test, this is rust plugin test!, version={}, name={}, oldversion={}, oldName={}\n",

@@ -24,14 +24,7 @@ pub(crate) struct Avatar {
 impl Avatar {
     pub(crate) fn new(player: PlayerId, nick: &str, rng: &mut Rng) -> Self {
         let (x, y) = (rng.unit_f32() * SIDE, rng.unit_f32() * SIDE);
-        Self {
-            player,
-            x,
-            y,
-            dx: 0.0,
-            dy: 0.0,
-            nick: Str::truncated(nick),
-        }
+        Self { player, x, y, dx: 0.0, dy: 0.0, nick: Str::truncated(nick) }
     }
 
     /// Takes a message of two bytes: where to, from -127 to 127 each way. Anything else is ignored.

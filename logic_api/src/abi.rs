@@ -48,20 +48,20 @@ pub struct RawHeapId {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct IndexView {
-    /// 2^depth pointers to pages of `mask + 1` buckets.
+    /// Pages of buckets. Several entries may name the same page.
     pub directory: *const *const Bucket,
     pub seed: u64,
-    /// 31 - depth.
-    pub shift: u32,
-    /// Buckets per page - 1.
-    pub mask: u32,
+    /// Entries of the directory, a power of two, less 1.
+    pub directory_mask: u64,
+    /// Bytes of a page, a power of two, less those of a bucket.
+    pub bucket_mask: u64,
 }
 
 /// A table, read and written in place. `docs/abi.md`, "Page".
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct TableView {
-    /// Where each page starts.
+    /// Where the rows of each page start.
     pub pages: *const *mut u8,
     /// The same where the page may be written, null where `Host::unshare` must be asked first.
     pub writable: *const *mut u8,
@@ -70,10 +70,10 @@ pub struct TableView {
     pub rows: u32,
     pub page_count: u32,
     pub slots_per_page: u32,
-    /// Bytes from a page's start to its live bitmap; the generations are at its start.
+    /// Bytes from a page's live bitmap to its first row, which it lies before.
     pub bitmap_offset: u32,
-    /// Bytes from a page's start to its first row.
-    pub rows_offset: u32,
+    /// Bytes from a page's generations to its first row, which they lie before.
+    pub generations_offset: u32,
     pub row_size: u32,
     /// The table's place in the schema.
     pub number: u32,
@@ -164,7 +164,7 @@ pub mod emit {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct Host {
-    /// Makes a page writable and gives its start. Never fails; null in a read-only callback.
+    /// Makes a page writable and gives where its rows start. Never fails; null in a read-only callback.
     pub unshare: unsafe extern "C" fn(context: *mut (), table: u32, page: u32) -> *mut u8,
     /// Copies a row in.
     pub insert: unsafe extern "C" fn(context: *mut (), table: u32, row: *const u8, id: *mut RawId) -> u32,
@@ -261,9 +261,7 @@ pub struct LogicModule {
 
 impl std::fmt::Debug for LogicModule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogicModule")
-            .field("table", &self.table)
-            .finish_non_exhaustive()
+        f.debug_struct("LogicModule").field("table", &self.table).finish_non_exhaustive()
     }
 }
 
@@ -274,58 +272,70 @@ impl RootModule for LogicModuleRef {
     declare_root_module_statics! {LogicModuleRef}
 }
 
-/// A cache line of an index: up to twelve rows, each with eight bits of the hash of its key. Filled from the front.
+/// A cache line of an index: up to twelve rows, each with eight bits of the hash of its key.
 ///
-/// The hash's upper bits choose the page, its lower bits the bucket in it. A full bucket overflows into the next one of its
-/// page, cyclically. Small, so that an index stays in the processor's cache where its rows do not.
+/// What finds its bucket full goes to the next one of the page, cyclically, and is counted in each bucket that it passes.
 #[repr(C, align(64))]
 #[derive(StableAbi, Clone, Copy, Debug, Default)]
 pub struct Bucket {
+    /// 0 where an entry is free.
     pub tags: [u8; Bucket::ENTRIES],
-    /// How many entries are used.
-    pub len: u32,
+    /// How many rows had to pass; [`Bucket::PASSED_MAX`] means that or more, and stays. Where it is 0 a search ends.
+    pub passed: u32,
     pub slots: [u32; Bucket::ENTRIES],
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
+/// A hash is used from the bottom up: 8 bits of tag, then those that choose the bucket, and from bit 32 those that choose the page.
+/// Each step of a search is as few instructions as can be: it waits for memory twice, and the fewer instructions it has, the
+/// more searches the processor has under way at once.
 impl Bucket {
     pub const ENTRIES: usize = 12;
+    pub const PASSED_MAX: u32 = u32::MAX;
 
-    /// The bits of a hash that an entry keeps: not those that choose the bucket, and those that choose the page only in an index
-    /// of a million pages.
+    /// The bits of a hash that an entry keeps.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "eight bits are wanted")]
-    pub const fn tag(hash: u32) -> u8 {
-        (hash >> 10) as u8
+    pub const fn tag(hash: u64) -> u8 {
+        let bits = (hash & 0xFF) as u8;
+        bits + (bits == 0) as u8
     }
 
-    /// Which of the 2^(31 - shift) directory slots a hash belongs to.
+    /// Bytes from the start of a page to the bucket that a hash belongs to.
     #[inline]
-    pub const fn directory_slot(hash: u32, shift: u32) -> usize {
-        (hash >> 1 >> shift) as usize
+    pub const fn home(hash: u64, bucket_mask: u64) -> u64 {
+        hash >> 2 & bucket_mask
     }
 
-    /// A bit for each used entry with this tag.
+    /// Bytes from the start of a page to the bucket after this one, cyclically.
+    #[inline]
+    pub const fn next(at: u64, bucket_mask: u64) -> u64 {
+        at + size_of::<Self>() as u64 & bucket_mask
+    }
+
+    /// Which entry of the directory a hash belongs to.
+    #[inline]
+    pub const fn directory_entry(hash: u64, directory_mask: u64) -> u64 {
+        hash >> 32 & directory_mask
+    }
+
+    /// A bit for each entry with this tag.
     ///
     /// Without a branch: a search that guesses wrong waits for memory before it can go on with the next one.
     #[inline]
     pub fn matches(&self, tag: u8) -> u32 {
-        crate::raw::equal_tags(self, tag) & ((1 << self.len) - 1)
-    }
-
-    /// If not, a search ends here.
-    #[inline]
-    pub const fn is_full(&self) -> bool {
-        self.len as usize == Self::ENTRIES
+        crate::raw::equal_tags(self, tag)
     }
 }
+
+/// The size of a page of rows in bytes.
+pub const PAGE_BYTES: usize = 64 << 10;
 
 /// Hashes a key for the indexes: eight bytes at a time, a folded multiply each. A world stores no hash, so the function may
 /// change with the contract; it must be the same in engine and plugin.
 #[inline]
-pub fn hash_key(seed: u64, bytes: &[u8]) -> u32 {
-    const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
+pub fn hash_key(seed: u64, bytes: &[u8]) -> u64 {
+    const MULTIPLIER: u64 = 0xD6E8_FEB8_6659_FD93;
     let fold = |state: u64, word: u64| {
         let product = u128::from(state ^ word) * u128::from(MULTIPLIER);
         #[expect(clippy::cast_possible_truncation, reason = "the two halves of the product")]
@@ -343,7 +353,5 @@ pub fn hash_key(seed: u64, bytes: &[u8]) -> u32 {
         word[..rest.len()].copy_from_slice(rest);
         state = fold(state, u64::from_le_bytes(word));
     }
-    // One more round: the upper half of a single product tells neighbouring keys apart by a regular pattern, which fills some
-    // buckets and leaves others empty.
-    (fold(state, seed.rotate_left(32)) >> 32) as u32
+    state
 }

@@ -18,10 +18,7 @@ use crate::{Id, PlayerId, schema::ColumnType};
     note = "instead of `String` write `Str<N>` or `Text`, instead of `Vec<T>` write `List<T, N>` or a table of its own, \
             instead of a pointer or reference write `Id<T>`"
 )]
-#[expect(
-    unsafe_code,
-    reason = "the engine relies on the layout that an implementation claims"
-)]
+#[expect(unsafe_code, reason = "the engine relies on the layout that an implementation claims")]
 pub unsafe trait Column: 'static {
     /// True if a value holds a handle into the engine's heap.
     const HAS_HEAP: bool = false;
@@ -85,10 +82,7 @@ unsafe impl<T: Column, const N: usize> Column for [T; N] {
     const HAS_HEAP: bool = T::HAS_HEAP;
 
     fn column_type() -> ColumnType {
-        ColumnType::Array {
-            of: Box::new(T::column_type()),
-            len: width(N),
-        }
+        ColumnType::Array { of: Box::new(T::column_type()), len: width(N) }
     }
 }
 // SAFETY: no padding between the items of an array.

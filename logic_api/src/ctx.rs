@@ -15,10 +15,7 @@ pub struct Ctx<'a> {
 
 impl<'a> Ctx<'a> {
     pub(crate) fn new(call: CallRef<'a>) -> Self {
-        Self {
-            call,
-            rng: Rng::new(call.fields().seed),
-        }
+        Self { call, rng: Rng::new(call.fields().seed) }
     }
 
     /// The room's name.

@@ -43,10 +43,7 @@ impl<const N: usize> Str<N> {
     /// The whole of `text`, or an error if it has more than `N` bytes.
     pub fn try_new(text: &str) -> Result<Self, TooLong> {
         if text.len() > N {
-            return Err(TooLong {
-                capacity: N,
-                found: text.len(),
-            });
+            return Err(TooLong { capacity: N, found: text.len() });
         }
         Ok(Self::truncated(text))
     }
@@ -131,10 +128,7 @@ pub struct List<T, const N: usize> {
 impl<T: Copy + Default, const N: usize> List<T, N> {
     /// The empty list.
     pub fn new() -> Self {
-        Self {
-            len: 0,
-            items: [T::default(); N],
-        }
+        Self { len: 0, items: [T::default(); N] }
     }
 
     /// Appends an item.
@@ -143,10 +137,7 @@ impl<T: Copy + Default, const N: usize> List<T, N> {
     /// The list is full; it stays as it was.
     pub fn push(&mut self, item: T) -> Result<(), TooLong> {
         let at = self.len();
-        let slot = self.items.get_mut(at).ok_or(TooLong {
-            capacity: N,
-            found: at + 1,
-        })?;
+        let slot = self.items.get_mut(at).ok_or(TooLong { capacity: N, found: at + 1 })?;
         *slot = item;
         self.len += 1;
         Ok(())
@@ -223,11 +214,7 @@ impl<T: Copy + Default, const N: usize> TryFrom<&[T]> for List<T, N> {
     fn try_from(items: &[T]) -> Result<Self, TooLong> {
         let mut list = Self::new();
         let fits = list.items.get_mut(..items.len());
-        fits.ok_or(TooLong {
-            capacity: N,
-            found: items.len(),
-        })?
-        .copy_from_slice(items);
+        fits.ok_or(TooLong { capacity: N, found: items.len() })?.copy_from_slice(items);
         list.len = width(items.len());
         Ok(list)
     }
@@ -237,10 +224,7 @@ impl<T: Copy + Default, const N: usize> TryFrom<&[T]> for List<T, N> {
 #[expect(unsafe_code, reason = "an unsafe trait")]
 unsafe impl<T: Column + Copy + Default, const N: usize> Column for List<T, N> {
     fn column_type() -> ColumnType {
-        ColumnType::List {
-            of: Box::new(T::column_type()),
-            capacity: width(N),
-        }
+        ColumnType::List { of: Box::new(T::column_type()), capacity: width(N) }
     }
 }
 
@@ -259,10 +243,7 @@ impl<T: Copy + Default> Opt<T> {
     }
 
     pub fn none() -> Self {
-        Self {
-            some: false,
-            value: T::default(),
-        }
+        Self { some: false, value: T::default() }
     }
 
     pub fn get(&self) -> Option<T> {
@@ -314,9 +295,7 @@ impl<T: Copy + Default + fmt::Debug> fmt::Debug for Opt<T> {
 #[expect(unsafe_code, reason = "an unsafe trait")]
 unsafe impl<T: Column + Copy + Default> Column for Opt<T> {
     fn column_type() -> ColumnType {
-        ColumnType::Opt {
-            of: Box::new(T::column_type()),
-        }
+        ColumnType::Opt { of: Box::new(T::column_type()) }
     }
 }
 

@@ -46,11 +46,7 @@ pub struct Id<T> {
 
 impl<T> Id<T> {
     pub(crate) const fn new(slot: u32, generation: u32) -> Self {
-        Self {
-            slot,
-            generation,
-            row: PhantomData,
-        }
+        Self { slot, generation, row: PhantomData }
     }
 
     /// Page in the upper 16 bits, slot within the page in the lower ones.

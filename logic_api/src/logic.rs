@@ -11,10 +11,7 @@ use std::time::Duration;
 ///
 /// Order: `create` first; for a player `join_attempt`, then `join` if accepted, then any number of `message`, `drop` and
 /// `reconnect`, then `leave`; after a swap `upgraded` before anything else; `terminate` before an orderly end; `dispose` last.
-#[expect(
-    unused_variables,
-    reason = "the defaults ignore their arguments, whose names are documentation"
-)]
+#[expect(unused_variables, reason = "the defaults ignore their arguments, whose names are documentation")]
 pub trait Logic: World + LogicInfo + 'static {
     /// The room is new. `config` is what its creator gave.
     fn create(&mut self, ctx: &mut Ctx, config: &[u8]) {}

@@ -15,9 +15,7 @@ impl<T: Row + Default> One<T> {
     #[expect(unsafe_code, reason = "called by #[derive(World)], whose schema it follows")]
     pub unsafe fn bind(binder: &Binder<'_>, number: u32) -> Self {
         // SAFETY: the caller's promise.
-        Self {
-            table: unsafe { Table::bind(binder, number) },
-        }
+        Self { table: unsafe { Table::bind(binder, number) } }
     }
 
     /// Puts the default in where there is no row yet.

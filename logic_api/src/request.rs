@@ -19,17 +19,12 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// The first header of this name, given in lower case.
     pub fn header(&self, name: &str) -> Option<&'a str> {
-        self.headers
-            .iter()
-            .find(|(found, _)| *found == name)
-            .map(|(_, value)| *value)
+        self.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| *value)
     }
 
     /// The first query parameter of this name, decoded.
     pub fn param(&self, name: &str) -> Option<Cow<'a, str>> {
-        form_urlencoded::parse(self.query.as_bytes())
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value)
+        form_urlencoded::parse(self.query.as_bytes()).find(|(found, _)| found == name).map(|(_, value)| value)
     }
 }
 
@@ -47,12 +42,7 @@ pub struct Response {
 impl Response {
     /// 200 with this body.
     pub fn new(content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            status: 200,
-            content_type: content_type.into(),
-            headers: Vec::new(),
-            body: body.into(),
-        }
+        Self { status: 200, content_type: content_type.into(), headers: Vec::new(), body: body.into() }
     }
 
     pub fn text(body: impl Into<String>) -> Self {

@@ -27,10 +27,7 @@ impl Rng {
     /// If `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "there is no number below 0");
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the upper half of a product is below its factor"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "the upper half of a product is below its factor")]
         let number = (u128::from(self.next_u64()) * u128::from(bound) >> 64) as u64;
         number
     }
@@ -79,14 +76,7 @@ mod tests {
     fn the_numbers_are_those_of_the_reference() {
         let mut rng = Rng::new(1_234_567);
         let numbers: Vec<u64> = (0..3).map(|_| rng.next_u64()).collect();
-        assert_eq!(
-            numbers,
-            [
-                6_457_827_717_110_365_317,
-                3_203_168_211_198_807_973,
-                9_817_491_932_198_370_423
-            ]
-        );
+        assert_eq!(numbers, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }
 
     #[test]

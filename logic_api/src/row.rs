@@ -70,11 +70,7 @@ impl<T, K> UniqueColumn<T, K> {
     #[doc(hidden)]
     #[expect(unsafe_code, reason = "called by the derive, which knows the layout")]
     pub const unsafe fn new(index: u32, offset: usize) -> Self {
-        Self {
-            index,
-            offset,
-            types: PhantomData,
-        }
+        Self { index, offset, types: PhantomData }
     }
 }
 
@@ -86,9 +82,6 @@ impl<T, K> Clone for UniqueColumn<T, K> {
 impl<T, K> Copy for UniqueColumn<T, K> {}
 impl<T, K> fmt::Debug for UniqueColumn<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UniqueColumn")
-            .field("index", &self.index)
-            .field("offset", &self.offset)
-            .finish()
+        f.debug_struct("UniqueColumn").field("index", &self.index).field("offset", &self.offset).finish()
     }
 }

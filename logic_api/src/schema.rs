@@ -179,8 +179,7 @@ impl RowSchema {
     /// The columns with an index, in index order: the key first, then the unique columns as declared.
     pub fn indexes(&self) -> Vec<&FieldSchema> {
         let keys = self.fields.iter().filter(|f| f.unique == Unique::Key);
-        keys.chain(self.fields.iter().filter(|f| f.unique == Unique::Unique))
-            .collect()
+        keys.chain(self.fields.iter().filter(|f| f.unique == Unique::Unique)).collect()
     }
 }
 
@@ -220,12 +219,7 @@ mod tests {
     use super::*;
 
     fn field(name: &str, offset: u32, column: ColumnType) -> FieldSchema {
-        FieldSchema {
-            name: name.into(),
-            offset,
-            column,
-            unique: Unique::No,
-        }
+        FieldSchema { name: name.into(), offset, column, unique: Unique::No }
     }
 
     #[test]
@@ -243,13 +237,7 @@ mod tests {
             fields: vec![
                 field("key", 0, ColumnType::U64),
                 field("inner", 8, ColumnType::Row(inner)),
-                field(
-                    "opt",
-                    16,
-                    ColumnType::Opt {
-                        of: Box::new(ColumnType::U64),
-                    },
-                ),
+                field("opt", 16, ColumnType::Opt { of: Box::new(ColumnType::U64) }),
                 field("name", 32, ColumnType::Str { capacity: 3 }),
             ],
         };
@@ -258,14 +246,9 @@ mod tests {
 
     #[test]
     fn sizes_follow_repr_c() {
-        let list = ColumnType::List {
-            of: Box::new(ColumnType::U64),
-            capacity: 3,
-        };
+        let list = ColumnType::List { of: Box::new(ColumnType::U64), capacity: 3 };
         assert_eq!((list.size(), list.align()), (32, 8));
-        let opt = ColumnType::Opt {
-            of: Box::new(ColumnType::U16),
-        };
+        let opt = ColumnType::Opt { of: Box::new(ColumnType::U16) };
         assert_eq!((opt.size(), opt.align()), (4, 2));
     }
 }

@@ -58,9 +58,7 @@ impl<T: Row> Table<T> {
     #[expect(unsafe_code, reason = "called by #[derive(World)], whose schema it follows")]
     pub unsafe fn bind(binder: &Binder<'_>, number: u32) -> Self {
         // SAFETY: the caller's promise.
-        Self {
-            view: unsafe { View::new(binder.call(), number) },
-        }
+        Self { view: unsafe { View::new(binder.call(), number) } }
     }
 
     /// The number of rows.
@@ -87,12 +85,7 @@ impl<T: Row> Table<T> {
     /// The row without the care for its keys, for a [`One`](crate::One), which cannot have any.
     #[inline]
     pub(crate) fn get_plain_mut(&mut self, id: Id<T>) -> Option<&mut T> {
-        const {
-            assert!(
-                !T::INDEXED,
-                "the row of a One has no key and no unique column: there is only one row"
-            )
-        };
+        const { assert!(!T::INDEXED, "the row of a One has no key and no unique column: there is only one row") };
         self.view.get_mut(id).map(Writing::into_row)
     }
 
@@ -148,10 +141,7 @@ impl<T: Row> Table<T> {
     /// Gives the row back if a key or unique value is taken, or a limit is reached; the table is as it was.
     #[inline]
     pub fn try_insert(&mut self, row: T) -> Result<Id<T>, Rejected<T>> {
-        self.view.insert(row).map_err(|(error, row)| Rejected {
-            row,
-            reason: reason::<T>(error),
-        })
+        self.view.insert(row).map_err(|(error, row)| Rejected { row, reason: reason::<T>(error) })
     }
 
     /// Takes a row out.
@@ -208,10 +198,7 @@ fn reason<T: Row>(error: InsertError) -> RejectedReason {
         InsertError::ReadOnly => RejectedReason::ReadOnly,
         InsertError::Duplicate { index } => {
             let schema = T::row_schema();
-            let column = schema
-                .indexes()
-                .get(index as usize)
-                .map_or_else(String::new, |field| field.name.clone());
+            let column = schema.indexes().get(index as usize).map_or_else(String::new, |field| field.name.clone());
             RejectedReason::Duplicate { column }
         }
     }

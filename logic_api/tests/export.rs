@@ -35,15 +35,7 @@ impl Logic for Arena {
         let (kind, place) = (Kind::Human, [0.0; 3]);
         let (friends, target) = (List::new(), None.into());
         let story = Text::new("once");
-        self.avatars.insert(Avatar {
-            player,
-            name: Str::truncated("x"),
-            kind,
-            place,
-            friends,
-            target,
-            story,
-        });
+        self.avatars.insert(Avatar { player, name: Str::truncated("x"), kind, place, friends, target, story });
         assert!(self.avatars.find(player).is_some());
         assert!(self.avatars.id_by(Avatar::BY_NAME, Str::truncated("x")).is_some());
     }
@@ -52,21 +44,14 @@ impl Logic for Arena {
 #[test]
 fn the_root_module_has_the_name_that_the_loader_looks_for() {
     // The macro has the name as a literal, because an attribute takes nothing else.
-    assert_eq!(
-        abi_stable::library::ROOT_MODULE_LOADER_NAME,
-        "_1as_0lib_1header_0root_bmodule_bloader"
-    );
+    assert_eq!(abi_stable::library::ROOT_MODULE_LOADER_NAME, "_1as_0lib_1header_0root_bmodule_bloader");
 }
 
 #[test]
 fn the_schema_is_that_of_the_structs() {
     let schema = Arena::schema();
     let row = &schema.tables[0].row;
-    let columns: Vec<String> = row
-        .fields
-        .iter()
-        .map(|f| format!("{}@{} {}", f.name, f.offset, f.column))
-        .collect();
+    let columns: Vec<String> = row.fields.iter().map(|f| format!("{}@{} {}", f.name, f.offset, f.column)).collect();
     assert_eq!(
         columns,
         [

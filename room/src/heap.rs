@@ -46,17 +46,12 @@ impl Heap {
         }
         self.bytes += bytes.len();
         let slot_number = u32::try_from(number * VALUES_PER_PAGE + slot).expect("a heap has fewer values than bytes");
-        Some(RawHeapId {
-            slot: slot_number,
-            generation: page.generations[slot],
-        })
+        Some(RawHeapId { slot: slot_number, generation: page.generations[slot] })
     }
 
     /// The bytes; empty for an id that names none.
     pub(crate) fn get(&self, id: RawHeapId) -> &[u8] {
-        self.locate(id)
-            .and_then(|(page, slot)| self.pages[page].values[slot].as_deref())
-            .unwrap_or_default()
+        self.locate(id).and_then(|(page, slot)| self.pages[page].values[slot].as_deref()).unwrap_or_default()
     }
 
     pub(crate) fn free(&mut self, id: RawHeapId) {
@@ -103,11 +98,7 @@ impl Heap {
             return word * 64 + self.free[word].trailing_zeros() as usize;
         }
         let number = self.pages.len();
-        let page = Page {
-            generations: [0; VALUES_PER_PAGE],
-            values: [const { None }; VALUES_PER_PAGE],
-            live: 0,
-        };
+        let page = Page { generations: [0; VALUES_PER_PAGE], values: [const { None }; VALUES_PER_PAGE], live: 0 };
         self.pages.push(Arc::new(page));
         self.hashes.push(0);
         self.dirty.push(true);
@@ -128,10 +119,7 @@ mod tests {
         heap.free(one);
         heap.free(one);
         let two = heap.put(b"two").unwrap();
-        assert_eq!(
-            (one.slot, heap.get(one), heap.get(two)),
-            (two.slot, &b""[..], &b"two"[..])
-        );
+        assert_eq!((one.slot, heap.get(one), heap.get(two)), (two.slot, &b""[..], &b"two"[..]));
         assert_eq!(heap.bytes(), 3);
     }
 

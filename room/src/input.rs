@@ -98,11 +98,7 @@ pub struct LogicFault {
 
 impl fmt::Display for LogicFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "version {} failed in {} at tick {}",
-            self.version, self.callback, self.tick
-        )?;
+        write!(f, "version {} failed in {} at tick {}", self.version, self.callback, self.tick)?;
         if !self.location.is_empty() {
             write!(f, ", {}", self.location)?;
         }

@@ -55,22 +55,9 @@ impl Room {
         outbox: &mut Outbox,
     ) -> Result<Self, StepError> {
         let mut world = World::new(logic.schema().clone(), pool, stamp.seed);
-        let back = Back {
-            world: world.fork(),
-            logic: logic.clone(),
-            tick: Tick(0),
-            inputs: Vec::new(),
-        };
-        let mut room = Self {
-            name: name.into(),
-            logic,
-            world,
-            tick: Tick(0),
-            seq: Seq(0),
-            frozen: None,
-            back,
-            may_fork: true,
-        };
+        let back = Back { world: world.fork(), logic: logic.clone(), tick: Tick(0), inputs: Vec::new() };
+        let mut room =
+            Self { name: name.into(), logic, world, tick: Tick(0), seq: Seq(0), frozen: None, back, may_fork: true };
         room.step(stamp, Input::Create { config: config.into() }, outbox)?;
         Ok(room)
     }
@@ -155,11 +142,7 @@ impl Room {
     /// # Errors
     /// It panicked.
     pub fn query(&mut self, request: &Request) -> Result<Option<Response>, LogicFault> {
-        let arguments = Arguments {
-            request: Some(request),
-            tick: self.tick.0,
-            ..Arguments::default()
-        };
+        let arguments = Arguments { request: Some(request), tick: self.tick.0, ..Arguments::default() };
         let mut outbox = Outbox::new();
         let called = self.call(Callback::Query, &arguments, &mut outbox)?;
         Ok(called.response.filter(|_| called.status == status::DONE))
@@ -218,12 +201,7 @@ impl Room {
 
     fn fork(&mut self) {
         let world = self.world.fork();
-        self.back = Back {
-            world,
-            logic: self.logic.clone(),
-            tick: self.tick,
-            inputs: Vec::new(),
-        };
+        self.back = Back { world, logic: self.logic.clone(), tick: self.tick, inputs: Vec::new() };
     }
 
     fn restore(&mut self) {
@@ -250,13 +228,7 @@ impl Room {
                 // room stands still there rather than going on without its players' inputs.
                 let message = format!("a replay of its own inputs failed: {error}; the logic is not deterministic");
                 let (version, location) = (self.logic.version(), String::new());
-                let fault = LogicFault {
-                    version,
-                    callback: "replay",
-                    message,
-                    location,
-                    tick: self.tick,
-                };
+                let fault = LogicFault { version, callback: "replay", message, location, tick: self.tick };
                 self.frozen = Some(fault);
                 break;
             }
@@ -267,12 +239,7 @@ impl Room {
 
     /// Runs the callbacks of an input on the world. After an error the world may be half changed: the caller goes back.
     fn apply(&mut self, stamp: Stamp, input: &Input, outbox: &mut Outbox) -> Result<Reply, StepError> {
-        let base = Arguments {
-            tick: self.tick.0,
-            now_us: stamp.now_us,
-            seed: stamp.seed,
-            ..Arguments::default()
-        };
+        let base = Arguments { tick: self.tick.0, now_us: stamp.now_us, seed: stamp.seed, ..Arguments::default() };
         match input {
             Input::Create { config } => {
                 self.call(Callback::Init, &base, outbox)?;
@@ -288,51 +255,23 @@ impl Room {
                 if !self.world.remove_player(*player) {
                     return Err(StepError::NotIn(*player));
                 }
-                self.call(
-                    Callback::Leave,
-                    &Arguments {
-                        player: player.0,
-                        text: reason,
-                        ..base
-                    },
-                    outbox,
-                )?;
+                self.call(Callback::Leave, &Arguments { player: player.0, text: reason, ..base }, outbox)?;
             }
             Input::Tick => self.tick_once(base, outbox)?,
             Input::Request(request) => {
-                let arguments = Arguments {
-                    request: Some(request),
-                    ..base
-                };
+                let arguments = Arguments { request: Some(request), ..base };
                 let called = self.call(Callback::Request, &arguments, outbox)?;
-                let response = called
-                    .response
-                    .ok_or_else(|| self.fault(Callback::Request, "gave no response"))?;
+                let response = called.response.ok_or_else(|| self.fault(Callback::Request, "gave no response"))?;
                 return Ok(Reply::Response(response));
             }
             Input::Signal { name, bytes } => {
-                self.call(
-                    Callback::Signal,
-                    &Arguments {
-                        text: name,
-                        bytes,
-                        ..base
-                    },
-                    outbox,
-                )?;
+                self.call(Callback::Signal, &Arguments { text: name, bytes, ..base }, outbox)?;
             }
             Input::Swap(to) => {
                 let from = self.logic.version().0;
                 self.logic = to.clone();
                 self.call(Callback::Init, &base, outbox)?;
-                self.call(
-                    Callback::Upgraded,
-                    &Arguments {
-                        number: from.into(),
-                        ..base
-                    },
-                    outbox,
-                )?;
+                self.call(Callback::Upgraded, &Arguments { number: from.into(), ..base }, outbox)?;
             }
             Input::Terminate { grace } => {
                 let number = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
@@ -349,10 +288,7 @@ impl Room {
         if self.world.players().binary_search(&player).is_ok() {
             return Err(StepError::AlreadyIn(player));
         }
-        let arguments = Arguments {
-            player: player.0,
-            ..*base
-        };
+        let arguments = Arguments { player: player.0, ..*base };
         let called = self.call(Callback::JoinAttempt, &arguments, outbox)?;
         if called.status == status::DECLINED {
             return Ok(Reply::Refused(called.refusal.unwrap_or_default()));
@@ -372,34 +308,19 @@ impl Room {
         if self.world.players().binary_search(&player).is_err() {
             return Err(StepError::NotIn(player));
         }
-        self.call(
-            callback,
-            &Arguments {
-                player: player.0,
-                ..arguments
-            },
-            outbox,
-        )?;
+        self.call(callback, &Arguments { player: player.0, ..arguments }, outbox)?;
         Ok(())
     }
 
     fn tick_once(&mut self, base: Arguments<'_>, outbox: &mut Outbox) -> Result<(), StepError> {
         self.tick.0 += 1;
-        let base = Arguments {
-            tick: self.tick.0,
-            ..base
-        };
+        let base = Arguments { tick: self.tick.0, ..base };
         // A timer that sets one for now would go on for ever: what is set from here on waits for the next tick.
         let last = self.world.timers().last();
         while let Some(due) = self.world.timers_mut().take_due(base.now_us, last) {
             // Each timer has random numbers of its own.
             let seed = base.seed ^ due.timer.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let arguments = Arguments {
-                timer: due.timer,
-                number: due.tag,
-                seed,
-                ..base
-            };
+            let arguments = Arguments { timer: due.timer, number: due.tag, seed, ..base };
             self.call(Callback::Timer, &arguments, outbox)?;
         }
         if self.logic.defines("tick") {
@@ -414,37 +335,19 @@ impl Room {
         arguments: &Arguments<'_>,
         outbox: &mut Outbox,
     ) -> Result<Called, LogicFault> {
-        let arguments = Arguments {
-            room: &self.name,
-            ..*arguments
-        };
+        let arguments = Arguments { room: &self.name, ..*arguments };
         let mut frame = Frame::new(&mut self.world, outbox, &arguments, callback == Callback::Query);
         let status = self.logic.call(callback, &mut frame, &arguments);
-        let Frame {
-            response,
-            refusal,
-            panic,
-            ..
-        } = frame;
+        let Frame { response, refusal, panic, .. } = frame;
         if status == status::FAULT {
             let (message, location) = panic.unwrap_or_default();
             let (version, tick) = (self.logic.version(), self.tick);
-            return Err(LogicFault {
-                version,
-                callback: callback.name(),
-                message,
-                location,
-                tick,
-            });
+            return Err(LogicFault { version, callback: callback.name(), message, location, tick });
         }
         if outbox.is_over_limit() {
             return Err(self.fault(callback, "made more output than an input may"));
         }
-        Ok(Called {
-            status,
-            response,
-            refusal,
-        })
+        Ok(Called { status, response, refusal })
     }
 
     fn fault(&self, callback: Callback, message: &str) -> LogicFault {

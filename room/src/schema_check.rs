@@ -7,10 +7,7 @@ use logic_api::schema::{ColumnType, RowSchema, Schema, TableSchema, Unique};
 pub(crate) fn check(schema: &Schema) -> Result<(), Vec<String>> {
     let mut reasons = Vec::new();
     if schema.tables.len() > TABLES_MAX {
-        reasons.push(format!(
-            "{} tables, at most {TABLES_MAX} are possible",
-            schema.tables.len()
-        ));
+        reasons.push(format!("{} tables, at most {TABLES_MAX} are possible", schema.tables.len()));
     }
     for (number, table) in schema.tables.iter().enumerate() {
         if schema.tables[..number].iter().any(|other| other.name == table.name) {
@@ -25,23 +22,15 @@ fn check_table(table: &TableSchema, reasons: &mut Vec<String>) {
     let row = &table.row;
     if row.size as usize > ROW_BYTES_MAX {
         let advice = "keep long texts in `Text` columns and lists in tables of their own";
-        reasons.push(format!(
-            "{}: rows of {} bytes, at most {ROW_BYTES_MAX} are possible; {advice}",
-            row.name, row.size
-        ));
+        reasons
+            .push(format!("{}: rows of {} bytes, at most {ROW_BYTES_MAX} are possible; {advice}", row.name, row.size));
     }
     let indexes = row.fields.iter().filter(|field| field.unique != Unique::No).count();
     if indexes > INDEXES_PER_TABLE_MAX {
-        reasons.push(format!(
-            "{}: {indexes} unique columns, at most {INDEXES_PER_TABLE_MAX} are possible",
-            row.name
-        ));
+        reasons.push(format!("{}: {indexes} unique columns, at most {INDEXES_PER_TABLE_MAX} are possible", row.name));
     }
     if table.single && indexes > 0 {
-        reasons.push(format!(
-            "{}: the row of a One has no key and no unique column: there is only one row",
-            row.name
-        ));
+        reasons.push(format!("{}: the row of a One has no key and no unique column: there is only one row", row.name));
     }
     if row.fields.iter().filter(|field| field.unique == Unique::Key).count() > 1 {
         reasons.push(format!("{}: two keys", row.name));
@@ -51,10 +40,7 @@ fn check_table(table: &TableSchema, reasons: &mut Vec<String>) {
 
 fn check_row(row: &RowSchema, reasons: &mut Vec<String>) {
     if row.size == 0 || !row.align.is_power_of_two() || row.align > 16 || !row.size.is_multiple_of(row.align.max(1)) {
-        reasons.push(format!(
-            "{}: {} bytes aligned to {} are no layout",
-            row.name, row.size, row.align
-        ));
+        reasons.push(format!("{}: {} bytes aligned to {} are no layout", row.name, row.size, row.align));
     }
     let mut end = 0;
     let mut fields: Vec<_> = row.fields.iter().collect();
@@ -62,10 +48,7 @@ fn check_row(row: &RowSchema, reasons: &mut Vec<String>) {
     for field in fields {
         let last = field.offset.checked_add(field.column.size()).unwrap_or(u32::MAX);
         if field.offset < end || last > row.size || !field.offset.is_multiple_of(field.column.align().max(1)) {
-            reasons.push(format!(
-                "{}.{}: at {} it does not fit the row",
-                row.name, field.name, field.offset
-            ));
+            reasons.push(format!("{}.{}: at {} it does not fit the row", row.name, field.name, field.offset));
         }
         end = last;
         check_column(&field.column, reasons);
@@ -92,12 +75,7 @@ pub fn differences(old: &Schema, new: &Schema) -> Vec<String> {
         }
     }
     let is_new = |table: &&TableSchema| old.tables.iter().all(|other| other.name != table.name);
-    lines.extend(
-        new.tables
-            .iter()
-            .filter(is_new)
-            .map(|table| format!("{}: table added", table.name)),
-    );
+    lines.extend(new.tables.iter().filter(is_new).map(|table| format!("{}: table added", table.name)));
     if lines.is_empty() && old != new {
         lines.push("the tables are in another order".into());
     }
@@ -107,14 +85,7 @@ pub fn differences(old: &Schema, new: &Schema) -> Vec<String> {
 fn table_differences(old: &TableSchema, new: &TableSchema, lines: &mut Vec<String>) {
     let kind = |table: &TableSchema| if table.single { "One" } else { "Table" };
     if old.single != new.single {
-        lines.push(format!(
-            "{}: {}<{}> -> {}<{}>",
-            old.name,
-            kind(old),
-            old.row.name,
-            kind(new),
-            new.row.name
-        ));
+        lines.push(format!("{}: {}<{}> -> {}<{}>", old.name, kind(old), old.row.name, kind(new), new.row.name));
     }
     row_differences(&format!("{}.", old.row.name), &old.row, &new.row, lines);
 }
@@ -136,11 +107,7 @@ fn row_differences(prefix: &str, old: &RowSchema, new: &RowSchema, lines: &mut V
             }
             (ColumnType::Enum(one), ColumnType::Enum(two)) if one != two => {
                 let list = |variants: &[(String, i64)]| {
-                    variants
-                        .iter()
-                        .map(|(name, value)| format!("{name} = {value}"))
-                        .collect::<Vec<_>>()
-                        .join(", ")
+                    variants.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
                 };
                 let (one, two) = (list(&one.variants), list(&two.variants));
                 lines.push(format!("{prefix}{name}: variants {one} -> {two}"));
@@ -149,18 +116,10 @@ fn row_differences(prefix: &str, old: &RowSchema, new: &RowSchema, lines: &mut V
             _ => {}
         }
         if field.unique != other.unique {
-            lines.push(format!(
-                "{prefix}{name}: {} -> {}",
-                unique(field.unique),
-                unique(other.unique)
-            ));
+            lines.push(format!("{prefix}{name}: {} -> {}", unique(field.unique), unique(other.unique)));
         }
     }
-    for field in new
-        .fields
-        .iter()
-        .filter(|field| old.fields.iter().all(|other| other.name != field.name))
-    {
+    for field in new.fields.iter().filter(|field| old.fields.iter().all(|other| other.name != field.name)) {
         lines.push(format!("{prefix}{}: field added ({})", field.name, field.column));
     }
     if lines.len() == before && old != new {
@@ -186,27 +145,11 @@ mod tests {
         let fields = fields.iter().map(|(name, column, unique)| {
             let at: u32 = offset;
             offset += column.size();
-            FieldSchema {
-                name: (*name).into(),
-                offset: at,
-                column: column.clone(),
-                unique: *unique,
-            }
+            FieldSchema { name: (*name).into(), offset: at, column: column.clone(), unique: *unique }
         });
         let fields: Vec<_> = fields.collect();
-        let row = RowSchema {
-            name: "Avatar".into(),
-            size: offset,
-            align: 1,
-            fields,
-        };
-        Schema {
-            tables: vec![TableSchema {
-                name: "avatars".into(),
-                single: false,
-                row,
-            }],
-        }
+        let row = RowSchema { name: "Avatar".into(), size: offset, align: 1, fields };
+        Schema { tables: vec![TableSchema { name: "avatars".into(), single: false, row }] }
     }
 
     #[track_caller]
@@ -227,11 +170,7 @@ mod tests {
         );
         check_lines(&[("hp", I32, No)], &[("hp", I32, Key)], &["Avatar.hp: plain -> key"]);
         let (short, long) = (Str { capacity: 8 }, Str { capacity: 16 });
-        check_lines(
-            &[("n", short, No)],
-            &[("n", long, No)],
-            &["Avatar.n: Str<8> -> Str<16>"],
-        );
+        check_lines(&[("n", short, No)], &[("n", long, No)], &["Avatar.n: Str<8> -> Str<16>"]);
         let both = [("a", U8, No), ("b", U8, No)];
         let swapped = [("b", U8, No), ("a", U8, No)];
         check_lines(&both, &swapped, &["Avatar: the fields are in another order"]);
@@ -251,18 +190,8 @@ mod tests {
     fn a_schema_that_lies_is_refused() {
         let mut lying = schema(&[("hp", ColumnType::I32, Unique::No)]);
         lying.tables[0].row.fields[0].offset = 3;
-        assert_eq!(
-            check(&lying),
-            Err(vec!["Avatar.hp: at 3 it does not fit the row".into()])
-        );
-        let huge = schema(&[(
-            "map",
-            ColumnType::Array {
-                of: Box::new(ColumnType::U8),
-                len: 20_000,
-            },
-            Unique::No,
-        )]);
+        assert_eq!(check(&lying), Err(vec!["Avatar.hp: at 3 it does not fit the row".into()]));
+        let huge = schema(&[("map", ColumnType::Array { of: Box::new(ColumnType::U8), len: 20_000 }, Unique::No)]);
         let advice = "keep long texts in `Text` columns and lists in tables of their own";
         let reason = format!("Avatar: rows of 20000 bytes, at most 16384 are possible; {advice}");
         assert_eq!(check(&huge), Err(vec![reason]));

@@ -109,14 +109,7 @@ impl<L: Logic> TestRoom<L> {
     pub fn step(&mut self, input: Input) -> Result<Reply, StepError> {
         self.inputs += 1;
         let seed = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.inputs;
-        let reply = self.room.step(
-            Stamp {
-                now_us: self.now_us,
-                seed,
-            },
-            input,
-            &mut self.outbox,
-        )?;
+        let reply = self.room.step(Stamp { now_us: self.now_us, seed }, input, &mut self.outbox)?;
         self.deliver();
         Ok(reply)
     }
@@ -150,10 +143,7 @@ impl<L: Logic> TestRoom<L> {
     pub fn try_join(&mut self, hello: &[u8]) -> Result<PlayerId, String> {
         self.last_player += 1;
         let player = PlayerId(self.last_player);
-        match self.must(Input::Join {
-            player,
-            hello: hello.into(),
-        }) {
+        match self.must(Input::Join { player, hello: hello.into() }) {
             Reply::Refused(reason) => Err(reason),
             _ => Ok(player),
         }
@@ -163,10 +153,7 @@ impl<L: Logic> TestRoom<L> {
     /// If the logic fails, or the player is not in the room. So do the following.
     #[track_caller]
     pub fn leave(&mut self, player: PlayerId) {
-        self.must(Input::Leave {
-            player,
-            reason: "left".into(),
-        });
+        self.must(Input::Leave { player, reason: "left".into() });
     }
 
     #[track_caller]
@@ -182,10 +169,7 @@ impl<L: Logic> TestRoom<L> {
     /// Sends a message from a player to the logic.
     #[track_caller]
     pub fn send(&mut self, player: PlayerId, bytes: &[u8]) {
-        self.must(Input::Message {
-            player,
-            bytes: bytes.into(),
-        });
+        self.must(Input::Message { player, bytes: bytes.into() });
     }
 
     /// Lets a twentieth of a second pass, then ticks.
@@ -205,22 +189,14 @@ impl<L: Logic> TestRoom<L> {
 
     #[track_caller]
     pub fn signal(&mut self, name: &str, bytes: &[u8]) {
-        self.must(Input::Signal {
-            name: name.into(),
-            bytes: bytes.into(),
-        });
+        self.must(Input::Signal { name: name.into(), bytes: bytes.into() });
     }
 
     /// Asks as `GET` would: first `query`, then `request`. The target may have a query string.
     #[track_caller]
     pub fn get(&mut self, target: &str) -> Response {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        self.request(Request {
-            method: "GET".into(),
-            path: path.into(),
-            query: query.into(),
-            ..Request::default()
-        })
+        self.request(Request { method: "GET".into(), path: path.into(), query: query.into(), ..Request::default() })
     }
 
     /// Asks as an HTTP client would: first `query`, then `request`.
@@ -247,28 +223,8 @@ impl<L: Logic> TestRoom<L> {
             return Err((self, error));
         }
         self.room.keep_swap();
-        let Self {
-            room,
-            now_us,
-            inputs,
-            seed,
-            last_player,
-            received,
-            kicked,
-            outbox,
-            ..
-        } = self;
-        Ok(TestRoom {
-            room,
-            now_us,
-            inputs,
-            seed,
-            last_player,
-            received,
-            kicked,
-            outbox,
-            logic: PhantomData,
-        })
+        let Self { room, now_us, inputs, seed, last_player, received, kicked, outbox, .. } = self;
+        Ok(TestRoom { room, now_us, inputs, seed, last_player, received, kicked, outbox, logic: PhantomData })
     }
 
     /// Takes what a player was sent since the last time.
@@ -313,10 +269,7 @@ impl<L: Logic> TestRoom<L> {
                 Output::Kick { player, reason } => {
                     self.kicked.push((player, reason.clone()));
                     // Who has left already cannot be put out.
-                    let _not_in = self.step(Input::Leave {
-                        player,
-                        reason: reason.into(),
-                    });
+                    let _not_in = self.step(Input::Leave { player, reason: reason.into() });
                 }
             }
         }

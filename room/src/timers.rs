@@ -78,11 +78,8 @@ mod tests {
         let cancelled = timers.set(5, 4).unwrap();
         assert!(timers.cancel(cancelled) && !timers.cancel(cancelled));
         let mut fork = timers.clone();
-        let mut fired = |now_us| {
-            std::iter::from_fn(|| timers.take_due(now_us, u64::MAX))
-                .map(|due| due.timer)
-                .collect::<Vec<_>>()
-        };
+        let mut fired =
+            |now_us| std::iter::from_fn(|| timers.take_due(now_us, u64::MAX)).map(|due| due.timer).collect::<Vec<_>>();
         assert_eq!(fired(20), [first, second]);
         assert_eq!(fired(29), []);
         assert_eq!(fired(30), [late]);

@@ -33,13 +33,7 @@ impl World {
     /// An empty world. `seed` only places keys in the indexes.
     pub(crate) fn new(schema: Arc<Schema>, pool: &Pool, seed: u64) -> Self {
         let tables = Tables::new(&schema, pool, seed);
-        Self {
-            schema,
-            tables,
-            heap: Heap::default(),
-            timers: Timers::default(),
-            players: Arc::default(),
-        }
+        Self { schema, tables, heap: Heap::default(), timers: Timers::default(), players: Arc::default() }
     }
 
     /// A copy that shares every page until one side writes to it. Costs time in proportion to the pages, not the rows.
@@ -89,18 +83,12 @@ impl World {
     /// The rows of a table in slot order, as bytes in the layout of its schema; none for a table that there is not.
     pub fn rows(&self, table: &str) -> impl Iterator<Item = &[u8]> {
         let number = self.schema.tables.iter().position(|schema| schema.name == table);
-        number
-            .into_iter()
-            .flat_map(|number| self.tables.table(number).rows().map(|(_, row)| row))
+        number.into_iter().flat_map(|number| self.tables.table(number).rows().map(|(_, row)| row))
     }
 
     /// How many pages of rows two worlds share: those that neither has written to since they were one.
     pub fn pages_shared_with(&self, other: &Self) -> usize {
-        self.tables
-            .iter()
-            .zip(other.tables.iter())
-            .map(|(one, two)| one.pages_shared_with(two))
-            .sum()
+        self.tables.iter().zip(other.tables.iter()).map(|(one, two)| one.pages_shared_with(two)).sum()
     }
 
     /// False if the player is in already.

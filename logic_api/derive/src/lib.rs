@@ -15,18 +15,14 @@ use syn::{DeriveInput, ItemImpl, parse_macro_input};
 #[proc_macro_derive(Row, attributes(row))]
 pub fn row(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    row::derive(&input)
-        .unwrap_or_else(|error| error.to_compile_error())
-        .into()
+    row::derive(&input).unwrap_or_else(|error| error.to_compile_error()).into()
 }
 
 /// Makes a struct a world: each field is a `Table<T>` or a `One<T>`.
 #[proc_macro_derive(World)]
 pub fn world(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    world::derive(&input)
-        .unwrap_or_else(|error| error.to_compile_error())
-        .into()
+    world::derive(&input).unwrap_or_else(|error| error.to_compile_error()).into()
 }
 
 /// Goes above `impl Logic for …` and exports its function table, so that the crate, built as a `cdylib`, is a plugin. Version
@@ -36,7 +32,5 @@ pub fn world(input: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn logic(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as ItemImpl);
-    logic::expand(&arguments.into(), &item)
-        .unwrap_or_else(|error| error.to_compile_error())
-        .into()
+    logic::expand(&arguments.into(), &item).unwrap_or_else(|error| error.to_compile_error()).into()
 }

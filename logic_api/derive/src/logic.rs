@@ -13,22 +13,13 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemImpl) -> Result<TokenSt
         "" => false,
         "linked" => true,
         _ => {
-            return Err(Error::new(
-                arguments.span(),
-                "write `#[logic]`, or `#[logic(linked)]` to export nothing",
-            ));
+            return Err(Error::new(arguments.span(), "write `#[logic]`, or `#[logic(linked)]` to export nothing"));
         }
     };
-    let is_logic = item
-        .trait_
-        .as_ref()
-        .and_then(|(_, path, _)| path.segments.last())
-        .is_some_and(|last| last.ident == "Logic");
+    let is_logic =
+        item.trait_.as_ref().and_then(|(_, path, _)| path.segments.last()).is_some_and(|last| last.ident == "Logic");
     if !is_logic {
-        return Err(Error::new(
-            item.self_ty.span(),
-            "`#[logic]` goes above `impl Logic for …`",
-        ));
+        return Err(Error::new(item.self_ty.span(), "`#[logic]` goes above `impl Logic for …`"));
     }
     let of = &item.self_ty;
     let callbacks = item.items.iter().filter_map(|item| match item {

@@ -14,10 +14,9 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     match &input.data {
         Data::Struct(data) => derive_struct(input, &data.fields),
         Data::Enum(data) => derive_enum(input, data),
-        Data::Union(_) => Err(Error::new(
-            input.ident.span(),
-            "a union cannot be a row: write a struct with an enum beside it",
-        )),
+        Data::Union(_) => {
+            Err(Error::new(input.ident.span(), "a union cannot be a row: write a struct with an enum beside it"))
+        }
     }
 }
 
@@ -51,10 +50,7 @@ struct Column<'a> {
 
 impl<'a> Column<'a> {
     fn of(field: &'a Field) -> Result<Self> {
-        let name = field
-            .ident
-            .as_ref()
-            .ok_or_else(|| Error::new(field.span(), "a row's fields have names"))?;
+        let name = field.ident.as_ref().ok_or_else(|| Error::new(field.span(), "a row's fields have names"))?;
         refuse_pointers(&field.ty)?;
         let mut unique = Unique::No;
         for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("row")) {
@@ -71,11 +67,7 @@ impl<'a> Column<'a> {
                 Ok(())
             })?;
         }
-        Ok(Self {
-            name,
-            of: &field.ty,
-            unique,
-        })
+        Ok(Self { name, of: &field.ty, unique })
     }
 }
 
@@ -88,10 +80,9 @@ fn refuse_pointers(of: &Type) -> Result<()> {
         }
         Type::BareFn(_) => refuse("write an enum and match on it; a function's address changes with every version"),
         Type::Array(array) => refuse_pointers(&array.elem),
-        Type::Tuple(_) => Err(Error::new(
-            of.span(),
-            "a tuple has no stable layout: write a struct with `#[derive(Row)]`",
-        )),
+        Type::Tuple(_) => {
+            Err(Error::new(of.span(), "a tuple has no stable layout: write a struct with `#[derive(Row)]`"))
+        }
         Type::Path(path) => match path.path.segments.last().map(|last| last.ident.to_string()).as_deref() {
             Some("String") => {
                 refuse("instead of `String` write `Str<N>` (up to N bytes, in the row) or `Text` (any length)")
@@ -107,15 +98,8 @@ fn refuse_pointers(of: &Type) -> Result<()> {
             }
             Some("Option") => Err(Error::new(of.span(), "`Option` has no stable layout: write `Opt<T>`")),
             Some(size @ ("usize" | "isize")) => {
-                let width = if size == "usize" {
-                    "u64` or `u32"
-                } else {
-                    "i64` or `i32"
-                };
-                Err(Error::new(
-                    of.span(),
-                    format!("`{size}` depends on the machine: write `{width}`"),
-                ))
+                let width = if size == "usize" { "u64` or `u32" } else { "i64` or `i32" };
+                Err(Error::new(of.span(), format!("`{size}` depends on the machine: write `{width}`")))
             }
             Some("char") => Err(Error::new(of.span(), "`char` is not a column: write `u32` or `Str<4>`")),
             _ => Ok(()),
@@ -132,10 +116,7 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
         return Err(Error::new(name.span(), advice));
     }
     let Fields::Named(fields) = fields else {
-        return Err(Error::new(
-            name.span(),
-            "a row's fields have names: later versions are matched by them",
-        ));
+        return Err(Error::new(name.span(), "a row's fields have names: later versions are matched by them"));
     };
     if fields.named.is_empty() {
         return Err(Error::new(name.span(), "a row needs at least one field"));
@@ -144,10 +125,7 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
     let mut keys = columns.iter().filter(|column| column.unique == Unique::Key);
     let key = keys.next();
     if let (Some(first), Some(second)) = (key, keys.next()) {
-        let advice = format!(
-            "a row has one key, and `{}` is it: write `#[row(unique)]` here",
-            first.name
-        );
+        let advice = format!("a row has one key, and `{}` is it: write `#[row(unique)]` here", first.name);
         return Err(Error::new(second.name.span(), advice));
     }
     // In index order: the key, then the unique columns as declared (`RowSchema::indexes`).
@@ -156,20 +134,14 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
 
     let schema_fields = columns.iter().map(schema_field);
     let heap = columns.iter().map(|column| column.of);
-    let tokens = indexed
-        .iter()
-        .enumerate()
-        .map(|(index, column)| unique_column(name, index, column));
+    let tokens = indexed.iter().enumerate().map(|(index, column)| unique_column(name, index, column));
     let (key_type, key_token) = match key {
         Some(column) => (to_tokens(column.of), {
             let by = by_name(column.name);
             quote!(Self::#by)
         }),
         // Never read: `NoKey` has no value to look up.
-        None => (
-            quote!(::logic_api::NoKey),
-            quote!(unsafe { ::logic_api::UniqueColumn::new(0, 0) }),
-        ),
+        None => (quote!(::logic_api::NoKey), quote!(unsafe { ::logic_api::UniqueColumn::new(0, 0) })),
     };
     let key_types = indexed.iter().map(|column| column.of);
     let key_values = indexed.iter().map(|column| column.name);
@@ -276,21 +248,12 @@ fn schema_field(column: &Column<'_>) -> TokenStream {
 
 fn derive_enum(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
     let name = &input.ident;
-    let integer = |word: &String| {
-        matches!(
-            word.as_str(),
-            "u8" | "u16" | "u32" | "u64" | "i8" | "i16" | "i32" | "i64"
-        )
-    };
+    let integer = |word: &String| matches!(word.as_str(), "u8" | "u16" | "u32" | "u64" | "i8" | "i16" | "i32" | "i64");
     if !representation(&input.attrs)?.iter().any(integer) {
         let advice = format!("an enum in a row needs a fixed width: write `#[repr(u8)]` above `enum {name}`");
         return Err(Error::new(name.span(), advice));
     }
-    if let Some(variant) = data
-        .variants
-        .iter()
-        .find(|variant| !matches!(variant.fields, Fields::Unit))
-    {
+    if let Some(variant) = data.variants.iter().find(|variant| !matches!(variant.fields, Fields::Unit)) {
         let advice = "an enum in a row has no fields: write a struct with a fieldless enum and the fields beside it";
         return Err(Error::new(variant.span(), advice));
     }

@@ -41,11 +41,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         quote!(#name: unsafe { <#of>::bind(binder, #number) })
     });
     let ones = tables.iter().filter(|table| table.single).map(|table| table.name);
-    let construct = if matches!(data.fields, Fields::Unit) {
-        quote!(Self)
-    } else {
-        quote!(Self { #(#bindings),* })
-    };
+    let construct = if matches!(data.fields, Fields::Unit) { quote!(Self) } else { quote!(Self { #(#bindings),* }) };
     Ok(quote! {
         #[allow(unsafe_code, reason = "the derive numbers the tables as the schema does")]
         impl ::logic_api::World for #name {
@@ -91,10 +87,5 @@ fn table(field: &syn::Field) -> Result<Table<'_>> {
     let Some(GenericArgument::Type(row)) = arguments.args.first() else {
         return Err(advice());
     };
-    Ok(Table {
-        name,
-        of: &field.ty,
-        row,
-        single,
-    })
+    Ok(Table { name, of: &field.ty, row, single })
 }

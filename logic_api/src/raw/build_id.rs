@@ -96,12 +96,7 @@ mod tests {
             bytes.resize(bytes.len().next_multiple_of(4), 0);
             bytes
         };
-        let notes = [
-            note(5, b"GNU\0", &[9; 7]),
-            note(3, b"x\0", &[1]),
-            note(3, b"GNU\0", &[7; 20]),
-        ]
-        .concat();
+        let notes = [note(5, b"GNU\0", &[9; 7]), note(3, b"x\0", &[1]), note(3, b"GNU\0", &[7; 20])].concat();
         assert_eq!(in_notes(&notes), Some(&[7; 20][..]));
         assert_eq!(in_notes(&notes[..notes.len() - 1]), None);
     }

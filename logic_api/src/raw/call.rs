@@ -7,10 +7,7 @@ use std::slice;
 
 impl RawBytes {
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self {
-            data: bytes.as_ptr(),
-            len: bytes.len(),
-        }
+        Self { data: bytes.as_ptr(), len: bytes.len() }
     }
 
     /// # Safety
@@ -73,10 +70,7 @@ impl<'a> CallRef<'a> {
                 path: text(raw.path.get()),
                 query: text(raw.query.get()),
                 body: raw.body.get(),
-                headers: headers
-                    .iter()
-                    .map(|h| (text(h.name.get()), text(h.value.get())))
-                    .collect(),
+                headers: headers.iter().map(|h| (text(h.name.get()), text(h.value.get()))).collect(),
             }
         }
     }
@@ -91,10 +85,7 @@ impl<'a> CallRef<'a> {
 
     pub(crate) fn respond(self, response: &crate::Response) {
         let raw = |text: &str| RawBytes::of(text.as_bytes());
-        let header = |(name, value): &(String, String)| RawHeader {
-            name: raw(name),
-            value: raw(value),
-        };
+        let header = |(name, value): &(String, String)| RawHeader { name: raw(name), value: raw(value) };
         let headers: Vec<RawHeader> = response.headers.iter().map(header).collect();
         let (status, body) = (u32::from(response.status), RawBytes::of(&response.body));
         // SAFETY: as in `emit`; the headers and what they point to are valid for the call.

@@ -155,12 +155,7 @@ unsafe fn write(sink: *const Sink, bytes: &[u8]) {
 }
 
 fn table<L: Logic, const LINKED: bool>() -> LogicTable {
-    LogicTable {
-        start: start::<LINKED>,
-        manifest: manifest::<L>,
-        build_id,
-        entries: entries::<L>(),
-    }
+    LogicTable { start: start::<LINKED>, manifest: manifest::<L>, build_id, entries: entries::<L>() }
 }
 
 /// The function table of a logic that is linked into this program: for tests and benches, which need no plugin then.
@@ -174,11 +169,7 @@ extern "C" fn query_ext(_id: u64) -> *const () {
 
 extern "C" fn root_module<L: Logic>() -> RootModuleResult {
     fn build<L: Logic>() -> LogicModuleRef {
-        LogicModule {
-            table: table::<L, false>(),
-            query_ext,
-        }
-        .leak_into_prefix()
+        LogicModule { table: table::<L, false>(), query_ext }.leak_into_prefix()
     }
     abi_stable::library::__call_root_module_loader(build::<L>)
 }

@@ -40,13 +40,7 @@ impl Subscriber for Forward {
         event.record(&mut line);
         let target = RawBytes::of(event.metadata().target().as_bytes());
         // SAFETY: the function is callable from any thread for as long as the process lives; the bytes are valid for the call.
-        unsafe {
-            (self.globals.log)(
-                number(*event.metadata().level()),
-                target,
-                RawBytes::of(line.0.as_bytes()),
-            )
-        };
+        unsafe { (self.globals.log)(number(*event.metadata().level()), target, RawBytes::of(line.0.as_bytes())) };
     }
 
     // A callback is short and alone on its thread: spans of a logic are not followed.

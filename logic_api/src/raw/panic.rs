@@ -46,10 +46,9 @@ impl Report {
         let payload = info.payload_as_str().unwrap_or("a panic without a message");
         self.message_bytes = fill(&mut self.message, format_args!("{payload}"));
         self.location_bytes = match info.location() {
-            Some(place) => fill(
-                &mut self.location,
-                format_args!("{}:{}:{}", place.file(), place.line(), place.column()),
-            ),
+            Some(place) => {
+                fill(&mut self.location, format_args!("{}:{}:{}", place.file(), place.line(), place.column()))
+            }
             None => 0,
         };
     }

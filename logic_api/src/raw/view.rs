@@ -32,15 +32,8 @@ impl<T: Row> View<T> {
         let table = unsafe { fields.tables.add(number as usize) };
         // SAFETY: `table` is one of them.
         let row_size = unsafe { (*table).row_size };
-        assert!(
-            row_size as usize == size_of::<T>(),
-            "the engine's table has rows of another size"
-        );
-        Self {
-            table,
-            call: fields,
-            rows: PhantomData,
-        }
+        assert!(row_size as usize == size_of::<T>(), "the engine's table has rows of another size");
+        Self { table, call: fields, rows: PhantomData }
     }
 
     fn table(&self) -> &TableView {
@@ -66,17 +59,17 @@ impl<T: Row> View<T> {
         if page >= table.page_count as usize || index >= table.slots_per_page as usize || id.generation() & 1 == 0 {
             return None;
         }
-        // SAFETY: page and index are in range; the generations are at the page's start.
-        let generation = unsafe { *(*table.pages.add(page)).cast::<u32>().add(index) };
+        // SAFETY: page and index are in range.
+        let generation = unsafe { generation(table, *table.pages.add(page), index) };
         (generation == id.generation()).then_some((page, index))
     }
 
     /// # Safety
-    /// `base` is the start of a page of this table, `index` below its number of slots.
+    /// `base` is where the rows of a page of this table start, `index` below its number of slots.
     #[inline]
     unsafe fn row_in(&self, base: *mut u8, index: usize) -> NonNull<T> {
-        // SAFETY: the page has room for that row after `rows_offset`, which the engine aligns to a cache line.
-        unsafe { NonNull::new_unchecked(base.add(self.table().rows_offset as usize).cast::<T>().add(index)) }
+        // SAFETY: the page has that row, and the engine aligns the first one to a cache line.
+        unsafe { NonNull::new_unchecked(base.cast::<T>().add(index)) }
     }
 
     #[inline]
@@ -95,7 +88,7 @@ impl<T: Row> View<T> {
         Some(unsafe { Writing::new(self, base, page, self.row_in(base, index)) })
     }
 
-    /// The start of a page that may be written.
+    /// Where the rows of a page start that may be written.
     ///
     /// # Safety
     /// `page` is below the table's number of pages.
@@ -124,13 +117,15 @@ impl<T: Row> View<T> {
         // SAFETY: the derive numbers the indexes as the engine does; both count the schema's indexed columns.
         let index = unsafe { &*self.table().indexes.add(column.index as usize) };
         let hash = hash_key(index.seed, bytes);
-        // SAFETY: the directory has 2^(31 - shift) entries, and the upper bits of the hash choose among them.
-        let buckets = unsafe { *index.directory.add(Bucket::directory_slot(hash, index.shift)) };
-        let mut at = hash & index.mask;
+        let entry = Bucket::directory_entry(hash, index.directory_mask);
+        // SAFETY: the directory has one entry more than its mask says.
+        let page = unsafe { *index.directory.add(entry as usize) };
+        let tag = Bucket::tag(hash);
+        let mut at = Bucket::home(hash, index.bucket_mask);
         loop {
-            // SAFETY: `at` is at most `mask`.
-            let bucket = unsafe { &*buckets.add(at as usize) };
-            let mut matches = bucket.matches(Bucket::tag(hash));
+            // SAFETY: the mask keeps `at` within the page, at the start of a bucket.
+            let bucket = unsafe { &*page.byte_add(at as usize) };
+            let mut matches = bucket.matches(tag);
             while matches != 0 {
                 // SAFETY: `matches` has bits for the entries of the bucket only.
                 let slot = unsafe { *bucket.slots.get_unchecked(matches.trailing_zeros() as usize) };
@@ -143,11 +138,13 @@ impl<T: Row> View<T> {
                 }
                 matches &= matches - 1;
             }
-            // The engine keeps a bucket of each page from being full, so this ends.
-            if !bucket.is_full() {
+            if bucket.passed == 0 {
                 return None;
             }
-            at = (at + 1) & index.mask;
+            at = Bucket::next(at, index.bucket_mask);
+            if at == Bucket::home(hash, index.bucket_mask) {
+                return None;
+            }
         }
     }
 
@@ -178,11 +175,9 @@ impl<T: Row> View<T> {
     #[inline]
     pub(crate) fn id_of<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<Id<T>> {
         let (_, slot) = self.search(column, value)?;
-        // SAFETY: the page and the index exist, since the row does; the generations are at the page's start.
+        // SAFETY: the page and the index exist, since the row does.
         let generation = unsafe {
-            *(*self.table().pages.add((slot >> 16) as usize))
-                .cast::<u32>()
-                .add((slot & 0xFFFF) as usize)
+            generation(self.table(), *self.table().pages.add((slot >> 16) as usize), (slot & 0xFFFF) as usize)
         };
         Some(Id::new(slot, generation))
     }
@@ -198,9 +193,7 @@ impl<T: Row> View<T> {
             insert::DONE => return Ok(Id::new(id.slot, id.generation)),
             insert::FULL => InsertError::Full,
             insert::READ_ONLY => InsertError::ReadOnly,
-            duplicate => InsertError::Duplicate {
-                index: duplicate - insert::DUPLICATE,
-            },
+            duplicate => InsertError::Duplicate { index: duplicate - insert::DUPLICATE },
         };
         Err((error, ManuallyDrop::into_inner(row)))
     }
@@ -208,10 +201,7 @@ impl<T: Row> View<T> {
     pub(crate) fn remove(&mut self, id: Id<T>) -> Option<T> {
         let mut row = std::mem::MaybeUninit::<T>::uninit();
         let ((host, context), number) = (self.host(), self.table().number);
-        let raw = RawId {
-            slot: id.slot(),
-            generation: id.generation(),
-        };
+        let raw = RawId { slot: id.slot(), generation: id.generation() };
         // SAFETY: the host of the callback under way; it writes `row_size` bytes if it says that there was a row.
         let removed = unsafe { (host.remove)(context, number, raw, row.as_mut_ptr().cast()) };
         // SAFETY: the engine gave up the row, so it is ours to own.
@@ -248,7 +238,7 @@ const PREFETCH_LINES: usize = 2;
 struct Run<T> {
     next: *mut T,
     end: *mut T,
-    /// Start of the page that they are in.
+    /// Where the rows of their page start.
     base: *mut u8,
     page: usize,
     /// Slot of the page at which to look for the next run.
@@ -259,16 +249,7 @@ impl<'a, T: Row, const WRITE: bool> Rows<'a, T, WRITE> {
     #[inline]
     fn new(view: &'a View<T>) -> Self {
         let none = NonNull::dangling().as_ptr();
-        Self {
-            run: Run {
-                next: none,
-                end: none,
-                base: std::ptr::null_mut(),
-                page: 0,
-                index: 0,
-            },
-            view,
-        }
+        Self { run: Run { next: none, end: none, base: std::ptr::null_mut(), page: 0, index: 0 }, view }
     }
 
     /// The next run of live rows. By value: a loop over rows keeps its state in registers only if nobody takes its address.
@@ -282,7 +263,7 @@ impl<'a, T: Row, const WRITE: bool> Rows<'a, T, WRITE> {
             let mut base = unsafe { *table.pages.add(page) };
             // SAFETY: the bitmap has a bit for every slot, in whole words.
             let words = unsafe {
-                let bitmap = base.add(table.bitmap_offset as usize).cast::<u64>();
+                let bitmap = base.sub(table.bitmap_offset as usize).cast::<u64>();
                 slice::from_raw_parts(bitmap, slots.div_ceil(64))
             };
             let start = seek(words, index, slots, true);
@@ -293,8 +274,8 @@ impl<'a, T: Row, const WRITE: bool> Rows<'a, T, WRITE> {
                     unsafe {
                         let next = *table.pages.add(page + 1);
                         for line in 0..PREFETCH_LINES {
-                            prefetch(next.add(table.bitmap_offset as usize + line * 64));
-                            prefetch(next.add(table.rows_offset as usize + line * 64));
+                            prefetch(next.sub(table.bitmap_offset as usize).add(line * 64));
+                            prefetch(next.add(line * 64));
                         }
                     }
                 }
@@ -308,13 +289,7 @@ impl<'a, T: Row, const WRITE: bool> Rows<'a, T, WRITE> {
                     let next = view.row_in(base, start).as_ptr();
                     (next, next.add(end - start))
                 };
-                return Some(Run {
-                    next,
-                    end: end_row,
-                    base,
-                    page,
-                    index: end,
-                });
+                return Some(Run { next, end: end_row, base, page, index: end });
             }
             index = 0;
         }
@@ -354,12 +329,22 @@ fn seek(words: &[u64], from: usize, slots: usize, live: bool) -> usize {
     slots
 }
 
-/// The id of a live row in the page at `base`.
+/// The generation of a slot.
+///
+/// # Safety
+/// `base` is where the rows of a page of the table start, `index` below its number of slots.
+#[inline]
+unsafe fn generation(table: &TableView, base: *mut u8, index: usize) -> u32 {
+    // SAFETY: a page has a generation for each slot, before its rows.
+    unsafe { *base.sub(table.generations_offset as usize).cast::<u32>().add(index) }
+}
+
+/// The id of a live row in the page whose rows start at `base`.
 #[inline]
 fn id_in<T>(table: &TableView, base: *mut u8, page: usize, row: NonNull<T>) -> Id<T> {
-    let index = (row.as_ptr().addr() - base.addr() - table.rows_offset as usize) / size_of::<T>();
+    let index = (row.as_ptr().addr() - base.addr()) / size_of::<T>();
     // SAFETY: the row lies in that page, so its index has a generation.
-    let generation = unsafe { *base.cast::<u32>().add(index) };
+    let generation = unsafe { generation(table, base, index) };
     let slot = u32::try_from(page << 16 | index).expect("page and index fit 16 bits each");
     Id::new(slot, generation)
 }
@@ -387,9 +372,7 @@ impl<'a, T: Row> Iterator for Rows<'a, T, true> {
 
 impl<T, const WRITE: bool> fmt::Debug for Rows<'_, T, WRITE> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rows")
-            .field("page", &self.run.page)
-            .finish_non_exhaustive()
+        f.debug_struct("Rows").field("page", &self.run.page).finish_non_exhaustive()
     }
 }
 
@@ -404,18 +387,12 @@ pub(crate) struct Writing<'a, T: Row> {
 
 impl<'a, T: Row> Writing<'a, T> {
     /// # Safety
-    /// `row` is live and in the writable page number `page` at `base`, and nothing else refers to it for `'a`.
+    /// `row` is live and in the writable page number `page`, whose rows start at `base`, and nothing else refers to it for `'a`.
     #[inline]
     unsafe fn new(view: &'a View<T>, base: *mut u8, page: usize, row: NonNull<T>) -> Self {
         // SAFETY: a live row.
         let before = unsafe { row.as_ref() }.keys();
-        Self {
-            row,
-            before,
-            view,
-            base,
-            page,
-        }
+        Self { row, before, view, base, page }
     }
 
     #[inline]
@@ -457,11 +434,7 @@ fn rekey<T: Row>(view: &View<T>, base: *mut u8, page: usize, row: NonNull<T>, be
     row.changed_keys(&before, &mut |index, old| {
         // SAFETY: the host of the callback under way; `old` points to a value of the column's type.
         let status = unsafe { (host.rekey)(context, number, slot, index, old) };
-        assert!(
-            status == insert::DONE,
-            "{}: another row has this value of the unique column number {index}",
-            T::NAME
-        );
+        assert!(status == insert::DONE, "{}: another row has this value of the unique column number {index}", T::NAME);
     });
 }
 

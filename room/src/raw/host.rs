@@ -30,15 +30,7 @@ impl<'a> Frame<'a> {
         read_only: bool,
     ) -> Self {
         let now_us = arguments.now_us;
-        Self {
-            world,
-            outbox,
-            now_us,
-            read_only,
-            response: None,
-            refusal: None,
-            panic: None,
-        }
+        Self { world, outbox, now_us, read_only, response: None, refusal: None, panic: None }
     }
 }
 
@@ -71,13 +63,7 @@ impl<'a> HostCall<'a> {
         let tables = frame.world.tables().views();
         let table_count = u32::try_from(frame.world.tables().len()).unwrap_or(0);
         let context = std::ptr::from_mut(frame).cast();
-        Self {
-            context,
-            tables,
-            table_count,
-            request: arguments.request.map(raw_request),
-            frame: PhantomData,
-        }
+        Self { context, tables, table_count, request: arguments.request.map(raw_request), frame: PhantomData }
     }
 
     pub(super) fn context(&self) -> *mut () {
@@ -93,32 +79,18 @@ impl<'a> HostCall<'a> {
     }
 
     pub(super) fn request(&self) -> *const RawRequest {
-        self.request
-            .as_ref()
-            .map_or(std::ptr::null(), |request| &raw const request.0)
+        self.request.as_ref().map_or(std::ptr::null(), |request| &raw const request.0)
     }
 }
 
 fn raw(text: &str) -> RawBytes {
-    RawBytes {
-        data: text.as_ptr(),
-        len: text.len(),
-    }
+    RawBytes { data: text.as_ptr(), len: text.len() }
 }
 
 fn raw_request(request: &Request) -> Box<(RawRequest, Vec<RawHeader>)> {
-    let headers: Vec<RawHeader> = request
-        .headers
-        .iter()
-        .map(|(name, value)| RawHeader {
-            name: raw(name),
-            value: raw(value),
-        })
-        .collect();
-    let body = RawBytes {
-        data: request.body.as_ptr(),
-        len: request.body.len(),
-    };
+    let headers: Vec<RawHeader> =
+        request.headers.iter().map(|(name, value)| RawHeader { name: raw(name), value: raw(value) }).collect();
+    let body = RawBytes { data: request.body.as_ptr(), len: request.body.len() };
     let request = RawRequest {
         method: raw(&request.method),
         path: raw(&request.path),
@@ -215,12 +187,7 @@ unsafe extern "C" fn rekey(context: *mut (), table: u32, slot: u32, index: u32, 
     // SAFETY: the contract.
     let frame = unsafe { frame(context) };
     // SAFETY: the contract: `old` is a value of that column.
-    match unsafe {
-        frame
-            .world
-            .tables_mut()
-            .rekey(table as usize, slot, index as usize, old)
-    } {
+    match unsafe { frame.world.tables_mut().rekey(table as usize, slot, index as usize, old) } {
         Ok(()) => insert::DONE,
         Err(error) => status_of(error),
     }
@@ -239,10 +206,7 @@ unsafe extern "C" fn heap_get(context: *mut (), id: RawHeapId) -> RawBytes {
     // SAFETY: the contract.
     let frame = unsafe { frame(context) };
     let value = frame.world.heap().get(id);
-    RawBytes {
-        data: value.as_ptr(),
-        len: value.len(),
-    }
+    RawBytes { data: value.as_ptr(), len: value.len() }
 }
 
 unsafe extern "C" fn heap_free(context: *mut (), id: RawHeapId) {
@@ -262,18 +226,9 @@ unsafe extern "C" fn emit_output(context: *mut (), kind: u32, player: u64, conte
     let player = PlayerId(player);
     let reason = || String::from_utf8_lossy(content).into_owned();
     match kind {
-        emit::SEND => frame.outbox.push(Output::Send {
-            to: player,
-            bytes: content.into(),
-        }),
-        emit::BROADCAST => frame.outbox.push(Output::Broadcast {
-            except: player,
-            bytes: content.into(),
-        }),
-        emit::KICK => frame.outbox.push(Output::Kick {
-            player,
-            reason: reason(),
-        }),
+        emit::SEND => frame.outbox.push(Output::Send { to: player, bytes: content.into() }),
+        emit::BROADCAST => frame.outbox.push(Output::Broadcast { except: player, bytes: content.into() }),
+        emit::KICK => frame.outbox.push(Output::Kick { player, reason: reason() }),
         emit::REFUSE => frame.refusal = Some(reason()),
         // A kind of a later contract, which the layout check lets through no plugin for.
         _ => {}
@@ -293,15 +248,9 @@ unsafe extern "C" fn respond(
     // SAFETY: the contract: all of it is valid for the call.
     unsafe {
         frame.response = Some(Response {
-            status: u16::try_from(status)
-                .ok()
-                .filter(|status| (100..600).contains(status))
-                .unwrap_or(500),
+            status: u16::try_from(status).ok().filter(|status| (100..600).contains(status)).unwrap_or(500),
             content_type: text(content_type),
-            headers: headers
-                .iter()
-                .map(|header| (text(header.name), text(header.value)))
-                .collect(),
+            headers: headers.iter().map(|header| (text(header.name), text(header.value))).collect(),
             body: bytes(body).to_vec(),
         });
     }
@@ -323,11 +272,7 @@ unsafe extern "C" fn timer_set(context: *mut (), delay_us: u64, tag: u64) -> u64
     if frame.read_only {
         return 0;
     }
-    frame
-        .world
-        .timers_mut()
-        .set(frame.now_us.saturating_add(delay_us), tag)
-        .unwrap_or(0)
+    frame.world.timers_mut().set(frame.now_us.saturating_add(delay_us), tag).unwrap_or(0)
 }
 
 unsafe extern "C" fn timer_cancel(context: *mut (), timer: u64) -> u32 {

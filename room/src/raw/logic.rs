@@ -77,27 +77,18 @@ impl LogicVersion {
     /// # Safety
     /// The functions of the table follow the contract (`docs/abi.md`) and stay where they are for the life of the process.
     pub unsafe fn new(table: LogicTable) -> Result<Arc<Self>, BadLogic> {
-        let globals = Globals {
-            log: super::host::log,
-            log_level_max: super::host::log_level_max(),
-        };
+        let globals = Globals { log: super::host::log, log_level_max: super::host::log_level_max() };
         // SAFETY: the caller's promise; the plugin copies the globals.
         unsafe { (table.start)(&raw const globals) };
         // SAFETY: the caller's promise.
         let bytes = unsafe { collect(table.manifest) };
         let manifest = Manifest::decode(&bytes).map_err(|error| BadLogic::Manifest(error.to_string()))?;
         if manifest.contract != CONTRACT {
-            return Err(BadLogic::Contract {
-                found: manifest.contract,
-            });
+            return Err(BadLogic::Contract { found: manifest.contract });
         }
         crate::schema_check::check(&manifest.schema).map_err(BadLogic::Schema)?;
         let schema = Arc::new(manifest.schema.clone());
-        Ok(Arc::new(Self {
-            table,
-            manifest,
-            schema,
-        }))
+        Ok(Arc::new(Self { table, manifest, schema }))
     }
 
     /// A logic that is linked into this program: for tests and benches, which need no plugin then.
@@ -165,10 +156,7 @@ impl LogicVersion {
         // SAFETY: the promise of `new`; the call and all that it points to live until it returns, and the tables have the
         // schema of this logic (the room swaps only to an equal one).
         let status = unsafe { entry(call) };
-        assert!(
-            status <= status::DECLINED,
-            "the logic returned status {status}, which the contract does not know"
-        );
+        assert!(status <= status::DECLINED, "the logic returned status {status}, which the contract does not know");
         status
     }
 }
@@ -184,16 +172,11 @@ impl fmt::Debug for LogicVersion {
 
 /// Lends a world to `read`, typed, outside of a callback.
 pub(crate) fn inspect<L: Logic, R>(world: &mut World, read: impl FnOnce(&L) -> R) -> R {
-    assert!(
-        **world.schema() == L::schema(),
-        "the world has the tables of another logic"
-    );
+    assert!(**world.schema() == L::schema(), "the world has the tables of another logic");
     let (arguments, mut outbox) = (Arguments::default(), Outbox::new());
     let mut frame = Frame::new(world, &mut outbox, &arguments, true);
     // SAFETY: the tables have the schema of `L`, and the call is read-only.
-    with_call(&mut frame, &arguments, true, |call| unsafe {
-        logic_api::raw::inspect::<L, R>(call, read)
-    })
+    with_call(&mut frame, &arguments, true, |call| unsafe { logic_api::raw::inspect::<L, R>(call, read) })
 }
 
 /// Makes the call of a callback, alive while `run` runs.
@@ -226,10 +209,7 @@ fn with_call<R>(
 }
 
 fn bytes_of(bytes: &[u8]) -> RawBytes {
-    RawBytes {
-        data: bytes.as_ptr(),
-        len: bytes.len(),
-    }
+    RawBytes { data: bytes.as_ptr(), len: bytes.len() }
 }
 
 /// What a function of a plugin writes.
@@ -242,10 +222,7 @@ unsafe fn collect(write_to: unsafe extern "C" fn(*const Sink)) -> Vec<u8> {
         unsafe { (*context.cast::<Vec<u8>>()).extend_from_slice(slice::from_raw_parts(bytes.data, bytes.len)) };
     }
     let mut collected = Vec::<u8>::new();
-    let sink = Sink {
-        context: (&raw mut collected).cast(),
-        write,
-    };
+    let sink = Sink { context: (&raw mut collected).cast(), write };
     // SAFETY: the caller's promise; the sink is valid for the call.
     unsafe { write_to(&raw const sink) };
     collected

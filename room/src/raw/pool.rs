@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fmt, ptr::NonNull};
 
-/// The size of a full page in bytes.
-pub const PAGE_BYTES: usize = 64 << 10;
+pub use logic_api::abi::PAGE_BYTES;
+
 const BLOCK_BYTES_MIN: usize = 1 << 10;
 /// Sizes double from the smallest block to a page.
 pub(crate) const CLASS_MAX: u8 = 6;
@@ -50,11 +50,7 @@ impl Pool {
     pub(crate) fn take(&self, class: u8) -> Block {
         let start = self.0.take(class);
         self.0.used_bytes.fetch_add(block_bytes(class), Ordering::Relaxed);
-        Block {
-            start,
-            class,
-            pool: self.clone(),
-        }
+        Block { start, class, pool: self.clone() }
     }
 
     /// Gets that many free pages ready, faulted in, so that the next writes after a fork need not wait for the system.
@@ -100,9 +96,7 @@ impl Shared {
         let layout = chunk_layout();
         // SAFETY: the layout has a size.
         let chunk = unsafe { alloc(layout) };
-        let Some(chunk) = NonNull::new(chunk) else {
-            handle_alloc_error(layout)
-        };
+        let Some(chunk) = NonNull::new(chunk) else { handle_alloc_error(layout) };
         advise_huge(chunk);
         // SAFETY: ours, and of that size. This is what faults the memory in.
         unsafe { chunk.write_bytes(0, CHUNK_BYTES) };
@@ -142,10 +136,7 @@ impl Drop for Shared {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool")
-            .field("used_bytes", &self.used_bytes())
-            .field("held_bytes", &self.held_bytes())
-            .finish()
+        f.debug_struct("Pool").field("used_bytes", &self.used_bytes()).field("held_bytes", &self.held_bytes()).finish()
     }
 }
 
@@ -214,9 +205,7 @@ mod tests {
         let pool = Pool::new();
         pool.reserve(CHUNK_BYTES / PAGE_BYTES + 1);
         assert_eq!(pool.held_bytes(), 2 * CHUNK_BYTES);
-        let _pages: Vec<Block> = (0..2 * CHUNK_BYTES / PAGE_BYTES)
-            .map(|_| pool.take(CLASS_MAX))
-            .collect();
+        let _pages: Vec<Block> = (0..2 * CHUNK_BYTES / PAGE_BYTES).map(|_| pool.take(CLASS_MAX)).collect();
         assert_eq!(pool.held_bytes(), 2 * CHUNK_BYTES);
     }
 }

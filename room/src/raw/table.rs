@@ -31,11 +31,7 @@ impl TableLayout {
             number: u32::try_from(number).expect("a schema has few tables"),
             row_bytes: row.size as usize,
             spans: row.spans().into_iter().map(wide).collect(),
-            columns: row
-                .indexes()
-                .into_iter()
-                .map(|field| wide((field.offset, field.column.size())))
-                .collect(),
+            columns: row.indexes().into_iter().map(|field| wide((field.offset, field.column.size()))).collect(),
         }
     }
 
@@ -54,16 +50,18 @@ struct Geometry {
 }
 
 impl Geometry {
+    /// Where the rows of a block start.
+    fn rows(&self, block: &Block) -> *mut u8 {
+        // Wrapping only in name: the offset lies within the block.
+        block.start().wrapping_add(self.rows_offset)
+    }
+
     fn of(row_bytes: usize, class: u8) -> Self {
         const ROWS_ALIGN: usize = 64;
         let fit = |slots: usize| {
             let bitmap_offset = (slots * 4).next_multiple_of(8);
             let rows_offset = (bitmap_offset + slots.div_ceil(64) * 8).next_multiple_of(ROWS_ALIGN);
-            Self {
-                slots,
-                bitmap_offset,
-                rows_offset,
-            }
+            Self { slots, bitmap_offset, rows_offset }
         };
         let mut slots = block_bytes(class) / (row_bytes + 4);
         while slots > 0 && fit(slots).rows_offset + slots * row_bytes > block_bytes(class) {
@@ -86,7 +84,7 @@ pub(crate) struct RawTable {
     geometry: Geometry,
     rows: u32,
     pages: Vec<Arc<Block>>,
-    /// The start of each page, for plugins to read.
+    /// Where the rows of each page start, for plugins to read.
     starts: Vec<*mut u8>,
     /// The same for pages that may be written without asking: unshared since the last fork, and dirty since the last hash.
     writable: Vec<*mut u8>,
@@ -103,6 +101,8 @@ pub(crate) struct RawTable {
     dirty: Vec<bool>,
     indexes: Vec<Index>,
     index_views: Vec<IndexView>,
+    /// More of the view than the number of rows has changed since it was last asked for.
+    moved: bool,
 }
 
 // SAFETY: the pointers go into the table's own pages. Who has `&mut` to the table, or has forked it, guards their content.
@@ -130,6 +130,7 @@ impl RawTable {
             dirty: Vec::new(),
             indexes,
             index_views,
+            moved: false,
         }
     }
 
@@ -153,6 +154,7 @@ impl RawTable {
             dirty: self.dirty.clone(),
             index_views: indexes.iter().map(Index::view).collect(),
             indexes,
+            moved: false,
         }
     }
 
@@ -165,14 +167,21 @@ impl RawTable {
             rows: self.rows,
             page_count: narrow(self.pages.len()),
             slots_per_page: narrow(self.geometry.slots),
-            bitmap_offset: narrow(self.geometry.bitmap_offset),
-            rows_offset: narrow(self.geometry.rows_offset),
+            bitmap_offset: narrow(self.geometry.rows_offset - self.geometry.bitmap_offset),
+            generations_offset: narrow(self.geometry.rows_offset),
             row_size: narrow(self.layout.row_bytes),
             number: self.layout.number,
             index_count: narrow(self.indexes.len()),
         }
     }
 
+    /// The view, if more of it than the number of rows has changed since the last time.
+    #[inline]
+    pub(crate) fn take_moved_view(&mut self) -> Option<TableView> {
+        std::mem::take(&mut self.moved).then(|| self.view())
+    }
+
+    #[inline]
     pub(crate) fn row_count(&self) -> u32 {
         self.rows
     }
@@ -184,14 +193,10 @@ impl RawTable {
 
     /// How many pages this table shares with another one: neither has written to them since the fork.
     pub(crate) fn pages_shared_with(&self, other: &Self) -> usize {
-        self.pages
-            .iter()
-            .zip(&other.pages)
-            .filter(|(one, two)| Arc::ptr_eq(one, two))
-            .count()
+        self.pages.iter().zip(&other.pages).filter(|(one, two)| Arc::ptr_eq(one, two)).count()
     }
 
-    /// Makes a page writable and gives its start.
+    /// Makes a page writable and gives where its rows start.
     pub(crate) fn unshare(&mut self, page: usize) -> *mut u8 {
         if !self.writable[page].is_null() {
             return self.writable[page];
@@ -199,7 +204,7 @@ impl RawTable {
         if Arc::get_mut(&mut self.pages[page]).is_none() {
             self.pages[page] = Arc::new(self.pages[page].duplicate());
         }
-        let start = self.pages[page].start();
+        let start = self.geometry.rows(&self.pages[page]);
         self.starts[page] = start;
         self.writable[page] = start;
         self.dirty[page] = true;
@@ -217,18 +222,9 @@ impl RawTable {
             // SAFETY: the column lies within the row; an indexed column has no padding.
             let value = unsafe { slice::from_raw_parts(row.add(offset), bytes) };
             let hash = hash_key(index.seed(), value);
-            let place = Place {
-                starts: &self.starts,
-                geometry: self.geometry,
-                row_bytes: self.layout.row_bytes,
-            };
-            if index
-                .find(hash, |slot| place.column(slot, offset, bytes) == value)
-                .is_some()
-            {
-                return Err(InsertError::Duplicate {
-                    index: u32::try_from(number).unwrap_or(u32::MAX),
-                });
+            let place = Place { starts: &self.starts, geometry: self.geometry, row_bytes: self.layout.row_bytes };
+            if index.find(hash, |slot| place.column(slot, offset, bytes) == value).is_some() {
+                return Err(InsertError::Duplicate { index: u32::try_from(number).unwrap_or(u32::MAX) });
             }
             let seed = index.seed();
             if !index.reserve(hash, |slot| hash_key(seed, place.column(slot, offset, bytes))) {
@@ -237,12 +233,9 @@ impl RawTable {
             hashes[number] = hash;
         }
         let page = self.page_with_room().ok_or(InsertError::Full)?;
-        let start = self.unshare(page);
-        let Geometry {
-            slots,
-            bitmap_offset,
-            rows_offset,
-        } = self.geometry;
+        self.unshare(page);
+        let start = self.pages[page].start();
+        let Geometry { slots, bitmap_offset, rows_offset } = self.geometry;
         // SAFETY: the page is ours alone (`unshare`), and the geometry lies within it.
         let slot = unsafe {
             let bitmap = slice::from_raw_parts_mut(start.add(bitmap_offset).cast::<u64>(), slots.div_ceil(64));
@@ -262,22 +255,17 @@ impl RawTable {
         }
         // SAFETY: as above; `row` is valid by the caller's promise and not in this page, which nobody else can point into.
         let generation = unsafe {
-            ptr::copy_nonoverlapping(
-                row,
-                start.add(rows_offset + slot * self.layout.row_bytes),
-                self.layout.row_bytes,
-            );
+            ptr::copy_nonoverlapping(row, start.add(rows_offset + slot * self.layout.row_bytes), self.layout.row_bytes);
             let generation = start.cast::<u32>().add(slot);
             *generation = (*generation).wrapping_add(1);
             *generation
         };
-        let id = RawId {
-            slot: slot_number(page, slot),
-            generation,
-        };
+        let id = RawId { slot: slot_number(page, slot), generation };
         for (number, index) in self.indexes.iter_mut().enumerate() {
             index.insert(hashes[number], id.slot);
-            self.index_views[number] = index.view();
+            if let Some(view) = index.take_moved_view() {
+                self.index_views[number] = view;
+            }
         }
         self.rows += 1;
         Ok(id)
@@ -292,24 +280,14 @@ impl RawTable {
             return false;
         }
         let (page, slot) = (page_of(id.slot), slot_of(id.slot));
-        let start = self.unshare(page);
-        let Geometry {
-            bitmap_offset,
-            rows_offset,
-            ..
-        } = self.geometry;
+        self.unshare(page);
+        let start = self.pages[page].start();
+        let Geometry { bitmap_offset, rows_offset, .. } = self.geometry;
         let row_bytes = self.layout.row_bytes;
         for (number, index) in self.indexes.iter_mut().enumerate() {
             let (offset, bytes) = self.layout.columns[number];
-            let place = Place {
-                starts: &self.starts,
-                geometry: self.geometry,
-                row_bytes,
-            };
-            let seed = index.seed();
-            let hash_of = |slot| hash_key(seed, place.column(slot, offset, bytes));
-            index.remove(hash_of(id.slot), id.slot, hash_of);
-            self.index_views[number] = index.view();
+            let place = Place { starts: &self.starts, geometry: self.geometry, row_bytes };
+            index.remove(hash_key(index.seed(), place.column(id.slot, offset, bytes)), id.slot);
         }
         // SAFETY: the page is ours alone (`unshare`), the slot is in range (`is_live`), and `row` is the caller's.
         unsafe {
@@ -336,37 +314,26 @@ impl RawTable {
         let (offset, bytes) = self.layout.columns[number];
         // SAFETY: a value of the column, by the caller's promise.
         let old = unsafe { slice::from_raw_parts(old, bytes) };
-        let place = Place {
-            starts: &self.starts,
-            geometry: self.geometry,
-            row_bytes: self.layout.row_bytes,
-        };
+        let place = Place { starts: &self.starts, geometry: self.geometry, row_bytes: self.layout.row_bytes };
         let new = place.column(slot, offset, bytes);
         let index = &mut self.indexes[number];
         let hash = hash_key(index.seed(), new);
-        if index
-            .find(hash, |found| found != slot && place.column(found, offset, bytes) == new)
-            .is_some()
-        {
-            return Err(InsertError::Duplicate {
-                index: u32::try_from(number).unwrap_or(u32::MAX),
-            });
+        if index.find(hash, |found| found != slot && place.column(found, offset, bytes) == new).is_some() {
+            return Err(InsertError::Duplicate { index: u32::try_from(number).unwrap_or(u32::MAX) });
         }
         // To the index, the row in `slot` has its old value until the entry is gone.
         let (seed, old_hash) = (index.seed(), hash_key(index.seed(), old));
         let hash_of = |found| {
-            if found == slot {
-                old_hash
-            } else {
-                hash_key(seed, place.column(found, offset, bytes))
-            }
+            if found == slot { old_hash } else { hash_key(seed, place.column(found, offset, bytes)) }
         };
         if !index.reserve(hash, hash_of) {
             return Err(InsertError::Full);
         }
-        index.remove(old_hash, slot, hash_of);
+        index.remove(old_hash, slot);
         index.insert(hash, slot);
-        self.index_views[number] = index.view();
+        if let Some(view) = index.take_moved_view() {
+            self.index_views[number] = view;
+        }
         Ok(())
     }
 
@@ -375,19 +342,15 @@ impl RawTable {
         if id.generation & 1 == 0 || page >= self.pages.len() || slot >= self.geometry.slots {
             return false;
         }
-        // SAFETY: page and slot are in range; the generations are at the page's start.
-        unsafe { *self.starts[page].cast::<u32>().add(slot) == id.generation }
+        // SAFETY: page and slot are in range; the generations lie before the rows.
+        unsafe { *self.starts[page].sub(self.geometry.rows_offset).cast::<u32>().add(slot) == id.generation }
     }
 
     /// The live rows in slot order, as bytes. Padding among them is arbitrary but initialised: pages start as zeroes.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (RawId, &[u8])> {
-        let Geometry {
-            slots,
-            bitmap_offset,
-            rows_offset,
-        } = self.geometry;
+        let Geometry { slots, bitmap_offset, rows_offset } = self.geometry;
         let row_bytes = self.layout.row_bytes;
-        self.starts.iter().enumerate().flat_map(move |(page, start)| {
+        self.pages.iter().map(|page| page.start()).enumerate().flat_map(move |(page, start)| {
             (0..slots).filter_map(move |slot| {
                 // SAFETY: within the page; nobody writes while `self` is borrowed.
                 unsafe {
@@ -397,13 +360,7 @@ impl RawTable {
                     }
                     let generation = *start.cast::<u32>().add(slot);
                     let row = slice::from_raw_parts(start.add(rows_offset + slot * row_bytes), row_bytes);
-                    Some((
-                        RawId {
-                            slot: slot_number(page, slot),
-                            generation,
-                        },
-                        row,
-                    ))
+                    Some((RawId { slot: slot_number(page, slot), generation }, row))
                 }
             })
         })
@@ -425,7 +382,7 @@ impl RawTable {
 
     fn page_hash(&self, page: usize) -> u64 {
         let Geometry { slots, rows_offset, .. } = self.geometry;
-        let (start, row_bytes) = (self.starts[page], self.layout.row_bytes);
+        let (start, row_bytes) = (self.pages[page].start(), self.layout.row_bytes);
         // SAFETY: within the page, which was zeroed when it was made; nobody writes while `self` is borrowed.
         let bytes = |offset: usize, len: usize| unsafe { slice::from_raw_parts(start.add(offset), len) };
         if self.layout.is_dense() {
@@ -454,11 +411,9 @@ impl RawTable {
             [only] if only.class() < CLASS_MAX => self.enlarge(),
             pages if pages.len() == PAGES_PER_TABLE_MAX => return None,
             pages => {
-                let class = pages
-                    .first()
-                    .map_or_else(|| self.smallest_class(), |first| first.class());
+                let class = pages.first().map_or_else(|| self.smallest_class(), |first| first.class());
                 let block = self.empty_block(class);
-                let start = block.start();
+                let start = self.geometry.rows(&block);
                 self.pages.push(Arc::new(block));
                 self.starts.push(start);
                 self.writable.push(start);
@@ -466,6 +421,7 @@ impl RawTable {
                 self.page_free_from.push(0);
                 self.hashes.push(0);
                 self.dirty.push(true);
+                self.moved = true;
             }
         }
         let page = self.pages.len() - 1;
@@ -476,9 +432,7 @@ impl RawTable {
     }
 
     fn smallest_class(&self) -> u8 {
-        (0..=CLASS_MAX)
-            .find(|class| Geometry::of(self.layout.row_bytes, *class).slots > 0)
-            .unwrap_or(CLASS_MAX)
+        (0..=CLASS_MAX).find(|class| Geometry::of(self.layout.row_bytes, *class).slots > 0).unwrap_or(CLASS_MAX)
     }
 
     fn empty_block(&self, class: u8) -> Block {
@@ -503,10 +457,11 @@ impl RawTable {
             ptr::copy_nonoverlapping(old.add(from.rows_offset), new.add(to.rows_offset), rows_bytes);
         }
         self.geometry = to;
-        self.starts[0] = new.start();
-        self.writable[0] = new.start();
+        self.starts[0] = to.rows(&new);
+        self.writable[0] = to.rows(&new);
         self.dirty[0] = true;
         self.pages[0] = Arc::new(new);
+        self.moved = true;
     }
 }
 
@@ -523,7 +478,7 @@ impl<'a> Place<'a> {
         assert!(index < self.geometry.slots, "the index holds slots of the table");
         // SAFETY: the page exists (checked by the slice), the slot is in range, and the table is borrowed for `'a`.
         unsafe {
-            let row = self.starts[page].add(self.geometry.rows_offset + index * self.row_bytes);
+            let row = self.starts[page].add(index * self.row_bytes);
             slice::from_raw_parts(row.add(offset), bytes)
         }
     }

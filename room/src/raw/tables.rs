@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 pub(crate) struct Tables {
     tables: Vec<RawTable>,
-    /// What plugins see: an array that stays where it is. Written after every change of structure, through `Views::set` only.
+    /// What plugins see: an array that stays where it is. Written after every change of structure, through `Views::follow` only.
     views: Views,
 }
 
@@ -59,7 +59,7 @@ impl Tables {
     pub(crate) unsafe fn insert(&mut self, number: usize, row: *const u8) -> Result<RawId, InsertError> {
         // SAFETY: the caller's promise.
         let id = unsafe { self.tables[number].insert(row) };
-        self.views.set(number, self.tables[number].view());
+        self.views.follow(number, &mut self.tables[number]);
         id
     }
 
@@ -68,7 +68,7 @@ impl Tables {
     pub(crate) unsafe fn remove(&mut self, number: usize, id: RawId, row: *mut u8) -> bool {
         // SAFETY: the caller's promise.
         let removed = unsafe { self.tables[number].remove(id, row) };
-        self.views.set(number, self.tables[number].view());
+        self.views.follow(number, &mut self.tables[number]);
         removed
     }
 
@@ -81,10 +81,8 @@ impl Tables {
         index: usize,
         old: *const u8,
     ) -> Result<(), InsertError> {
-        // SAFETY: the caller's promise.
-        let result = unsafe { self.tables[number].rekey(slot, index, old) };
-        self.views.set(number, self.tables[number].view());
-        result
+        // SAFETY: the caller's promise. It changes no field of the view: the array of index views is written in place.
+        unsafe { self.tables[number].rekey(slot, index, old) }
     }
 }
 
@@ -100,10 +98,18 @@ impl Views {
         Self(Box::into_raw(views.into_boxed_slice()).cast(), len)
     }
 
-    fn set(&mut self, number: usize, view: TableView) {
+    /// Shows what has changed in a table. Mostly that is the number of rows: writing more would cost a stall, since a plugin's
+    /// next search reads fields that were written in other widths.
+    #[inline]
+    fn follow(&mut self, number: usize, table: &mut RawTable) {
         assert!(number < self.1);
         // SAFETY: in range; no plugin code runs while the host changes a view.
-        unsafe { self.0.add(number).write(view) };
+        let view = unsafe { &mut *self.0.add(number) };
+        if let Some(moved) = table.take_moved_view() {
+            *view = moved;
+        } else {
+            view.rows = table.row_count();
+        }
     }
 }
 

@@ -22,16 +22,7 @@ const _: () = assert!(size_of::<Unit>() == 64);
 impl Unit {
     pub fn new(number: u64) -> Self {
         let dx = (number % 7) as f32;
-        Self {
-            number,
-            x: 0.0,
-            y: 0.0,
-            dx,
-            dy: 0.5,
-            health: 100,
-            score: 0,
-            cargo: [number; 4],
-        }
+        Self { number, x: 0.0, y: 0.0, dx, dy: 0.5, health: 100, score: 0, cargo: [number; 4] }
     }
 
     /// What a writing pass does to each row.
@@ -70,16 +61,11 @@ impl Logic for Units {
         let Some((operation, numbers)) = bytes.split_first() else {
             return;
         };
-        let numbers = numbers
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|number| u64::from_le_bytes(*number));
+        let numbers = numbers.as_chunks::<8>().0.iter().map(|number| u64::from_le_bytes(*number));
         match *operation {
             operation::FILL => {
-                let ids: Vec<u8> = numbers
-                    .flat_map(|n| self.units.insert(Unit::new(n)).to_bits().to_le_bytes())
-                    .collect();
+                let ids: Vec<u8> =
+                    numbers.flat_map(|n| self.units.insert(Unit::new(n)).to_bits().to_le_bytes()).collect();
                 ctx.reply(&ids);
             }
             operation::PASS => {
@@ -88,17 +74,12 @@ impl Logic for Units {
                 }
             }
             operation::GET => {
-                let sum: u64 = numbers
-                    .filter_map(|id| self.units.get(Id::from_bits(id)))
-                    .map(|unit| unit.cargo[3])
-                    .sum();
+                let sum: u64 =
+                    numbers.filter_map(|id| self.units.get(Id::from_bits(id))).map(|unit| unit.cargo[3]).sum();
                 ctx.reply(&sum.to_le_bytes());
             }
             operation::FIND => {
-                let sum: u64 = numbers
-                    .filter_map(|key| self.units.find(key))
-                    .map(|unit| unit.cargo[3])
-                    .sum();
+                let sum: u64 = numbers.filter_map(|key| self.units.find(key)).map(|unit| unit.cargo[3]).sum();
                 ctx.reply(&sum.to_le_bytes());
             }
             operation::REPLACE => {
