@@ -96,22 +96,8 @@ pub struct ServeFlags {
 
 impl From<ServeFlags> for Flags {
     fn from(flags: ServeFlags) -> Flags {
-        let ServeFlags {
-            listen,
-            plugins,
-            data,
-            logic,
-            config,
-            log,
-        } = flags;
-        Flags {
-            config,
-            listen,
-            plugins,
-            data,
-            logic,
-            log,
-        }
+        let ServeFlags { listen, plugins, data, logic, config, log } = flags;
+        Flags { config, listen, plugins, data, logic, log }
     }
 }
 

@@ -93,22 +93,11 @@ pub enum ConfigError {
     #[error("config file {file} cannot be read: {source}")]
     Read { file: String, source: std::io::Error },
     #[error("{file} line {line}: {message}, in {found:?}")]
-    Syntax {
-        file: String,
-        line: usize,
-        message: String,
-        found: String,
-    },
+    Syntax { file: String, line: usize, message: String, found: String },
     #[error("{file} line {line}: unknown key {key:?}; accepted are {}", file::keys())]
     UnknownKey { file: String, line: usize, key: String },
     #[error("{file} line {line}: {key} = {found} is not accepted; accepted is {accepted}")]
-    Value {
-        file: String,
-        line: usize,
-        key: String,
-        found: String,
-        accepted: String,
-    },
+    Value { file: String, line: usize, key: String, found: String, accepted: String },
 }
 
 impl Config {
@@ -143,14 +132,7 @@ impl Config {
     }
 
     fn override_by(&mut self, flags: Flags) {
-        let Flags {
-            config: _,
-            listen,
-            plugins,
-            data,
-            logic,
-            log,
-        } = flags;
+        let Flags { config: _, listen, plugins, data, logic, log } = flags;
         self.listen = listen.unwrap_or(self.listen);
         self.log = log.unwrap_or(self.log);
         self.logic = logic.or(self.logic.take());
@@ -203,16 +185,8 @@ mod tests {
     fn flags_win_over_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("my.toml");
-        std::fs::write(
-            &path,
-            "listen = \"127.0.0.1:1\"\ndata = \"a\"\nlogic = \"game1\"\ntick_hz = 30\n",
-        )
-        .unwrap();
-        let from_file = Config::load(Flags {
-            config: Some(path.clone()),
-            ..Flags::default()
-        })
-        .unwrap();
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"\ndata = \"a\"\nlogic = \"game1\"\ntick_hz = 30\n").unwrap();
+        let from_file = Config::load(Flags { config: Some(path.clone()), ..Flags::default() }).unwrap();
         let expected = Config {
             listen: "127.0.0.1:1".parse().unwrap(),
             data: "a".into(),
@@ -245,16 +219,8 @@ mod tests {
     fn a_config_that_was_asked_for_must_exist() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing.toml");
-        let error = Config::load(Flags {
-            config: Some(path.clone()),
-            ..Flags::default()
-        })
-        .unwrap_err()
-        .to_string();
-        let expected = format!(
-            "config file {} cannot be read: No such file or directory (os error 2)",
-            path.display()
-        );
+        let error = Config::load(Flags { config: Some(path.clone()), ..Flags::default() }).unwrap_err().to_string();
+        let expected = format!("config file {} cannot be read: No such file or directory (os error 2)", path.display());
         assert_eq!(error, expected);
     }
 

@@ -36,22 +36,10 @@ impl Guard {
                 SocketAddr::V6(bound) => format!("[{}]", bound.ip()),
             });
         }
-        let with_port = own_hosts
-            .iter()
-            .map(|host| format!("{host}:{}", bound.port()))
-            .collect();
+        let with_port = own_hosts.iter().map(|host| format!("{host}:{}", bound.port())).collect();
         // Clients leave the port out where it is the scheme's own.
-        let own_hosts = if bound.port() == 80 {
-            [own_hosts, with_port].concat()
-        } else {
-            with_port
-        };
-        Guard {
-            bound,
-            own_hosts,
-            allowed_hosts: allowed_hosts.to_vec(),
-            token,
-        }
+        let own_hosts = if bound.port() == 80 { [own_hosts, with_port].concat() } else { with_port };
+        Guard { bound, own_hosts, allowed_hosts: allowed_hosts.to_vec(), token }
     }
 
     /// Whether a request for an admin route may pass, whatever its method.
@@ -95,12 +83,7 @@ impl Guard {
                 ));
             }
         };
-        let known = |text: &&str| {
-            self.own_hosts
-                .iter()
-                .chain(&self.allowed_hosts)
-                .any(|allowed| allowed == text)
-        };
+        let known = |text: &&str| self.own_hosts.iter().chain(&self.allowed_hosts).any(|allowed| allowed == text);
         host.to_str().ok().filter(known).ok_or_else(|| {
             let reason = format!(
                 "the Host {} is not one of this engine's; use http://{}, or add it to allowed_hosts in engine.toml",
@@ -121,12 +104,7 @@ impl Guard {
             }
         };
         let host = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
-        if host.is_some_and(|host| {
-            self.own_hosts
-                .iter()
-                .chain(&self.allowed_hosts)
-                .any(|allowed| allowed == host)
-        }) {
+        if host.is_some_and(|host| self.own_hosts.iter().chain(&self.allowed_hosts).any(|allowed| allowed == host)) {
             return Ok(());
         }
         let reason = format!(
@@ -156,10 +134,8 @@ impl Guard {
 
 /// Browsers say by this who started a request; programs do not send it.
 fn check_fetch_site(headers: &HeaderMap) -> Result<(), Refusal> {
-    let foreign = headers
-        .get_all(SEC_FETCH_SITE)
-        .iter()
-        .find(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
+    let foreign =
+        headers.get_all(SEC_FETCH_SITE).iter().find(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
     let Some(site) = foreign else { return Ok(()) };
     let reason = format!(
         "the request was started by another site (Sec-Fetch-Site: {}); type the address into the address bar, or use curl",
@@ -194,9 +170,7 @@ fn single<'headers>(headers: &'headers HeaderMap, name: &HeaderName) -> Single<'
 /// What follows `Bearer `, whose case does not count (RFC 9110, 11.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(b"bearer ".len())?;
-    scheme
-        .eq_ignore_ascii_case(b"bearer ")
-        .then(|| token.trim_ascii_start())
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii_start())
 }
 
 #[cfg(test)]
@@ -208,17 +182,9 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let token = Token::load_or_make(data.path()).unwrap();
         let guard = Guard::new(bound.parse().unwrap(), &["game.example.org".to_owned()], token);
-        let request = axum::http::Request::builder()
-            .uri("/load")
-            .header(header::HOST, host)
-            .body(())
-            .unwrap();
+        let request = axum::http::Request::builder().uri("/load").header(header::HOST, host).body(()).unwrap();
         let checked = guard.check(&request.into_parts().0);
-        assert_eq!(
-            checked.as_ref().copied().map_err(Refusal::code),
-            expected,
-            "{bound} {host}"
-        );
+        assert_eq!(checked.as_ref().copied().map_err(Refusal::code), expected, "{bound} {host}");
     }
 
     #[test]
@@ -244,22 +210,11 @@ mod tests {
 
     #[test]
     fn only_loopback_goes_without_a_token() {
-        for bound in [
-            "127.0.0.1:8080",
-            "127.255.255.254:8080",
-            "[::1]:8080",
-            "[::ffff:127.0.0.1]:8080",
-        ] {
+        for bound in ["127.0.0.1:8080", "127.255.255.254:8080", "[::1]:8080", "[::ffff:127.0.0.1]:8080"] {
             check(bound, "localhost:8080", Ok(()));
             check(bound, "game.example.org", Err("token-missing"));
         }
-        for bound in [
-            "0.0.0.0:8080",
-            "[::]:8080",
-            "10.0.0.5:8080",
-            "[::ffff:10.0.0.5]:8080",
-            "[fe80::1]:8080",
-        ] {
+        for bound in ["0.0.0.0:8080", "[::]:8080", "10.0.0.5:8080", "[::ffff:10.0.0.5]:8080", "[fe80::1]:8080"] {
             check(bound, "localhost:8080", Err("token-missing"));
         }
     }

@@ -43,15 +43,9 @@ impl DataFolder {
         let shown = shown(path);
         make(path).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists | ErrorKind::NotADirectory => DataFolderError::NotAFolder { path: shown.clone() },
-            _ => DataFolderError::Make {
-                path: shown.clone(),
-                source: error,
-            },
+            _ => DataFolderError::Make { path: shown.clone(), source: error },
         })?;
-        let write_error = |source: io::Error| DataFolderError::Write {
-            path: shown.clone(),
-            source,
-        };
+        let write_error = |source: io::Error| DataFolderError::Write { path: shown.clone(), source };
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -72,10 +66,7 @@ impl DataFolder {
         }
         lock.set_len(0).map_err(write_error)?;
         writeln!(lock, "{}", std::process::id()).map_err(write_error)?;
-        Ok(DataFolder {
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        Ok(DataFolder { path: path.to_owned(), _lock: lock })
     }
 
     #[must_use]
@@ -100,11 +91,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)
@@ -132,10 +119,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/data");
         let folder = DataFolder::open(&path).unwrap();
-        assert_eq!(
-            std::fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
+        assert_eq!(std::fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o700);
         let pid = std::fs::read_to_string(path.join(LOCK_FILE)).unwrap();
         assert_eq!(pid, format!("{}\n", std::process::id()));
     }
@@ -149,10 +133,7 @@ mod tests {
         let error = DataFolder::open(&path).unwrap_err().to_string();
         let pid = std::process::id();
         let shown = shown(&path);
-        assert_eq!(
-            error,
-            format!("data folder {shown} is in use by process {pid}; stop it, or give another --data")
-        );
+        assert_eq!(error, format!("data folder {shown} is in use by process {pid}; stop it, or give another --data"));
         drop(first);
         DataFolder::open(&path).unwrap();
     }
@@ -173,10 +154,7 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         for path in [path.clone(), path.join("below")] {
             let error = DataFolder::open(&path).unwrap_err().to_string();
-            assert_eq!(
-                error,
-                format!("data folder {} is not a folder; give another --data", shown(&path))
-            );
+            assert_eq!(error, format!("data folder {} is not a folder; give another --data", shown(&path)));
         }
     }
 
@@ -186,10 +164,7 @@ mod tests {
         // Permissions do not stop root, but nobody can open a folder for writing.
         std::fs::create_dir(parent.path().join(LOCK_FILE)).unwrap();
         let error = DataFolder::open(parent.path()).unwrap_err().to_string();
-        assert!(
-            error.contains("cannot be written to: ") && error.ends_with("or give another --data"),
-            "{error}"
-        );
+        assert!(error.contains("cannot be written to: ") && error.ends_with("or give another --data"), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
 

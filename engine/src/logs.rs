@@ -20,10 +20,7 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     #[error("RUST_LOG={value:?} is not a filter: {source}; accepted is one such as info or engine=debug")]
-    Filter {
-        value: String,
-        source: tracing_subscriber::filter::ParseError,
-    },
+    Filter { value: String, source: tracing_subscriber::filter::ParseError },
 }
 
 /// What is logged where `RUST_LOG` says nothing.
@@ -36,14 +33,9 @@ const FILTER: &str = "info";
 pub fn start(format: LogFormat) -> Result<(), LogError> {
     let value = std::env::var("RUST_LOG").unwrap_or_default();
     let filter = if value.is_empty() { FILTER } else { &value };
-    let filter = EnvFilter::try_new(filter).map_err(|source| LogError::Filter {
-        value: value.clone(),
-        source,
-    })?;
+    let filter = EnvFilter::try_new(filter).map_err(|source| LogError::Filter { value: value.clone(), source })?;
     let is_terminal = io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match format {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
         LogFormat::Auto if !is_terminal => lines.json().flatten_event(true).try_init(),

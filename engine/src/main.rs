@@ -41,22 +41,13 @@ fn run(command: Command) -> Result<String, Failure> {
         Command::Serve(flags) => serve(flags),
         Command::Load { name, client } => Ok(cli::load(&name, &client)?),
         Command::Status { json, client } => Ok(cli::status(json, &client)?),
-        Command::Check { .. } => Err(Failure::Missing {
-            command: "check",
-            part: "loader",
-        }),
-        Command::Probe { .. } => Err(Failure::Missing {
-            command: "probe",
-            part: "loader",
-        }),
+        Command::Check { .. } => Err(Failure::Missing { command: "check", part: "loader" }),
+        Command::Probe { .. } => Err(Failure::Missing { command: "probe", part: "loader" }),
     }
 }
 
 fn serve(flags: ServeFlags) -> Result<String, Failure> {
     let config = Config::load(flags.into())?;
     logs::start(config.log)?;
-    Err(Failure::Missing {
-        command: "serve",
-        part: "rooms",
-    })
+    Err(Failure::Missing { command: "serve", part: "rooms" })
 }

@@ -20,13 +20,9 @@ use crate::http::Refusal;
 use crate::status::resident_bytes;
 
 /// From a callback that does next to nothing to one that takes a whole second.
-const STEP_SECONDS: [f64; 13] = [
-    1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1e-1, 1.0,
-];
+const STEP_SECONDS: [f64; 13] = [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1e-1, 1.0];
 /// Finest around 50 µs, which is what a swap without a schema change may take.
-const PAUSE_SECONDS: [f64; 12] = [
-    1e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 1e-1, 1.0,
-];
+const PAUSE_SECONDS: [f64; 12] = [1e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 1e-1, 1.0];
 
 const ROOM: &[&str] = &["room"];
 
@@ -158,9 +154,7 @@ impl Metrics {
         }
         self.uptime_seconds.set(self.started.elapsed().as_secs_f64());
         let mut text = Vec::new();
-        TextEncoder::new()
-            .encode(&self.registry.gather(), &mut text)
-            .expect("writing to memory does not fail");
+        TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("writing to memory does not fail");
         String::from_utf8(text).expect("the text format is UTF-8")
     }
 }
@@ -174,10 +168,7 @@ impl Default for Metrics {
 impl RequestMetrics {
     pub(crate) fn count(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100);
-        assert!(
-            (2..=5).contains(&class),
-            "the HTTP layer lets no other status out: {status}"
-        );
+        assert!((2..=5).contains(&class), "the HTTP layer lets no other status out: {status}");
         self.classes[class - 2].inc();
     }
 }
@@ -234,11 +225,7 @@ mod tests {
         metrics.versions_mapped.set(2);
         metrics.requests().count(StatusCode::NOT_FOUND);
         metrics.count_load(&Ok(()));
-        metrics.count_load::<()>(&Err(Refusal::new(
-            Kind::Conflict,
-            "load-busy",
-            "another load is under way",
-        )));
+        metrics.count_load::<()>(&Err(Refusal::new(Kind::Conflict, "load-busy", "another load is under way")));
         check_lines(
             &metrics.render(),
             &[

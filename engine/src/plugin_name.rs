@@ -57,10 +57,7 @@ impl PluginName {
         if name.starts_with('.') {
             return Err(PluginNameError::LeadingDot);
         }
-        if let Some(found) = name
-            .chars()
-            .find(|char| !matches!(char, 'a'..='z' | '0'..='9' | '.' | '_' | '-'))
-        {
+        if let Some(found) = name.chars().find(|char| !matches!(char, 'a'..='z' | '0'..='9' | '.' | '_' | '-')) {
             return Err(PluginNameError::Character { found });
         }
         if !name.ends_with(".so") {
@@ -120,27 +117,15 @@ mod tests {
         check("Plugin2.so", Err(Character { found: 'P' }));
         check("a b.so", Err(Character { found: ' ' }));
         check("a.so\n", Err(Character { found: '\n' }));
-        check(
-            "plugin2",
-            Err(Suffix {
-                name: "plugin2".to_owned(),
-            }),
-        );
-        check(
-            "plugin2.so.bak",
-            Err(Suffix {
-                name: "plugin2.so.bak".to_owned(),
-            }),
-        );
+        check("plugin2", Err(Suffix { name: "plugin2".to_owned() }));
+        check("plugin2.so.bak", Err(Suffix { name: "plugin2.so.bak".to_owned() }));
         check("so", Err(Suffix { name: "so".to_owned() }));
     }
 
     #[test]
     fn every_reason_fits_one_line() {
         for name in ["", "\n.so", "ü", "\u{2028}", "a\r\nb", &"a".repeat(300)] {
-            let reason = PluginName::parse(name)
-                .expect_err("none of these is a name")
-                .to_string();
+            let reason = PluginName::parse(name).expect_err("none of these is a name").to_string();
             assert!(!reason.contains(['\n', '\r', '\u{2028}']), "{reason:?}");
         }
     }

@@ -109,10 +109,7 @@ impl Door {
             listener,
             address,
             guard: Guard::new(address, &config.allowed_hosts, token),
-            limits: RequestLimits {
-                body_bytes_max: config.request_body_bytes_max,
-                timeout: config.request_timeout,
-            },
+            limits: RequestLimits { body_bytes_max: config.request_body_bytes_max, timeout: config.request_timeout },
             end_grace: config.end_grace(),
             address_file: data.path().join(ADDRESS_FILE),
             stop: Stop::new(),
@@ -137,29 +134,15 @@ impl Door {
     /// [`ServeError::Announce`] if the address file cannot be written.
     pub fn announce(&self) -> Result<Announced, ServeError> {
         let address = reachable(self.address);
-        write_atomically(&self.address_file, format!("{address}\n").as_bytes()).map_err(|source| {
-            ServeError::Announce {
-                file: self.address_file.display().to_string(),
-                source,
-            }
-        })?;
+        write_atomically(&self.address_file, format!("{address}\n").as_bytes())
+            .map_err(|source| ServeError::Announce { file: self.address_file.display().to_string(), source })?;
         tracing::info!(listen = %self.address, "listening for HTTP");
-        Ok(Announced {
-            address,
-            file: self.address_file.clone(),
-        })
+        Ok(Announced { address, file: self.address_file.clone() })
     }
 
     /// Accepts until the stop has begun; then answers what is in flight, for as long as the config's grace, and returns.
     pub async fn serve<B: Backend>(self, backend: Arc<B>, requests: RequestMetrics) {
-        let Door {
-            listener,
-            guard,
-            limits,
-            end_grace,
-            stop,
-            ..
-        } = self;
+        let Door { listener, guard, limits, end_grace, stop, .. } = self;
         let front = Arc::new(Front::new(backend, guard, limits, requests));
         let mut connections = JoinSet::new();
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -171,10 +154,7 @@ impl Door {
         drop(listener);
         let all_ended = async { while connections.join_next().await.is_some() {} };
         if timeout(end_grace, all_ended).await.is_err() {
-            tracing::warn!(
-                connections = connections.len(),
-                "connections were cut: they did not end in time"
-            );
+            tracing::warn!(connections = connections.len(), "connections were cut: they did not end in time");
         }
         connections.shutdown().await;
     }
@@ -212,10 +192,7 @@ async fn accept(
     stop: &Stop,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let accepted = async {
-        let slot = Arc::clone(slots)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => return (stream, peer, slot),

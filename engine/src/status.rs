@@ -152,9 +152,6 @@ mod tests {
     #[test]
     fn a_process_takes_memory() {
         let bytes = resident_bytes().expect("/proc is mounted where tests run");
-        assert!(
-            bytes > 100_000 && bytes.is_multiple_of(rustix::param::page_size() as u64),
-            "{bytes}"
-        );
+        assert!(bytes > 100_000 && bytes.is_multiple_of(rustix::param::page_size() as u64), "{bytes}");
     }
 }

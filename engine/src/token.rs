@@ -53,10 +53,8 @@ impl Token {
         }
         let token = Token::random()?;
         let path = data.join(TOKEN_FILE);
-        write_atomically(&path, format!("{}\n", token.0).as_bytes()).map_err(|source| TokenError::Write {
-            file: path.display().to_string(),
-            source,
-        })?;
+        write_atomically(&path, format!("{}\n", token.0).as_bytes())
+            .map_err(|source| TokenError::Write { file: path.display().to_string(), source })?;
         Ok(token)
     }
 
@@ -69,10 +67,7 @@ impl Token {
         let file = path.display().to_string();
         // Without NONBLOCK a FIFO under this name would hang the start.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags.bits().cast_signed())
-            .open(&path);
+        let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(&path);
         let mut opened = match opened {
             Ok(opened) => opened,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -82,26 +77,17 @@ impl Token {
             Err(source) => return Err(TokenError::Read { file, source }),
         };
         // Asked of the open file, not of the path, which could be another one by now.
-        let metadata = opened.metadata().map_err(|source| TokenError::Read {
-            file: file.clone(),
-            source,
-        })?;
+        let metadata = opened.metadata().map_err(|source| TokenError::Read { file: file.clone(), source })?;
         if !metadata.is_file() {
             return Err(TokenError::NotAFile { file });
         }
         if metadata.mode() & 0o077 != 0 {
-            return Err(TokenError::Open {
-                file,
-                mode: metadata.mode() & 0o7777,
-            });
+            return Err(TokenError::Open { file, mode: metadata.mode() & 0o7777 });
         }
         let mut bytes = Vec::with_capacity(TOKEN_DIGITS + 2);
         Read::take(&mut opened, TOKEN_DIGITS as u64 + 2)
             .read_to_end(&mut bytes)
-            .map_err(|source| TokenError::Read {
-                file: file.clone(),
-                source,
-            })?;
+            .map_err(|source| TokenError::Read { file: file.clone(), source })?;
         let digits = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
         Token::parse(digits).map(Some).ok_or(TokenError::Malformed { file })
     }
@@ -164,10 +150,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         assert!(Token::load(data.path()).unwrap().is_none());
         let made = Token::load_or_make(data.path()).unwrap();
-        let mode = std::fs::metadata(data.path().join(TOKEN_FILE))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(data.path().join(TOKEN_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let again = Token::load_or_make(data.path()).unwrap();
         assert_eq!(made.reveal(), again.reveal());
@@ -199,14 +182,9 @@ mod tests {
     fn a_malformed_file_is_refused() {
         let expected =
             "FILE does not hold 64 lower-case hexadecimal digits; remove it, and the next start makes a new token";
-        for text in [
-            "",
-            "hunter2\n",
-            &"a".repeat(63),
-            &"a".repeat(65),
-            &"A".repeat(64),
-            &format!("{}\n\n", "a".repeat(64)),
-        ] {
+        for text in
+            ["", "hunter2\n", &"a".repeat(63), &"a".repeat(65), &"A".repeat(64), &format!("{}\n\n", "a".repeat(64))]
+        {
             check_refused(|path| write(path, text, 0o600), expected);
         }
     }

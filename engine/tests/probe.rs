@@ -28,48 +28,23 @@ fn main() -> ExitCode {
     if let Some(request) = probe_child::asked() {
         request.run(|path| {
             let answer = raw::call(path, ROOT)?;
-            if answer == 13 {
-                Err("thirteen is refused here".into())
-            } else {
-                Ok(answer)
-            }
+            if answer == 13 { Err("thirteen is refused here".into()) } else { Ok(answer) }
         });
     }
     let tests: [(&str, fn()); 13] = [
-        (
-            "a_sound_plugin_is_loaded_and_answers",
-            a_sound_plugin_is_loaded_and_answers,
-        ),
+        ("a_sound_plugin_is_loaded_and_answers", a_sound_plugin_is_loaded_and_answers),
         ("a_crash_is_told_by_its_signal", a_crash_is_told_by_its_signal),
         ("an_exit_is_told_by_its_code", an_exit_is_told_by_its_code),
-        (
-            "a_constructor_that_never_ends_is_stopped",
-            a_constructor_that_never_ends_is_stopped,
-        ),
+        ("a_constructor_that_never_ends_is_stopped", a_constructor_that_never_ends_is_stopped),
         ("a_plugin_with_a_thread_is_refused", a_plugin_with_a_thread_is_refused),
-        (
-            "garbage_on_every_output_changes_nothing",
-            garbage_on_every_output_changes_nothing,
-        ),
+        ("garbage_on_every_output_changes_nothing", garbage_on_every_output_changes_nothing),
         ("a_forged_verdict_is_not_believed", a_forged_verdict_is_not_believed),
-        (
-            "a_forked_process_does_not_hold_the_probe_up",
-            a_forked_process_does_not_hold_the_probe_up,
-        ),
-        (
-            "the_loaders_own_reason_is_passed_on",
-            the_loaders_own_reason_is_passed_on,
-        ),
+        ("a_forked_process_does_not_hold_the_probe_up", a_forked_process_does_not_hold_the_probe_up),
+        ("the_loaders_own_reason_is_passed_on", the_loaders_own_reason_is_passed_on),
         ("a_crash_at_the_end_is_a_crash", a_crash_at_the_end_is_a_crash),
         ("memory_without_end_is_refused", memory_without_end_is_refused),
-        (
-            "the_child_gets_nothing_of_the_engines",
-            the_child_gets_nothing_of_the_engines,
-        ),
-        (
-            "a_probe_that_cannot_start_is_the_engines_fault",
-            a_probe_that_cannot_start_is_the_engines_fault,
-        ),
+        ("the_child_gets_nothing_of_the_engines", the_child_gets_nothing_of_the_engines),
+        ("a_probe_that_cannot_start_is_the_engines_fault", a_probe_that_cannot_start_is_the_engines_fault),
     ];
     let trial = |(name, test): (&str, fn())| {
         Trial::test(name, move || {
@@ -112,20 +87,8 @@ impl Setup {
         fs::create_dir(&plugins).unwrap();
         compile(code, &plugins.join("a.so"));
         let versions = Versions::new(&folder.path().join("data"));
-        let probe = ProbeOptions {
-            time_max,
-            ..ProbeOptions::default()
-        };
-        Self {
-            intake: Intake {
-                plugins,
-                versions,
-                root_symbol: ROOT,
-                plugin_bytes_max: 64 << 20,
-                probe,
-            },
-            folder,
-        }
+        let probe = ProbeOptions { time_max, ..ProbeOptions::default() };
+        Self { intake: Intake { plugins, versions, root_symbol: ROOT, plugin_bytes_max: 64 << 20, probe }, folder }
     }
 
     fn probe(&self) -> Result<Probed<u32>, engine::loader::error::LoadError> {
@@ -145,12 +108,7 @@ fn compile(code: &str, output: &Path) {
     let source: PathBuf = output.with_extension("c");
     fs::write(&source, format!("{INCLUDES}{code}")).unwrap();
     let flags = ["-shared", "-fPIC", "-pthread", "-w", "-Wl,--build-id=sha1", "-o"];
-    let status = Command::new("cc")
-        .args(flags)
-        .arg(output)
-        .arg(&source)
-        .status()
-        .unwrap();
+    let status = Command::new("cc").args(flags).arg(output).arg(&source).status().unwrap();
     assert!(status.success());
     fs::remove_file(source).unwrap();
 }
@@ -183,17 +141,10 @@ fn a_crash_is_told_by_its_signal() {
     let crash = |name: &str| format!("AT_START go(void) {{ fputs(\"about to\\n\", stderr); for (;;) raise({name}); }}");
     for (name, number) in [("SIGSEGV", 11), ("SIGBUS", 7), ("SIGILL", 4), ("SIGKILL", 9)] {
         let expected = format!("a.so: crashed while being loaded: signal {number} ({name})");
-        assert_eq!(
-            check(&crash(name), "crashes-on-load", &expected).as_deref(),
-            Some("about to")
-        );
+        assert_eq!(check(&crash(name), "crashes-on-load", &expected).as_deref(), Some("about to"));
     }
     let wild = "AT_START go(void) { *(volatile int *)8 = 1; }";
-    check(
-        wild,
-        "crashes-on-load",
-        "a.so: crashed while being loaded: signal 11 (SIGSEGV)",
-    );
+    check(wild, "crashes-on-load", "a.so: crashed while being loaded: signal 11 (SIGSEGV)");
     let aborted = "a.so: crashed while being loaded: signal 6 (SIGABRT)";
     check("AT_START go(void) { abort(); }", "crashes-on-load", aborted);
 }
@@ -201,36 +152,18 @@ fn a_crash_is_told_by_its_signal() {
 fn an_exit_is_told_by_its_code() {
     for code in [0, 3] {
         let expected = format!("a.so: called exit({code}) while being loaded");
-        check(
-            &format!("AT_START go(void) {{ exit({code}); }}"),
-            "exits-on-load",
-            &expected,
-        );
-        check(
-            &format!("AT_START go(void) {{ _exit({code}); }}"),
-            "exits-on-load",
-            &expected,
-        );
+        check(&format!("AT_START go(void) {{ exit({code}); }}"), "exits-on-load", &expected);
+        check(&format!("AT_START go(void) {{ _exit({code}); }}"), "exits-on-load", &expected);
     }
 }
 
 fn a_constructor_that_never_ends_is_stopped() {
     let limit = Duration::from_millis(200);
     let expected = "a.so: did not finish loading within 0.2 s: a constructor that loops?";
-    let loops = [
-        "for (;;);",
-        "for (;;) pause();",
-        "for (;;) puts(\"still here\");",
-        "raise(SIGSTOP);",
-    ];
+    let loops = ["for (;;);", "for (;;) pause();", "for (;;) puts(\"still here\");", "raise(SIGSTOP);"];
     for code in loops {
         let started = Instant::now();
-        check_within(
-            limit,
-            &format!("AT_START go(void) {{ {code} }}"),
-            "never-loads",
-            expected,
-        );
+        check_within(limit, &format!("AT_START go(void) {{ {code} }}"), "never-loads", expected);
         assert!(started.elapsed() >= limit);
     }
 }
@@ -249,10 +182,7 @@ fn garbage_on_every_output_changes_nothing() {
     let probed = Setup::new(&format!("{SOUND}{code}"), LONG).probe().unwrap();
     assert_eq!(probed.loaded, 7);
     assert!(probed.printed.ends_with("the end"));
-    assert!(
-        probed.printed.len() <= 3 * 2048,
-        "bounded, though an escaped byte takes three"
-    );
+    assert!(probed.printed.len() <= 3 * 2048, "bounded, though an escaped byte takes three");
     assert!(!probed.printed.contains('\x1b'));
 }
 
@@ -275,19 +205,10 @@ fn a_forked_process_does_not_hold_the_probe_up() {
 fn the_loaders_own_reason_is_passed_on() {
     let setup = Setup::new("unsigned hotseat_root(void) { return 13; }", LONG);
     let error = setup.probe().unwrap_err();
-    assert_eq!(
-        (error.code(), error.to_string().as_str()),
-        ("refused-by-loader", "a.so: thirteen is refused here")
-    );
-    let setup = Setup::new(
-        "unsigned missing(void); unsigned hotseat_root(void) { return missing(); }",
-        LONG,
-    );
+    assert_eq!((error.code(), error.to_string().as_str()), ("refused-by-loader", "a.so: thirteen is refused here"));
+    let setup = Setup::new("unsigned missing(void); unsigned hotseat_root(void) { return missing(); }", LONG);
     let message = setup.probe().unwrap_err().to_string();
-    assert!(
-        message.starts_with("a.so: ") && message.ends_with("undefined symbol: missing"),
-        "{message}"
-    );
+    assert!(message.starts_with("a.so: ") && message.ends_with("undefined symbol: missing"), "{message}");
 }
 
 fn a_crash_at_the_end_is_a_crash() {
@@ -299,11 +220,7 @@ fn a_crash_at_the_end_is_a_crash() {
 
 fn memory_without_end_is_refused() {
     let code = "AT_START go(void) { while (malloc(1 << 26)); abort(); }";
-    check(
-        code,
-        "crashes-on-load",
-        "a.so: crashed while being loaded: signal 6 (SIGABRT)",
-    );
+    check(code, "crashes-on-load", "a.so: crashed while being loaded: signal 6 (SIGABRT)");
 }
 
 fn the_child_gets_nothing_of_the_engines() {

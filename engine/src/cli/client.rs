@@ -87,25 +87,13 @@ impl Engine {
         if let Some(url) = &flags.url {
             // The token of another engine, or of one that only happens to be here, is not shown to any address given.
             let token = flags.data.as_deref().map(Token::load).transpose()?.flatten();
-            return Ok(Engine {
-                url: url.strip_suffix('/').unwrap_or(url).to_owned(),
-                token,
-                data: None,
-            });
+            return Ok(Engine { url: url.strip_suffix('/').unwrap_or(url).to_owned(), token, data: None });
         }
-        let flags = Flags {
-            config: flags.config.clone(),
-            data: flags.data.clone(),
-            ..Flags::default()
-        };
+        let flags = Flags { config: flags.config.clone(), data: flags.data.clone(), ..Flags::default() };
         let data = Config::load(flags)?.data;
         let address = read_address(&data)?;
         let token = Token::load(&data)?;
-        Ok(Engine {
-            url: format!("http://{address}"),
-            token,
-            data: Some(shown(&data)),
-        })
+        Ok(Engine { url: format!("http://{address}"), token, data: Some(shown(&data)) })
     }
 
     fn ask(&self, method: &str, target: &str) -> Result<Answer, ClientError> {
@@ -128,20 +116,13 @@ impl Engine {
         }
         let request = request.body(()).map_err(|error| self.unreachable(error.to_string()))?;
         let mut response = agent.run(request).map_err(|error| self.no_answer(error))?;
-        let body = response
-            .body_mut()
-            .with_config()
-            .limit(ANSWER_BYTES_MAX)
-            .read_to_string();
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
         let body = body.map_err(|error| self.no_answer(error))?;
         self.granted(&response, body)
     }
 
     fn granted<B>(&self, response: &Response<B>, body: String) -> Result<Answer, ClientError> {
-        let answer = Answer {
-            url: self.url.clone(),
-            body,
-        };
+        let answer = Answer { url: self.url.clone(), body };
         if response.status().is_success() {
             return Ok(answer);
         }
@@ -150,10 +131,7 @@ impl Engine {
             reason: format!("it answered {} without a reason", response.status()),
         };
         let ErrorBody { error } = serde_json::from_str(&answer.body).map_err(not_an_engine)?;
-        Err(ClientError::Refused {
-            reason: error.reason,
-            details: error.details,
-        })
+        Err(ClientError::Refused { reason: error.reason, details: error.details })
     }
 
     fn no_answer(&self, error: ureq::Error) -> ClientError {
@@ -168,19 +146,14 @@ impl Engine {
     }
 
     fn unreachable(&self, reason: String) -> ClientError {
-        ClientError::Unreachable {
-            url: self.url.clone(),
-            reason: reason.replace('\n', " "),
-        }
+        ClientError::Unreachable { url: self.url.clone(), reason: reason.replace('\n', " ") }
     }
 }
 
 impl Answer {
     fn parse<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
-        serde_json::from_str(&self.body).map_err(|error| ClientError::NotAnEngine {
-            url: self.url.clone(),
-            reason: error.to_string(),
-        })
+        serde_json::from_str(&self.body)
+            .map_err(|error| ClientError::NotAnEngine { url: self.url.clone(), reason: error.to_string() })
     }
 }
 
@@ -194,10 +167,7 @@ fn read_address(data: &Path) -> Result<SocketAddr, ClientError> {
         }
         Err(source) => return Err(ClientError::AddressFile { file, source }),
     };
-    text.trim().parse().map_err(|_| ClientError::AddressMalformed {
-        file,
-        found: text.chars().take(80).collect(),
-    })
+    text.trim().parse().map_err(|_| ClientError::AddressMalformed { file, found: text.chars().take(80).collect() })
 }
 
 #[cfg(test)]
@@ -210,10 +180,7 @@ mod tests {
     }
 
     fn with_data(data: &Path) -> ClientFlags {
-        ClientFlags {
-            data: Some(data.to_owned()),
-            ..ClientFlags::default()
-        }
+        ClientFlags { data: Some(data.to_owned()), ..ClientFlags::default() }
     }
 
     #[test]
@@ -223,10 +190,7 @@ mod tests {
         check(with_data(data.path()), data.path(), expected);
 
         // Bound and closed: nobody listens there, as after a kill.
-        let address = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         std::fs::write(data.path().join(ADDRESS_FILE), format!("{address}\n")).unwrap();
         check(with_data(data.path()), data.path(), expected);
     }
@@ -235,25 +199,15 @@ mod tests {
     fn a_spoiled_address_file_is_told() {
         let data = tempfile::tempdir().unwrap();
         std::fs::write(data.path().join(ADDRESS_FILE), "here\n").unwrap();
-        check(
-            with_data(data.path()),
-            data.path(),
-            "DATA/engine.addr holds no address but \"here\\n\"; give --url",
-        );
+        check(with_data(data.path()), data.path(), "DATA/engine.addr holds no address but \"here\\n\"; give --url");
     }
 
     #[test]
     fn a_bad_url_is_told() {
         for url in ["nonsense", "https://127.0.0.1:1", "127.0.0.1:12345", "ftp://127.0.0.1"] {
-            let flags = ClientFlags {
-                url: Some(url.to_owned()),
-                ..ClientFlags::default()
-            };
+            let flags = ClientFlags { url: Some(url.to_owned()), ..ClientFlags::default() };
             let error = status(false, &flags).unwrap_err().to_string();
-            assert!(
-                error.starts_with(url) && error.contains(" cannot be reached: "),
-                "{error}"
-            );
+            assert!(error.starts_with(url) && error.contains(" cannot be reached: "), "{error}");
             assert!(!error.contains('\n'), "{error}");
         }
     }

@@ -14,10 +14,7 @@ const HASH_CHARS: usize = 12;
 pub(super) fn loaded(loaded: &Loaded) -> String {
     let before = match loaded.previous.as_slice() {
         [] => String::new(),
-        previous => format!(
-            ", before {}",
-            previous.iter().map(version).collect::<Vec<_>>().join(" and ")
-        ),
+        previous => format!(", before {}", previous.iter().map(version).collect::<Vec<_>>().join(" and ")),
     };
     let pause_us = loaded.pauses.iter().map(|pause| pause.pause_us).max().unwrap_or(0);
     format!(
@@ -98,16 +95,7 @@ fn rooms(text: &mut String, status: &Status) {
 }
 
 fn versions(text: &mut String, status: &Status) {
-    let mut table = Table::new(&[
-        "<version",
-        "name",
-        "file",
-        "build id",
-        "sha256",
-        "<size",
-        "mapped at",
-        "rooms",
-    ]);
+    let mut table = Table::new(&["<version", "name", "file", "build id", "sha256", "<size", "mapped at", "rooms"]);
     for version in &status.versions {
         table.row([
             version.version.to_string(),
@@ -117,11 +105,7 @@ fn versions(text: &mut String, status: &Status) {
             version.sha256.chars().take(HASH_CHARS).collect(),
             size(version.bytes),
             time(version.mapped_at),
-            if version.rooms.is_empty() {
-                "-".to_owned()
-            } else {
-                version.rooms.join(" ")
-            },
+            if version.rooms.is_empty() { "-".to_owned() } else { version.rooms.join(" ") },
         ]);
     }
     table.write(text);
@@ -158,10 +142,7 @@ struct Table<const COLUMNS: usize> {
 
 impl<const COLUMNS: usize> Table<COLUMNS> {
     fn new(titles: &[&'static str; COLUMNS]) -> Self {
-        Table {
-            titles: *titles,
-            rows: Vec::new(),
-        }
+        Table { titles: *titles, rows: Vec::new() }
     }
 
     fn row(&mut self, cells: [String; COLUMNS]) {
@@ -173,15 +154,9 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         if self.rows.is_empty() {
             return;
         }
-        self.rows
-            .insert(0, self.titles.map(|title| title.trim_start_matches('<').to_uppercase()));
-        let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
-            self.rows
-                .iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        });
+        self.rows.insert(0, self.titles.map(|title| title.trim_start_matches('<').to_uppercase()));
+        let widths: [usize; COLUMNS] =
+            std::array::from_fn(|column| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
         text.push('\n');
         for row in &self.rows {
             let mut line = String::new();

@@ -58,11 +58,7 @@ pub(super) fn apply(config: &mut Config, file: &str, text: &str) -> Result<(), C
         let line = line_of(text, key.span().start);
         let span = value.span();
         set(config, key.get_ref(), value).map_err(|refused| match refused {
-            Refused::Key => ConfigError::UnknownKey {
-                file: file.to_owned(),
-                line,
-                key: key.get_ref().to_string(),
-            },
+            Refused::Key => ConfigError::UnknownKey { file: file.to_owned(), line, key: key.get_ref().to_string() },
             Refused::Value => ConfigError::Value {
                 file: file.to_owned(),
                 line,
@@ -148,11 +144,7 @@ fn list(value: Value<'_>, min: usize, max: usize, is_accepted: fn(&str) -> bool)
     let list: Vec<String> = read(value)?;
     let mut seen = HashSet::new();
     let all_accepted = list.iter().all(|item| is_accepted(item) && seen.insert(item));
-    if all_accepted && (min..=max).contains(&list.len()) {
-        Ok(list)
-    } else {
-        Err(Refused::Value)
-    }
+    if all_accepted && (min..=max).contains(&list.len()) { Ok(list) } else { Err(Refused::Value) }
 }
 
 fn is_room_name(name: &str) -> bool {
@@ -203,10 +195,7 @@ mod tests {
 
     #[test]
     fn the_example_says_the_defaults() {
-        assert_eq!(
-            Config::parse("engine.example.toml", EXAMPLE).unwrap(),
-            Config::default()
-        );
+        assert_eq!(Config::parse("engine.example.toml", EXAMPLE).unwrap(), Config::default());
         for key in KEYS {
             let is_shown = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
             assert!(EXAMPLE.lines().any(is_shown), "engine.example.toml does not show {key}");
@@ -216,11 +205,7 @@ mod tests {
     #[test]
     fn what_the_example_comments_out_is_accepted() {
         let is_key = |line: &str| KEYS.iter().any(|key| line.starts_with(&format!("# {key} = ")));
-        let commented: Vec<_> = EXAMPLE
-            .lines()
-            .filter(|line| is_key(line))
-            .map(|line| &line[2..])
-            .collect();
+        let commented: Vec<_> = EXAMPLE.lines().filter(|line| is_key(line)).map(|line| &line[2..]).collect();
         let config = Config::parse("engine.example.toml", &commented.join("\n")).unwrap();
         assert!(config.logic.is_some(), "{commented:?}");
     }

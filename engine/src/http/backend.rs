@@ -50,8 +50,6 @@ pub struct Requester {
 impl fmt::Display for Requester {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.peer)?;
-        self.agent
-            .as_ref()
-            .map_or(Ok(()), |agent| write!(formatter, " ({agent})"))
+        self.agent.as_ref().map_or(Ok(()), |agent| write!(formatter, " ({agent})"))
     }
 }

@@ -45,21 +45,13 @@ pub(crate) struct Front<B> {
 
 impl<B: Backend> Front<B> {
     pub(crate) fn new(backend: Arc<B>, guard: Guard, limits: RequestLimits, requests: RequestMetrics) -> Front<B> {
-        Front {
-            own: own::router(Arc::clone(&backend)),
-            backend,
-            guard,
-            limits,
-            requests,
-        }
+        Front { own: own::router(Arc::clone(&backend)), backend, guard, limits, requests }
     }
 
     /// Dropping the future gives the request up.
     pub(crate) async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let response = match Route::of(request.uri().path()) {
-            Route::Logic => logic::answer(&*self.backend, self.limits, request)
-                .await
-                .map(Either::Left),
+            Route::Logic => logic::answer(&*self.backend, self.limits, request).await.map(Either::Left),
             Route::Health => self.own(request).await.map(Either::Right),
             Route::Admin => self.admin(peer, request).await.map(Either::Right),
         };
@@ -125,21 +117,13 @@ mod tests {
 
     #[test]
     fn only_the_engines_own_paths_are_the_engines() {
-        for path in [
-            "/load",
-            "/metrics",
-            "/api/v1",
-            "/api/v1/",
-            "/api/v1/status",
-            "/api/v1/../x",
-            "/api/v1//",
-        ] {
+        for path in ["/load", "/metrics", "/api/v1", "/api/v1/", "/api/v1/status", "/api/v1/../x", "/api/v1//"] {
             assert_eq!(Route::of(path), Route::Admin, "{path}");
         }
         assert_eq!(Route::of("/healthz"), Route::Health);
-        for path in [
-            "/", "/hello", "/load/", "/loader", "/LOAD", "//load", "/%6coad", "/api", "/api/v10", "/api/v1x", "*", "",
-        ] {
+        for path in
+            ["/", "/hello", "/load/", "/loader", "/LOAD", "//load", "/%6coad", "/api", "/api/v10", "/api/v1x", "*", ""]
+        {
             assert_eq!(Route::of(path), Route::Logic, "{path}");
         }
     }

@@ -42,11 +42,7 @@ async fn ask<B: Backend>(
         return Err(Refusal::new(Kind::BadRequest, "target-not-a-path", reason));
     }
     let deadline = Instant::now() + limits.timeout;
-    let body = if body.is_end_stream() {
-        Vec::new()
-    } else {
-        read_body(body, limits, deadline).await?
-    };
+    let body = if body.is_end_stream() { Vec::new() } else { read_body(body, limits, deadline).await? };
     let query = head.uri.query().unwrap_or("");
     let room =
         parameter(query, ROOM).map_err(|error| Refusal::new(Kind::BadRequest, "room-malformed", error.to_string()))?;
@@ -68,10 +64,7 @@ async fn ask<B: Backend>(
 /// Reads no more than the limit, whatever the headers announce.
 async fn read_body(mut body: Incoming, limits: RequestLimits, deadline: Instant) -> Result<Vec<u8>, Refusal> {
     let too_large = || {
-        let reason = format!(
-            "the body is larger than {} bytes (request_body_bytes_max)",
-            limits.body_bytes_max
-        );
+        let reason = format!("the body is larger than {} bytes (request_body_bytes_max)", limits.body_bytes_max);
         Refusal::new(Kind::PayloadTooLarge, "body-too-large", reason)
     };
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -87,11 +80,7 @@ async fn read_body(mut body: Incoming, limits: RequestLimits, deadline: Instant)
         })?;
         let Some(frame) = frame else { return Ok(bytes) };
         let frame = frame.map_err(|error| {
-            Refusal::new(
-                Kind::BadRequest,
-                "body-malformed",
-                format!("the body cannot be read: {error}"),
-            )
+            Refusal::new(Kind::BadRequest, "body-malformed", format!("the body cannot be read: {error}"))
         })?;
         // Trailers say nothing to a logic.
         let Ok(data) = frame.into_data() else { continue };
@@ -113,13 +102,8 @@ fn copy_headers(headers: &HeaderMap) -> Vec<(String, String)> {
 
 /// A logic may answer anything; only what HTTP can carry is sent.
 fn respond(answer: room::Response) -> Result<Response<Full<Bytes>>, Refusal> {
-    let unfit = |what: String| {
-        Refusal::new(
-            Kind::Internal,
-            "answer-malformed",
-            format!("the logic answered with {what}"),
-        )
-    };
+    let unfit =
+        |what: String| Refusal::new(Kind::Internal, "answer-malformed", format!("the logic answered with {what}"));
     // Below 200 are the interim ones, after which a client goes on waiting for the answer.
     let status = StatusCode::from_u16(answer.status)
         .ok()
@@ -138,13 +122,8 @@ fn respond(answer: room::Response) -> Result<Response<Full<Bytes>>, Refusal> {
         let bad_name = |_| unfit(format!("the header name {name:?}, which HTTP does not allow"));
         let header_name = HeaderName::from_bytes(name.as_bytes()).map_err(bad_name)?;
         // Two opinions on where the answer ends are how responses get smuggled.
-        if [
-            header::CONTENT_LENGTH,
-            header::TRANSFER_ENCODING,
-            header::CONNECTION,
-            header::UPGRADE,
-        ]
-        .contains(&header_name)
+        if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE]
+            .contains(&header_name)
         {
             return Err(unfit(format!("the header {name:?}, which the engine sets itself")));
         }
@@ -159,16 +138,8 @@ mod tests {
     use super::*;
 
     fn answer_with(status: u16, content_type: &str, headers: &[(&str, &str)]) -> room::Response {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        room::Response {
-            status,
-            content_type: content_type.to_owned(),
-            headers,
-            body: b"body".to_vec(),
-        }
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        room::Response { status, content_type: content_type.to_owned(), headers, body: b"body".to_vec() }
     }
 
     fn check_unfit(answer: room::Response, expected: &str) {
@@ -179,44 +150,23 @@ mod tests {
 
     #[test]
     fn an_answer_is_passed_on() {
-        let response = respond(answer_with(
-            201,
-            "text/html",
-            &[("x-a", "1"), ("X-A", "2"), ("set-cookie", "ü")],
-        ))
-        .unwrap();
+        let response =
+            respond(answer_with(201, "text/html", &[("x-a", "1"), ("X-A", "2"), ("set-cookie", "ü")])).unwrap();
         assert_eq!(response.status(), 201);
         assert_eq!(response.headers()["content-type"], "text/html");
         let values: Vec<_> = response.headers().get_all("x-a").iter().collect();
         assert_eq!(values, ["1", "2"]);
-        assert!(
-            !respond(answer_with(200, "", &[]))
-                .unwrap()
-                .headers()
-                .contains_key("content-type")
-        );
+        assert!(!respond(answer_with(200, "", &[])).unwrap().headers().contains_key("content-type"));
     }
 
     #[test]
     fn an_answer_that_http_cannot_carry_is_told() {
         for status in [0, 99, 100, 101, 199, 600, 999, 1000] {
-            check_unfit(
-                answer_with(status, "", &[]),
-                &format!("the status {status}; accepted are 200 to 599"),
-            );
+            check_unfit(answer_with(status, "", &[]), &format!("the status {status}; accepted are 200 to 599"));
         }
-        check_unfit(
-            answer_with(200, "a\r\nb", &[]),
-            "a content type that no header can hold",
-        );
-        check_unfit(
-            answer_with(200, "", &[("a b", "")]),
-            "the header name \"a b\", which HTTP does not allow",
-        );
-        check_unfit(
-            answer_with(200, "", &[("a", "b\nc")]),
-            "a value of the header \"a\" that HTTP does not allow",
-        );
+        check_unfit(answer_with(200, "a\r\nb", &[]), "a content type that no header can hold");
+        check_unfit(answer_with(200, "", &[("a b", "")]), "the header name \"a b\", which HTTP does not allow");
+        check_unfit(answer_with(200, "", &[("a", "b\nc")]), "a value of the header \"a\" that HTTP does not allow");
         check_unfit(
             answer_with(200, "", &[("Content-Length", "7")]),
             "the header \"Content-Length\", which the engine sets itself",

@@ -49,9 +49,7 @@ async fn load<B: Backend>(
     // HEAD is not GET without a body here: what is asked to change nothing must not swap the logic.
     if method != Method::GET && method != Method::POST {
         let mut response = method_not_allowed(method, headers).await;
-        response
-            .headers_mut()
-            .insert(header::ALLOW, HeaderValue::from_static("GET,POST"));
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,POST"));
         return response;
     }
     match try_load(backend, who, &uri, &headers).await {
@@ -90,10 +88,7 @@ async fn try_load<B: Backend>(
 /// Browsers fetch what they guess will be typed next; a guess must not swap the logic.
 fn is_prefetch(headers: &HeaderMap) -> bool {
     const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
-    headers
-        .get_all(SEC_PURPOSE)
-        .iter()
-        .any(|purpose| purpose.as_bytes().starts_with(b"prefetch"))
+    headers.get_all(SEC_PURPOSE).iter().any(|purpose| purpose.as_bytes().starts_with(b"prefetch"))
 }
 
 async fn healthz<B: Backend>(State(backend): State<Arc<B>>) -> Response<Body> {
@@ -116,10 +111,7 @@ async fn rooms<B: Backend>(State(backend): State<Arc<B>>) -> Response<Body> {
 }
 
 async fn not_found(uri: Uri, headers: HeaderMap) -> Response<Body> {
-    let reason = format!(
-        "there is no {} here; there are {API}/status and {API}/rooms",
-        uri.path()
-    );
+    let reason = format!("there is no {} here; there are {API}/status and {API}/rooms", uri.path());
     Refusal::new(Kind::NotFound, "route-unknown", reason).response(&headers)
 }
 

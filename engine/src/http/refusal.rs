@@ -75,12 +75,7 @@ impl Refusal {
     #[must_use]
     pub fn new(kind: Kind, code: &'static str, reason: impl Into<String>) -> Refusal {
         assert!(is_kebab_case(code), "a refusal's code is kebab-case: {code:?}");
-        Refusal {
-            kind,
-            code,
-            reason: one_line(reason.into()),
-            details: Vec::new(),
-        }
+        Refusal { kind, code, reason: one_line(reason.into()), details: Vec::new() }
     }
 
     /// One line each, such as one per field of a schema.
@@ -112,11 +107,7 @@ impl Refusal {
 
     /// The answer to a request with these headers.
     pub(crate) fn response<B: From<String>>(&self, request: &HeaderMap) -> axum::http::Response<B> {
-        let (content_type, body) = if wants_json(request) {
-            (JSON, self.json())
-        } else {
-            (TEXT, format!("{self}\n"))
-        };
+        let (content_type, body) = if wants_json(request) { (JSON, self.json()) } else { (TEXT, format!("{self}\n")) };
         let mut response = axum::http::Response::new(B::from(body));
         *response.status_mut() = self.kind.status();
         let headers = response.headers_mut();
@@ -146,9 +137,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.reason)?;
-        self.details
-            .iter()
-            .try_for_each(|detail| write!(formatter, "\n{detail}"))
+        self.details.iter().try_for_each(|detail| write!(formatter, "\n{detail}"))
     }
 }
 
@@ -183,21 +172,14 @@ pub(super) fn wants_json(request: &HeaderMap) -> bool {
 
 fn one_line(text: String) -> String {
     let breaks = |char: char| char.is_control() || matches!(char, '\u{2028}' | '\u{2029}');
-    if text.contains(breaks) {
-        text.replace(breaks, " ")
-    } else {
-        text
-    }
+    if text.contains(breaks) { text.replace(breaks, " ") } else { text }
 }
 
 fn is_kebab_case(code: &str) -> bool {
     !code.is_empty()
-        && code.split('-').all(|word| {
-            !word.is_empty()
-                && word
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-        })
+        && code
+            .split('-')
+            .all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -222,12 +204,7 @@ mod tests {
     #[test]
     fn text_is_the_reason_then_the_details() {
         check(
-            &[
-                "",
-                "*/*",
-                "text/html,application/xml;q=0.9,*/*;q=0.8",
-                "application/jsonl",
-            ],
+            &["", "*/*", "text/html,application/xml;q=0.9,*/*;q=0.8", "application/jsonl"],
             expect![[r#"
                 422 Unprocessable Entity text/plain; charset=utf-8
                 the schema differs

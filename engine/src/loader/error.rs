@@ -15,11 +15,7 @@ pub enum LoadError {
     #[error(transparent)]
     BadName(#[from] NameFault),
     #[error("no file {:?} in {}: {available}", name.as_str(), folder.display())]
-    NotFound {
-        name: PluginName,
-        folder: PathBuf,
-        available: Available,
-    },
+    NotFound { name: PluginName, folder: PathBuf, available: Available },
     #[error("the plugins folder {} cannot be opened: {source}; create it, or name another with --plugins", folder.display())]
     Folder { folder: PathBuf, source: io::Error },
     #[error("{name} is {kind}, not a file: {}", kind.advice())]
@@ -29,11 +25,7 @@ pub enum LoadError {
     #[error("{name} is empty: build it again")]
     Empty { name: PluginName },
     #[error("{name} has {bytes} bytes, the limit is {bytes_max} (plugin_bytes_max)")]
-    TooLarge {
-        name: PluginName,
-        bytes: u64,
-        bytes_max: u64,
-    },
+    TooLarge { name: PluginName, bytes: u64, bytes_max: u64 },
     #[error("{name} changed while it was being read; load it again")]
     Changed { name: PluginName },
     #[error("{name} is {fault}")]
@@ -41,11 +33,7 @@ pub enum LoadError {
     #[error("{name}: {fault}")]
     NotAPlugin { name: PluginName, fault: ElfFault },
     #[error("cannot keep a copy of {name} at {}: {source}", path.display())]
-    Stage {
-        name: PluginName,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Stage { name: PluginName, path: PathBuf, source: io::Error },
     #[error("{name}: {fault}")]
     Probe { name: PluginName, fault: Box<ProbeFault> },
 }

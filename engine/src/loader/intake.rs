@@ -61,31 +61,24 @@ impl Intake {
 
     /// Puts a private copy of the candidate where it can be mapped from.
     pub fn stage(&self, candidate: &Candidate) -> Result<PathBuf, LoadError> {
-        self.versions
-            .stage(&candidate.bytes, &candidate.sha256)
-            .map_err(|source| LoadError::Stage {
-                name: candidate.name.clone(),
-                path: self.versions.path(&candidate.sha256),
-                source,
-            })
+        self.versions.stage(&candidate.bytes, &candidate.sha256).map_err(|source| LoadError::Stage {
+            name: candidate.name.clone(),
+            path: self.versions.path(&candidate.sha256),
+            source,
+        })
     }
 
     /// Maps the staged copy in a child process. Blocks for as long as that takes.
     pub fn probe<T: DeserializeOwned>(&self, candidate: &Candidate, staged: &Path) -> Result<Probed<T>, LoadError> {
-        probe::probe(staged, &self.probe).map_err(|fault| LoadError::Probe {
-            name: candidate.name.clone(),
-            fault: Box::new(fault),
-        })
+        probe::probe(staged, &self.probe)
+            .map_err(|fault| LoadError::Probe { name: candidate.name.clone(), fault: Box::new(fault) })
     }
 }
 
 /// The checks that need nothing but the bytes.
 pub fn check(name: PluginName, bytes: Vec<u8>, root_symbol: &str) -> Result<Candidate, LoadError> {
     let hashed = seal::hash(&bytes);
-    let damaged = |fault| LoadError::Damaged {
-        name: name.clone(),
-        fault,
-    };
+    let damaged = |fault| LoadError::Damaged { name: name.clone(), fault };
     // What is no ELF file at all is told so, rather than that it is damaged.
     let elf = elf::check(&bytes, root_symbol);
     let seal = match (&elf, hashed.seal) {
@@ -93,20 +86,11 @@ pub fn check(name: PluginName, bytes: Vec<u8>, root_symbol: &str) -> Result<Cand
         (Err(elf::ElfFault::NotElf { .. }), Err(_)) => Seal::Unsealed,
         (_, Err(fault)) => return Err(damaged(fault)),
     };
-    let elf = elf.map_err(|fault| LoadError::NotAPlugin {
-        name: name.clone(),
-        fault,
-    })?;
+    let elf = elf.map_err(|fault| LoadError::NotAPlugin { name: name.clone(), fault })?;
     if seal == Seal::Unsealed {
         seal::check_tail(&bytes, elf.content_bytes).map_err(damaged)?;
     }
-    Ok(Candidate {
-        name,
-        bytes,
-        sha256: hashed.sha256,
-        seal,
-        elf,
-    })
+    Ok(Candidate { name, bytes, sha256: hashed.sha256, seal, elf })
 }
 
 #[cfg(test)]

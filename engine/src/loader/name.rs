@@ -42,10 +42,7 @@ impl PluginName {
         }
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
         match name.chars().find(|&c| !allowed(c)) {
-            Some(character) => Err(NameFault::Character {
-                name: name.into(),
-                character,
-            }),
+            Some(character) => Err(NameFault::Character { name: name.into(), character }),
             None => Ok(Self(name.into())),
         }
     }
@@ -78,14 +75,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_its_reason() {
-        check(
-            "",
-            "no name given: say which file of the plugins folder, as in name=plugin2.so",
-        );
-        check(
-            &"a".repeat(300),
-            "the name has 300 bytes, a plugin's name has at most 64",
-        );
+        check("", "no name given: say which file of the plugins folder, as in name=plugin2.so");
+        check(&"a".repeat(300), "the name has 300 bytes, a plugin's name has at most 64");
         let path = "is a path: give the name of a file in the plugins folder, without any '/'";
         check("/etc/passwd", &format!("the name \"/etc/passwd\" {path}"));
         check("../plugin2.so", &format!("the name \"../plugin2.so\" {path}"));
@@ -96,10 +87,7 @@ mod tests {
         }
         let letters = "a plugin's name is made of a-z, 0-9, '.', '_' and '-'";
         check("a\0.so", &format!("the name \"a\\0.so\" contains '\\0': {letters}"));
-        check(
-            "Plugin2.so",
-            &format!("the name \"Plugin2.so\" contains 'P': {letters}"),
-        );
+        check("Plugin2.so", &format!("the name \"Plugin2.so\" contains 'P': {letters}"));
         check("%2e%2e", &format!("the name \"%2e%2e\" contains '%': {letters}"));
         check("plügin.so", &format!("the name \"plügin.so\" contains 'ü': {letters}"));
     }

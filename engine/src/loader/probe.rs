@@ -44,10 +44,7 @@ pub struct ProbeOptions {
 
 impl Default for ProbeOptions {
     fn default() -> Self {
-        Self {
-            program: "/proc/self/exe".into(),
-            time_max: Duration::from_secs(2),
-        }
+        Self { program: "/proc/self/exe".into(), time_max: Duration::from_secs(2) }
     }
 }
 
@@ -92,41 +89,24 @@ pub fn probe<T: DeserializeOwned>(staged: &Path, options: &ProbeOptions) -> Resu
         .arg(staged)
         .arg(&nonce)
         .env_clear()
-        .envs(
-            ENVIRONMENT
-                .iter()
-                .filter_map(|name| Some((name, std::env::var_os(name)?))),
-        )
+        .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         // A group of its own, so that what a constructor has forked ends with it.
         .process_group(0)
         .spawn()
-        .map_err(|source| ProbeFault::Child {
-            doing: "started",
-            source,
-        })?;
+        .map_err(|source| ProbeFault::Child { doing: "started", source })?;
 
     let watched = watch(&mut child, started + options.time_max);
     // Reaped whatever happened above; before that, the ids cannot have been given to anybody else.
     end_group(&child);
     let status = child.wait();
-    let watched = watched.map_err(|source| ProbeFault::Child {
-        doing: "watched",
-        source,
-    })?;
-    let status = status.map_err(|source| ProbeFault::Child {
-        doing: "waited for",
-        source,
-    })?;
+    let watched = watched.map_err(|source| ProbeFault::Child { doing: "watched", source })?;
+    let status = status.map_err(|source| ProbeFault::Child { doing: "waited for", source })?;
     let printed = printable(&watched.printed);
     match judge(&watched, status, &nonce, options.time_max) {
-        Ok(loaded) => Ok(Probed {
-            loaded,
-            took: started.elapsed(),
-            printed,
-        }),
+        Ok(loaded) => Ok(Probed { loaded, took: started.elapsed(), printed }),
         Err(fault) => Err(fault.with_printed(printed)),
     }
 }
@@ -140,10 +120,7 @@ struct Watched {
 
 fn watch(child: &mut Child, deadline: Instant) -> io::Result<Watched> {
     let ended = pidfd_open(pid(child), PidfdFlags::empty())?;
-    let mut verdict = Pipe::new(
-        child.stdout.take().map(OwnedFd::from),
-        Keep::Start(2 * VERDICT_BYTES_MAX),
-    )?;
+    let mut verdict = Pipe::new(child.stdout.take().map(OwnedFd::from), Keep::Start(2 * VERDICT_BYTES_MAX))?;
     let mut printed = Pipe::new(child.stderr.take().map(OwnedFd::from), Keep::End(PRINTED_BYTES_MAX))?;
     let timed_out = loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -159,26 +136,15 @@ fn watch(child: &mut Child, deadline: Instant) -> io::Result<Watched> {
             break false;
         }
     };
-    Ok(Watched {
-        verdict: verdict.kept,
-        printed: printed.kept,
-        timed_out,
-    })
+    Ok(Watched { verdict: verdict.kept, printed: printed.kept, timed_out })
 }
 
 /// Sleeps until the child has ended, a pipe has something, or the time is over. Whether it has ended.
 fn wait_for_any(ended: &OwnedFd, pipes: [&Pipe; 2], time: Duration) -> io::Result<bool> {
-    let timeout = Timespec {
-        tv_sec: time.as_secs().try_into().map_err(io::Error::other)?,
-        tv_nsec: time.subsec_nanos().into(),
-    };
+    let timeout =
+        Timespec { tv_sec: time.as_secs().try_into().map_err(io::Error::other)?, tv_nsec: time.subsec_nanos().into() };
     let mut fds = vec![PollFd::new(ended, PollFlags::IN)];
-    fds.extend(
-        pipes
-            .iter()
-            .filter_map(|pipe| pipe.fd())
-            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
-    );
+    fds.extend(pipes.iter().filter_map(|pipe| pipe.fd()).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
     match poll(&mut fds, Some(&timeout)) {
         Ok(_) | Err(Errno::INTR) => Ok(!fds[0].revents().is_empty()),
         Err(errno) => Err(errno.into()),
@@ -204,11 +170,7 @@ impl Pipe {
         if let Some(fd) = &fd {
             ioctl_fionbio(fd, true)?;
         }
-        Ok(Self {
-            file: fd.map(Into::into),
-            keep,
-            kept: Vec::new(),
-        })
+        Ok(Self { file: fd.map(Into::into), keep, kept: Vec::new() })
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -299,16 +261,7 @@ fn nonce() -> String {
 /// Fit for a log and a terminal: no control characters but newlines, no broken UTF-8.
 fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    text.trim_end()
-        .chars()
-        .map(|c| {
-            if c.is_control() && c != '\n' {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
-        .collect()
+    text.trim_end().chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -317,11 +270,7 @@ mod tests {
 
     /// Judges a child that wrote these lines and ended like this (a raw wait status).
     fn check(verdict: &str, status: i32, timed_out: bool) -> Result<u32, String> {
-        let watched = Watched {
-            verdict: verdict.into(),
-            printed: Vec::new(),
-            timed_out,
-        };
+        let watched = Watched { verdict: verdict.into(), printed: Vec::new(), timed_out };
         let status = ExitStatus::from_raw(status);
         judge(&watched, status, "n1", Duration::from_secs(2)).map_err(|fault| fault.to_string())
     }
@@ -340,10 +289,7 @@ mod tests {
         let exit = |code: i32| format!("called exit({code}) while being loaded");
         assert_eq!(check(READY, 0, false), Err(exit(0)));
         assert_eq!(check(READY, 3 << 8, false), Err(exit(3)));
-        assert_eq!(
-            check(READY, 11, false),
-            Err("crashed while being loaded: signal 11 (SIGSEGV)".into())
-        );
+        assert_eq!(check(READY, 11, false), Err("crashed while being loaded: signal 11 (SIGSEGV)".into()));
         let forged = LOADED.replace("n1", "n2");
         assert_eq!(check(&format!("{READY}{forged}"), 0, false), Err(exit(0)));
         let cut = &LOADED[..LOADED.len() / 2];
@@ -354,10 +300,7 @@ mod tests {
     fn a_bad_end_outweighs_a_good_word() {
         let both = format!("{READY}{LOADED}");
         let after = "after being loaded, when its process ended";
-        assert_eq!(
-            check(&both, 6, false),
-            Err(format!("crashed {after}: signal 6 (SIGABRT)"))
-        );
+        assert_eq!(check(&both, 6, false), Err(format!("crashed {after}: signal 6 (SIGABRT)")));
         assert_eq!(check(&both, 1 << 8, false), Err(format!("called exit(1) {after}")));
         let slow = "did not end within 2 s after being loaded: a destructor that loops?";
         assert_eq!(check(&both, 9, true), Err(slow.into()));
@@ -365,17 +308,10 @@ mod tests {
 
     #[test]
     fn a_child_that_never_got_ready_is_the_engines_own_trouble() {
-        let watched = Watched {
-            verdict: Vec::new(),
-            printed: Vec::new(),
-            timed_out: false,
-        };
+        let watched = Watched { verdict: Vec::new(), printed: Vec::new(), timed_out: false };
         let fault = judge::<u32>(&watched, ExitStatus::from_raw(127 << 8), "n1", Duration::from_secs(2)).unwrap_err();
         assert!(fault.is_ours());
-        assert_eq!(
-            fault.to_string(),
-            "the probe did not get as far as loading it: its process ended with exit(127)"
-        );
+        assert_eq!(fault.to_string(), "the probe did not get as far as loading it: its process ended with exit(127)");
     }
 
     #[test]

@@ -59,10 +59,7 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Option<ProbeRequest> 
         return None;
     }
     let (staged, nonce) = (arguments.next()?, arguments.next()?);
-    let request = ProbeRequest {
-        staged: staged.into(),
-        nonce: nonce.into_string().ok()?,
-    };
+    let request = ProbeRequest { staged: staged.into(), nonce: nonce.into_string().ok()? };
     arguments.next().is_none().then_some(request)
 }
 
@@ -75,10 +72,7 @@ impl ProbeRequest {
         let mut write = |message: Message<T>| {
             let mut line = line(&self.nonce, message)?;
             if line.len() > VERDICT_BYTES_MAX {
-                let reason = format!(
-                    "its description has {} bytes, the limit is {VERDICT_BYTES_MAX}",
-                    line.len()
-                );
+                let reason = format!("its description has {} bytes, the limit is {VERDICT_BYTES_MAX}", line.len());
                 line = self::line(&self.nonce, Message::<T>::Refused(reason))?;
             }
             verdict.write_all(line.as_bytes())
@@ -105,10 +99,7 @@ fn examine<T>(staged: &Path, load: impl FnOnce(&Path) -> Result<T, String>) -> M
 }
 
 fn line<T: Serialize>(nonce: &str, message: Message<T>) -> io::Result<String> {
-    let mut line = serde_json::to_string(&Line {
-        nonce: nonce.into(),
-        message,
-    })?;
+    let mut line = serde_json::to_string(&Line { nonce: nonce.into(), message })?;
     line.push('\n');
     Ok(line)
 }
@@ -129,13 +120,7 @@ fn set_up() -> io::Result<File> {
 /// Lowers both the soft and the hard limit, never raises one.
 fn limit(resource: Resource, max: u64) -> io::Result<()> {
     let lowered = Some(getrlimit(resource).maximum.map_or(max, |hard| hard.min(max)));
-    Ok(setrlimit(
-        resource,
-        Rlimit {
-            current: lowered,
-            maximum: lowered,
-        },
-    )?)
+    Ok(setrlimit(resource, Rlimit { current: lowered, maximum: lowered })?)
 }
 
 fn thread_count() -> io::Result<usize> {
@@ -144,14 +129,11 @@ fn thread_count() -> io::Result<usize> {
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 fn shortened(mut reason: String) -> String {
-    let end = (0..=REASON_BYTES_MAX.min(reason.len()))
-        .rev()
-        .find(|&at| reason.is_char_boundary(at));
+    let end = (0..=REASON_BYTES_MAX.min(reason.len())).rev().find(|&at| reason.is_char_boundary(at));
     reason.truncate(end.unwrap_or(0));
     reason
 }
@@ -166,18 +148,9 @@ mod tests {
 
     #[test]
     fn only_the_whole_command_asks_for_a_probe() {
-        let request = ProbeRequest {
-            staged: "versions/a.so".into(),
-            nonce: "n1".into(),
-        };
+        let request = ProbeRequest { staged: "versions/a.so".into(), nonce: "n1".into() };
         assert_eq!(parsed(&["probe", "versions/a.so", "n1"]), Some(request));
-        for other in [
-            &[][..],
-            &["serve"],
-            &["probe"],
-            &["probe", "a.so"],
-            &["probe", "a.so", "n1", "more"],
-        ] {
+        for other in [&[][..], &["serve"], &["probe"], &["probe", "a.so"], &["probe", "a.so", "n1", "more"]] {
             assert_eq!(parsed(other), None);
         }
     }

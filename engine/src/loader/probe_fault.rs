@@ -80,10 +80,7 @@ impl ProbeEnd {
             Self::Exit(code) => format!("called exit({code}) {when}"),
             Self::TimedOut { time_max } => {
                 let after = if what == "end" { " after being loaded" } else { "" };
-                format!(
-                    "did not {what} within {} s{after}: {who} that loops?",
-                    time_max.as_secs_f32()
-                )
+                format!("did not {what} within {} s{after}: {who} that loops?", time_max.as_secs_f32())
             }
         }
     }

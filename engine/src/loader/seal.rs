@@ -59,10 +59,7 @@ pub struct Hashed {
 /// Hashes a file and compares it with its seal, in one pass.
 pub fn hash(bytes: &[u8]) -> Hashed {
     let Some((content, trailer)) = split(bytes) else {
-        return Hashed {
-            sha256: Sha256::of(bytes),
-            seal: Ok(Seal::Unsealed),
-        };
+        return Hashed { sha256: Sha256::of(bytes), seal: Ok(Seal::Unsealed) };
     };
     let mut hasher = sha2::Sha256::new_with_prefix(content);
     let found = Sha256::from(<[u8; 32]>::from(hasher.clone().finalize()));
@@ -72,10 +69,7 @@ pub fn hash(bytes: &[u8]) -> Hashed {
         Some(sealed) if sealed != found => Err(SealFault::Differs { sealed, content: found }),
         Some(_) => Ok(Seal::Sealed),
     };
-    Hashed {
-        sha256: <[u8; 32]>::from(hasher.finalize()).into(),
-        seal,
-    }
+    Hashed { sha256: <[u8; 32]>::from(hasher.finalize()).into(), seal }
 }
 
 /// Refuses an unsealed file whose ELF content ends at `content_bytes` and is followed by a piece of a seal: such a file
@@ -92,11 +86,7 @@ pub fn check_tail(bytes: &[u8], content_bytes: usize) -> Result<(), SealFault> {
 /// The trailer, when the last bytes are one or were one before they were damaged.
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (content, trailer) = bytes.split_at_checked(bytes.len().checked_sub(SEAL_BYTES)?)?;
-    let label = trailer
-        .iter()
-        .zip(LABEL)
-        .filter(|(found, expected)| found == expected)
-        .count();
+    let label = trailer.iter().zip(LABEL).filter(|(found, expected)| found == expected).count();
     let newline = usize::from(trailer.last() == Some(&b'\n'));
     (label + newline >= FIXED_BYTES_MIN).then_some((content, trailer))
 }

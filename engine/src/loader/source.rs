@@ -32,21 +32,11 @@ pub fn read(folder: &Path, name: &PluginName, bytes_max: u64) -> Result<Vec<u8>,
 
 /// `read`, with something that happens while the file is being read.
 fn read_with(folder: &Path, name: &PluginName, bytes_max: u64, meanwhile: impl FnOnce()) -> Result<Vec<u8>, LoadError> {
-    let unreadable = |source: Errno| LoadError::Unreadable {
-        name: name.clone(),
-        source: source.into(),
-    };
+    let unreadable = |source: Errno| LoadError::Unreadable { name: name.clone(), source: source.into() };
     let changed = || LoadError::Changed { name: name.clone() };
 
-    let folder_fd = open(
-        folder,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(|source| LoadError::Folder {
-        folder: folder.into(),
-        source: source.into(),
-    })?;
+    let folder_fd = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|source| LoadError::Folder { folder: folder.into(), source: source.into() })?;
     let file = open_file(folder, &folder_fd, name)?;
     let before = fstat(&file).map_err(unreadable)?;
     let size = u64::try_from(before.st_size).unwrap_or(0);
@@ -54,17 +44,11 @@ fn read_with(folder: &Path, name: &PluginName, bytes_max: u64, meanwhile: impl F
         return Err(LoadError::Empty { name: name.clone() });
     }
     if size > bytes_max {
-        return Err(LoadError::TooLarge {
-            name: name.clone(),
-            bytes: size,
-            bytes_max,
-        });
+        return Err(LoadError::TooLarge { name: name.clone(), bytes: size, bytes_max });
     }
 
-    let bytes = read_at_most(file.try_clone(), size + 1).map_err(|source| LoadError::Unreadable {
-        name: name.clone(),
-        source,
-    })?;
+    let bytes = read_at_most(file.try_clone(), size + 1)
+        .map_err(|source| LoadError::Unreadable { name: name.clone(), source })?;
     meanwhile();
     let after = fstat(&file).map_err(unreadable)?;
     let named = statat(&folder_fd, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).map_err(|_| changed())?;
@@ -82,27 +66,18 @@ fn open_file(folder: &Path, folder_fd: &OwnedFd, name: &PluginName) -> Result<Ow
             folder: folder.into(),
             available: available(folder_fd, name).unwrap_or_default(),
         },
-        other => LoadError::Unreadable {
-            name: name.clone(),
-            source: other.into(),
-        },
+        other => LoadError::Unreadable { name: name.clone(), source: other.into() },
     };
     let refuse_others = |stat: &Stat| match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(()),
-        other => Err(LoadError::NotAFile {
-            name: name.clone(),
-            kind: kind(other),
-        }),
+        other => Err(LoadError::NotAFile { name: name.clone(), kind: kind(other) }),
     };
     // Looked at before it is opened, because opening a device can do something; and looked at again afterwards, because
     // the name may stand for something else by then.
     refuse_others(&statat(folder_fd, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = openat(folder_fd, name.as_str(), flags, Mode::empty()).map_err(|errno| match errno {
-        Errno::LOOP => LoadError::NotAFile {
-            name: name.clone(),
-            kind: FileKind::Symlink,
-        },
+        Errno::LOOP => LoadError::NotAFile { name: name.clone(), kind: FileKind::Symlink },
         other => failed(other),
     })?;
     refuse_others(&fstat(&file).map_err(failed)?)?;
@@ -137,11 +112,7 @@ fn available(folder_fd: &OwnedFd, wanted: &PluginName) -> Result<Available, Errn
     let mut names = Vec::new();
     for entry in Dir::read_from(folder_fd)?.take(ENTRIES_MAX) {
         let entry = entry?;
-        let parsed = entry
-            .file_name()
-            .to_str()
-            .ok()
-            .and_then(|name| PluginName::parse(name).ok());
+        let parsed = entry.file_name().to_str().ok().and_then(|name| PluginName::parse(name).ok());
         names.extend(parsed.filter(|name| name.as_str().ends_with(".so")));
     }
     names.sort_by_cached_key(|name| (distance(wanted.as_str(), name.as_str()), name.clone()));
@@ -212,18 +183,10 @@ mod tests {
                 fs::write(folder.join(file), "x").unwrap();
             }
         };
-        check(
-            fill,
-            Class::NotFound,
-            "no file \"a.so\" in FOLDER: it has ab.so, b.so, zzzzz.so",
-        );
+        check(fill, Class::NotFound, "no file \"a.so\" in FOLDER: it has ab.so, b.so, zzzzz.so");
         let fill = |folder: &Path| (10..30).for_each(|i| fs::write(folder.join(format!("g{i}.so")), "x").unwrap());
         let eight = "g10.so, g11.so, g12.so, g13.so, g14.so, g15.so, g16.so, g17.so";
-        check(
-            fill,
-            Class::NotFound,
-            &format!("no file \"a.so\" in FOLDER: it has {eight} and 12 more"),
-        );
+        check(fill, Class::NotFound, &format!("no file \"a.so\" in FOLDER: it has {eight} and 12 more"));
     }
 
     #[test]
@@ -235,11 +198,7 @@ mod tests {
         };
         let hard_link = "a.so is a symbolic link, not a file: make a hard link or a copy (scripts/build_so.sh does)";
         check(link, Class::Unloadable, hard_link);
-        check(
-            |folder| symlink("nowhere", folder.join("a.so")).unwrap(),
-            Class::Unloadable,
-            hard_link,
-        );
+        check(|folder| symlink("nowhere", folder.join("a.so")).unwrap(), Class::Unloadable, hard_link);
         check(
             |folder| fs::create_dir(folder.join("a.so")).unwrap(),
             Class::Unloadable,
@@ -261,11 +220,7 @@ mod tests {
 
     #[test]
     fn an_empty_or_a_huge_file_is_refused() {
-        check(
-            |folder| fs::write(folder.join("a.so"), "").unwrap(),
-            Class::Unloadable,
-            "a.so is empty: build it again",
-        );
+        check(|folder| fs::write(folder.join("a.so"), "").unwrap(), Class::Unloadable, "a.so is empty: build it again");
         check(
             |folder| fs::write(folder.join("a.so"), vec![0; 1001]).unwrap(),
             Class::Unloadable,

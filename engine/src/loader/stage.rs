@@ -30,9 +30,7 @@ pub struct Versions {
 
 impl Versions {
     pub fn new(data: &Path) -> Self {
-        Self {
-            folder: data.join("versions"),
-        }
+        Self { folder: data.join("versions") }
     }
 
     /// Where the bytes with this hash are kept, whether they are there or not.
@@ -61,10 +59,7 @@ impl Versions {
     }
 
     fn create_folder(&self) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(FOLDER_MODE)
-            .create(&self.folder)?;
+        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.folder)?;
         // It may have been there before, made by a hand with another umask.
         if fs::metadata(&self.folder)?.permissions().mode() & 0o777 != FOLDER_MODE {
             fs::set_permissions(&self.folder, Permissions::from_mode(FOLDER_MODE))?;
@@ -75,8 +70,7 @@ impl Versions {
     fn temporary(&self, sha256: &Sha256) -> PathBuf {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.folder
-            .join(format!(".{sha256}.{}.{unique}.tmp", std::process::id()))
+        self.folder.join(format!(".{sha256}.{}.{unique}.tmp", std::process::id()))
     }
 }
 
@@ -102,11 +96,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(FILE_MODE)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
     // The umask may have taken bits away.
     file.set_permissions(Permissions::from_mode(FILE_MODE))?;
     file.write_all(bytes)
@@ -125,10 +115,8 @@ mod tests {
     }
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }

@@ -11,11 +11,7 @@ async fn run(words: &[&str]) -> (Option<i32>, String, String) {
     let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
     let ran = tokio::task::spawn_blocking(move || {
         // A proxy of the machine's must not be asked for an engine next door.
-        Command::new(env!("CARGO_BIN_EXE_engine"))
-            .args(words)
-            .env("http_proxy", "http://127.0.0.1:9")
-            .output()
-            .unwrap()
+        Command::new(env!("CARGO_BIN_EXE_engine")).args(words).env("http_proxy", "http://127.0.0.1:9").output().unwrap()
     });
     let output = ran.await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -31,11 +27,7 @@ async fn check_printed(server: &Server, words: &[&str], expected: Expect) {
 
 async fn check_failed(words: &[&str], expected: &str) {
     let (code, out, err) = run(words).await;
-    assert_eq!(
-        (code, out.as_str(), err.as_str()),
-        (Some(1), "", format!("{expected}\n").as_str()),
-        "{words:?}"
-    );
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(1), "", format!("{expected}\n").as_str()), "{words:?}");
 }
 
 #[tokio::test]
@@ -67,10 +59,7 @@ async fn load_and_status_find_the_engine_by_its_data_folder() {
     assert_eq!(json, server.ask("GET", "/api/v1/status", &[]).await.body);
 
     let who = server.fake.loads.lock().unwrap()[0].1.to_string();
-    assert!(
-        who.ends_with(concat!(" (hotseat/", env!("CARGO_PKG_VERSION"), ")")),
-        "{who}"
-    );
+    assert!(who.ends_with(concat!(" (hotseat/", env!("CARGO_PKG_VERSION"), ")")), "{who}");
     server.end().await;
 }
 
@@ -94,16 +83,10 @@ async fn the_token_goes_with_the_data_folder() {
     let data = server.data.path().display().to_string();
     let url = format!("http://{}/", server.host());
     assert_eq!(run(&["load", "plugin2.so", "--data", &data]).await.0, Some(0));
-    assert_eq!(
-        run(&["load", "plugin2.so", "--data", &data, "--url", &url]).await.0,
-        Some(0)
-    );
+    assert_eq!(run(&["load", "plugin2.so", "--data", &data, "--url", &url]).await.0, Some(0));
     let (code, _, err) = run(&["load", "plugin2.so", "--url", &url]).await;
     assert_eq!(code, Some(1));
-    assert!(
-        err.starts_with("a token is needed; send \"Authorization: Bearer\""),
-        "{err}"
-    );
+    assert!(err.starts_with("a token is needed; send \"Authorization: Bearer\""), "{err}");
     server.end().await;
 }
 
@@ -127,10 +110,7 @@ async fn something_else_at_that_address_is_told() {
     let url = format!("http://{}/hello?x=", server.host());
     let (code, _, err) = run(&["status", "--url", &url]).await;
     assert_eq!(code, Some(1));
-    assert!(
-        err.starts_with(&format!("what answers at {url} is no engine: ")),
-        "{err}"
-    );
+    assert!(err.starts_with(&format!("what answers at {url} is no engine: ")), "{err}");
     server.end().await;
 }
 

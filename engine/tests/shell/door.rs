@@ -2,15 +2,8 @@
 
 use crate::fake::{Answer, Server};
 
-const ADMIN: [&str; 7] = [
-    "/load?name=plugin2.so",
-    "/metrics",
-    "/api/v1",
-    "/api/v1/",
-    "/api/v1/status",
-    "/api/v1/rooms",
-    "/api/v1/no/such",
-];
+const ADMIN: [&str; 7] =
+    ["/load?name=plugin2.so", "/metrics", "/api/v1", "/api/v1/", "/api/v1/status", "/api/v1/rooms", "/api/v1/no/such"];
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"];
 
 /// The header lines are refused with this status and code on every admin route and method, and nothing is loaded.
@@ -33,11 +26,7 @@ async fn check_refused(server: &Server, headers: &[&str], status: u16, code: &st
 async fn check_logic_is_open(server: &Server, headers: &[&str]) {
     for (route, body) in [("/hello", "hello"), ("/healthz", "ready\n")] {
         let answer = server.ask_bare("GET", route, headers).await;
-        assert_eq!(
-            (answer.status, answer.body.as_str()),
-            (200, body),
-            "{route} {headers:?}"
-        );
+        assert_eq!((answer.status, answer.body.as_str()), (200, body), "{route} {headers:?}");
     }
 }
 
@@ -114,21 +103,9 @@ async fn another_site_is_refused() {
     let server = Server::start().await;
     let host = format!("Host: {}", server.host());
     for site in ["cross-site", "same-site", "None", "", "none, cross-site", "\u{e4}"] {
-        check_refused(
-            &server,
-            &[&host, &format!("Sec-Fetch-Site: {site}")],
-            403,
-            "site-foreign",
-        )
-        .await;
+        check_refused(&server, &[&host, &format!("Sec-Fetch-Site: {site}")], 403, "site-foreign").await;
     }
-    check_refused(
-        &server,
-        &[&host, "Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site"],
-        403,
-        "site-foreign",
-    )
-    .await;
+    check_refused(&server, &[&host, "Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site"], 403, "site-foreign").await;
     server.end().await;
 }
 
@@ -164,21 +141,11 @@ async fn a_foreign_origin_is_refused() {
 async fn a_whole_url_as_the_target_is_refused() {
     let server = Server::start().await;
     let host = format!("Host: {}", server.host());
-    for authority in [
-        server.host(),
-        "evil.example".to_owned(),
-        format!("evil@{}", server.host()),
-    ] {
+    for authority in [server.host(), "evil.example".to_owned(), format!("evil@{}", server.host())] {
         for route in ADMIN {
             let target = format!("http://{authority}{route}");
-            let answer = server
-                .ask_bare("GET", &target, &[&host, "Accept: application/json"])
-                .await;
-            assert_eq!(
-                (answer.status, answer.code().as_str()),
-                (400, "target-absolute"),
-                "{target}"
-            );
+            let answer = server.ask_bare("GET", &target, &[&host, "Accept: application/json"]).await;
+            assert_eq!((answer.status, answer.code().as_str()), (400, "target-absolute"), "{target}");
         }
     }
     assert!(server.fake.loads.lock().unwrap().is_empty());
@@ -191,36 +158,15 @@ async fn old_and_odd_requests_do_not_slip_through() {
     let host = server.host();
     let refused = [
         ("GET /load?name=plugin2.so HTTP/1.0\r\n\r\n".to_owned(), 400),
-        (
-            "GET /load?name=plugin2.so HTTP/1.0\r\nHost: evil.example\r\n\r\n".to_owned(),
-            403,
-        ),
-        (
-            "GET http://evil.example/load?name=plugin2.so HTTP/1.0\r\n\r\n".to_owned(),
-            400,
-        ),
+        ("GET /load?name=plugin2.so HTTP/1.0\r\nHost: evil.example\r\n\r\n".to_owned(), 403),
+        ("GET http://evil.example/load?name=plugin2.so HTTP/1.0\r\n\r\n".to_owned(), 400),
         // A target that is no path, and one that hyper does not take.
-        (
-            format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"),
-            400,
-        ),
-        (
-            format!("OPTIONS * HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"),
-            400,
-        ),
-        (
-            format!("GET load?name=plugin2.so HTTP/1.1\r\nHost: {host}\r\n\r\n"),
-            400,
-        ),
+        (format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"), 400),
+        (format!("OPTIONS * HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"), 400),
+        (format!("GET load?name=plugin2.so HTTP/1.1\r\nHost: {host}\r\n\r\n"), 400),
         // A folded and a space-ended name, by which two parsers would see two different hosts.
-        (
-            format!("GET /load?name=plugin2.so HTTP/1.1\r\nHost: evil.example\r\n {host}\r\n\r\n"),
-            400,
-        ),
-        (
-            format!("GET /load?name=plugin2.so HTTP/1.1\r\nHost : {host}\r\n\r\n"),
-            400,
-        ),
+        (format!("GET /load?name=plugin2.so HTTP/1.1\r\nHost: evil.example\r\n {host}\r\n\r\n"), 400),
+        (format!("GET /load?name=plugin2.so HTTP/1.1\r\nHost : {host}\r\n\r\n"), 400),
     ];
     for (request, status) in refused {
         let answer = server.send(request.as_bytes()).await;
@@ -228,9 +174,7 @@ async fn old_and_odd_requests_do_not_slip_through() {
     }
     assert!(server.fake.loads.lock().unwrap().is_empty());
 
-    let answer = server
-        .send(format!("GET /load?name=plugin2.so HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes())
-        .await;
+    let answer = server.send(format!("GET /load?name=plugin2.so HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "done\n"));
     server.end().await;
 }
@@ -257,13 +201,7 @@ async fn a_listener_that_others_reach_wants_the_token() {
     check_refused(&server, &[&host, &good, &good], 401, "token-repeated").await;
     // A token opens nothing to a foreign page: a browser might have been talked into sending it.
     check_refused(&server, &["Host: evil.example", &good], 403, "host-foreign").await;
-    check_refused(
-        &server,
-        &[&host, &good, "Sec-Fetch-Site: cross-site"],
-        403,
-        "site-foreign",
-    )
-    .await;
+    check_refused(&server, &[&host, &good, "Sec-Fetch-Site: cross-site"], 403, "site-foreign").await;
     check_refused(&server, &[&host, &good, "Origin: null"], 403, "origin-foreign").await;
 
     check_passes(&server, &[&host, &good]).await;
@@ -281,11 +219,7 @@ async fn an_allowed_host_passes_with_the_token_only() {
     check_refused(&server, &["Host: game.example.org"], 401, "token-missing").await;
     check_refused(&server, &["Host: game.example.org:1", &good], 403, "host-foreign").await;
     check_passes(&server, &["Host: game.example.org", &good]).await;
-    check_passes(
-        &server,
-        &["Host: game.example.org", "Origin: http://game.example.org", &good],
-    )
-    .await;
+    check_passes(&server, &["Host: game.example.org", "Origin: http://game.example.org", &good]).await;
     check_passes(&server, &[&format!("Host: {}", server.host())]).await;
     server.end().await;
 }
@@ -317,10 +251,7 @@ async fn each_refusal_says_why_and_what_to_do_in_one_line() {
         "the request comes from a page of the origin \"http://evil.example\"; type the address into the address bar, or use curl"
             .to_owned(),
     );
-    check(
-        text(&[]).await,
-        format!("the request has no Host header; send \"Host: {host}\""),
-    );
+    check(text(&[]).await, format!("the request has no Host header; send \"Host: {host}\""));
     let long = text(&[&format!("Host: {}", "a".repeat(5000))]).await;
     assert!(long.body.len() < 300, "{long:?}");
     server.end().await;

@@ -14,15 +14,7 @@ use crate::fake::{Answer, Server, within};
 async fn check_cannot_listen(listen: SocketAddr, expected: &str) {
     let data = tempfile::tempdir().unwrap();
     let folder = DataFolder::open(data.path()).unwrap();
-    let error = Door::open(
-        &Config {
-            listen,
-            ..Config::default()
-        },
-        &folder,
-    )
-    .await
-    .unwrap_err();
+    let error = Door::open(&Config { listen, ..Config::default() }, &folder).await.unwrap_err();
     assert_eq!(error.to_string(), expected);
 }
 
@@ -43,11 +35,7 @@ async fn the_address_file_lives_as_long_as_the_listener() {
     let server = Server::start_with(|config| config.listen = "0.0.0.0:0".parse().unwrap()).await;
     let path = server.data.path().join(ADDRESS_FILE);
     let announced = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(
-        announced,
-        format!("127.0.0.1:{}\n", server.address.port()),
-        "where a client can connect"
-    );
+    assert_eq!(announced, format!("127.0.0.1:{}\n", server.address.port()), "where a client can connect");
     server.stop.begin();
     within(server.served).await.unwrap();
     assert!(!path.exists());
@@ -57,15 +45,9 @@ async fn the_address_file_lives_as_long_as_the_listener() {
 async fn the_announcement_is_where_to_go() {
     let data = tempfile::tempdir().unwrap();
     let folder = DataFolder::open(data.path()).unwrap();
-    let config = Config {
-        listen: "[::]:0".parse().unwrap(),
-        ..Config::default()
-    };
+    let config = Config { listen: "[::]:0".parse().unwrap(), ..Config::default() };
     let door = Door::open(&config, &folder).await.unwrap();
-    assert_eq!(
-        door.announce().unwrap().to_string(),
-        format!("listening on http://[::1]:{}", door.address().port())
-    );
+    assert_eq!(door.announce().unwrap().to_string(), format!("listening on http://[::1]:{}", door.address().port()));
 }
 
 #[tokio::test]
@@ -79,9 +61,7 @@ async fn a_stop_answers_what_is_in_flight_and_takes_nothing_new() {
 
     // An idle connection is closed without a word; after that the listener is closed too, for it was closed first.
     let mut rest = Vec::new();
-    within(tokio::io::AsyncReadExt::read_to_end(&mut idle, &mut rest))
-        .await
-        .unwrap();
+    within(tokio::io::AsyncReadExt::read_to_end(&mut idle, &mut rest)).await.unwrap();
     assert_eq!(rest, b"");
     let refused = TcpStream::connect(server.address).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);

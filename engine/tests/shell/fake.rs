@@ -61,16 +61,9 @@ impl Fake {
 
 impl Backend for Fake {
     async fn request(&self, room: Option<&str>, request: room::Request) -> Result<room::Response, Refusal> {
-        self.requests
-            .lock()
-            .unwrap()
-            .push((room.map(str::to_owned), request.clone()));
+        self.requests.lock().unwrap().push((room.map(str::to_owned), request.clone()));
         if room.is_some_and(|room| room != "main" && room != "second room") {
-            return Err(Refusal::new(
-                Kind::NotFound,
-                "room-unknown",
-                format!("there is no room {room:?}"),
-            ));
+            return Err(Refusal::new(Kind::NotFound, "room-unknown", format!("there is no room {room:?}")));
         }
         if request.path == "/stall" {
             self.stall().await;
@@ -98,7 +91,7 @@ impl Backend for Fake {
             "schema.so" => {
                 let details = ["Avatar.hp: i32 -> f32".to_owned(), "Orb.x: dropped".to_owned()];
                 return Err(
-                    Refusal::new(Kind::Unprocessable, "schema-differs", "the schema differs").with_details(details),
+                    Refusal::new(Kind::Unprocessable, "schema-differs", "the schema differs").with_details(details)
                 );
             }
             "broken.so" => panic!("a bug in the backend"),
@@ -111,10 +104,7 @@ impl Backend for Fake {
             build_id: "b2".to_owned(),
             sha256: "52".to_owned(),
             previous: vec![game1()],
-            pauses: vec![RoomPause {
-                room: "main".to_owned(),
-                pause_us: 17,
-            }],
+            pauses: vec![RoomPause { room: "main".to_owned(), pause_us: 17 }],
             total_us: 8_125,
         })
     }
@@ -128,19 +118,12 @@ impl Backend for Fake {
     }
 
     fn health(&self) -> Health {
-        if self.stop.is_begun() {
-            Health::Stopping
-        } else {
-            Health::Ready
-        }
+        if self.stop.is_begun() { Health::Stopping } else { Health::Ready }
     }
 }
 
 fn game1() -> VersionName {
-    VersionName {
-        version: 1001,
-        name: "game1".to_owned(),
-    }
+    VersionName { version: 1001, name: "game1".to_owned() }
 }
 
 fn status(stopping: bool) -> Status {
@@ -197,12 +180,7 @@ fn status(stopping: bool) -> Status {
         rss_bytes: Some(45 << 20),
         stopping,
     };
-    Status {
-        engine,
-        rooms: vec![room],
-        versions: vec![version],
-        swaps: vec![swap],
-    }
+    Status { engine, rooms: vec![room], versions: vec![version], swaps: vec![swap] }
 }
 
 /// A served fake on a port of its own.
@@ -222,10 +200,7 @@ impl Server {
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Server {
         let data = tempfile::tempdir().unwrap();
-        let mut config = Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            ..Config::default()
-        };
+        let mut config = Config { listen: "127.0.0.1:0".parse().unwrap(), ..Config::default() };
         change(&mut config);
         let folder = DataFolder::open(data.path()).unwrap();
         let door = Door::open(&config, &folder).await.unwrap();
@@ -239,14 +214,7 @@ impl Server {
             door.serve(backend, requests).await;
             drop((announced, folder));
         });
-        Server {
-            address,
-            stop,
-            fake,
-            token,
-            data,
-            served,
-        }
+        Server { address, stop, fake, token, data, served }
     }
 
     /// The `Host` that a browser on this machine sends.
@@ -302,15 +270,9 @@ impl Answer {
         let mut bytes = Vec::new();
         within(stream.read_to_end(&mut bytes)).await.unwrap();
         let text = String::from_utf8(bytes).unwrap();
-        let (head, body) = text
-            .split_once("\r\n\r\n")
-            .unwrap_or_else(|| panic!("no whole head: {text:?}"));
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole head: {text:?}"));
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer {
-            status,
-            head: head.to_owned(),
-            body: body.to_owned(),
-        }
+        Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -337,7 +299,5 @@ impl Answer {
 }
 
 pub(crate) async fn within<T>(waited: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, waited)
-        .await
-        .expect("it takes far longer than it should")
+    timeout(PATIENCE, waited).await.expect("it takes far longer than it should")
 }

@@ -9,9 +9,7 @@ async fn a_load_is_done_in_one_word() {
     let server = Server::start().await;
     let host = format!("Host: {}", server.host());
     for method in ["GET", "POST"] {
-        let answer = server
-            .ask_bare(method, "/load?name=plugin2.so", &[&host, "User-Agent: curl/8.5.0"])
-            .await;
+        let answer = server.ask_bare(method, "/load?name=plugin2.so", &[&host, "User-Agent: curl/8.5.0"]).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "done\n"), "{method}");
         assert_eq!(answer.header("cache-control"), Some("no-store"));
     }
@@ -82,34 +80,18 @@ async fn each_bad_name_has_its_own_reason() {
         ("?name=plugin+2.so", "name-malformed", "holds ' '"),
         ("?name=%252e.so", "name-malformed", "holds '%'"),
         ("?name=Plugin2.so", "name-malformed", "holds 'P'"),
-        (
-            "?name=pl%C3%BCgin.so",
-            "name-malformed",
-            "holds 'ü', which is not ASCII",
-        ),
-        (
-            "?name=pl\u{fc}gin.so",
-            "name-malformed",
-            "holds 'ü', which is not ASCII",
-        ),
+        ("?name=pl%C3%BCgin.so", "name-malformed", "holds 'ü', which is not ASCII"),
+        ("?name=pl\u{fc}gin.so", "name-malformed", "holds 'ü', which is not ASCII"),
         ("?name=%ff.so", "name-malformed", "is not UTF-8"),
         ("?name=%c3.so", "name-malformed", "is not UTF-8"),
         ("?name=plugin2", "name-malformed", "does not end in .so"),
         ("?name=plugin2.so&name=plugin2.so", "name-malformed", "given twice"),
         ("?name=plugin2.so&n%61me=plugin3.so", "name-malformed", "given twice"),
-        (
-            &format!("?name={long}"),
-            "name-malformed",
-            "is 300 bytes long; at most 64",
-        ),
+        (&format!("?name={long}"), "name-malformed", "is 300 bytes long; at most 64"),
     ];
     for (query, code, reason) in cases {
         let answer = server.ask("GET", &format!("/load{query}"), &[]).await;
-        assert_eq!(
-            (answer.status, answer.code().as_str()),
-            (400, code),
-            "{query}: {answer:?}"
-        );
+        assert_eq!((answer.status, answer.code().as_str()), (400, code), "{query}: {answer:?}");
         assert!(answer.reason().contains(reason), "{query}: {answer:?}");
         assert!(!answer.reason().contains('\n'), "{query}: {answer:?}");
     }
@@ -121,9 +103,7 @@ async fn each_bad_name_has_its_own_reason() {
 async fn a_browsers_guess_loads_nothing() {
     let server = Server::start().await;
     for purpose in ["prefetch", "prefetch;prerender"] {
-        let answer = server
-            .ask("GET", "/load?name=plugin2.so", &[&format!("Sec-Purpose: {purpose}")])
-            .await;
+        let answer = server.ask("GET", "/load?name=plugin2.so", &[&format!("Sec-Purpose: {purpose}")]).await;
         assert_eq!((answer.status, answer.code().as_str()), (403, "load-prefetch"));
     }
     assert!(server.fake.loads.lock().unwrap().is_empty());
@@ -135,9 +115,7 @@ async fn a_caller_who_hangs_up_does_not_stop_the_load() {
     let server = Server::start().await;
     let mut stream = server.connect().await;
     let request = format!("GET /load?name=stall.so HTTP/1.1\r\nHost: {}\r\n\r\n", server.host());
-    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes())
-        .await
-        .unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
     within(server.fake.stalled.notified()).await;
     drop(stream);
     server.stop.begin();
@@ -152,28 +130,13 @@ async fn other_methods_are_told_which_there_are() {
     let server = Server::start().await;
     for method in ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"] {
         let answer = server.ask(method, "/load?name=plugin2.so", &[]).await;
-        assert_eq!(
-            (answer.status, answer.header("allow")),
-            (405, Some("GET,POST")),
-            "{method}"
-        );
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET,POST")), "{method}");
     }
     assert!(server.fake.loads.lock().unwrap().is_empty());
-    for route in [
-        "/healthz",
-        "/metrics",
-        "/api/v1",
-        "/api/v1/",
-        "/api/v1/status",
-        "/api/v1/rooms",
-    ] {
+    for route in ["/healthz", "/metrics", "/api/v1", "/api/v1/", "/api/v1/status", "/api/v1/rooms"] {
         for method in ["POST", "PUT", "DELETE"] {
             let answer = server.ask(method, route, &[]).await;
-            assert_eq!(
-                (answer.status, answer.header("allow")),
-                (405, Some("GET,HEAD")),
-                "{method} {route}"
-            );
+            assert_eq!((answer.status, answer.header("allow")), (405, Some("GET,HEAD")), "{method} {route}");
             assert_eq!(answer.code(), "method-not-allowed");
         }
         let answer = server.ask("HEAD", route, &[]).await;
@@ -185,9 +148,7 @@ async fn other_methods_are_told_which_there_are() {
 #[tokio::test]
 async fn the_status_is_json() {
     let server = Server::start().await;
-    let all = server
-        .ask_bare("GET", "/api/v1/status", &[&format!("Host: {}", server.host())])
-        .await;
+    let all = server.ask_bare("GET", "/api/v1/status", &[&format!("Host: {}", server.host())]).await;
     assert_eq!(all.header("content-type"), Some("application/json"));
     assert_eq!(all.json()["rooms"][0]["state"], "frozen");
     assert_eq!(all.json()["engine"]["started_at"], "2026-01-02T03:04:05.678Z");
@@ -195,10 +156,7 @@ async fn the_status_is_json() {
     for route in ["/api/v1", "/api/v1/"] {
         assert_eq!(server.ask("GET", route, &[]).await.json(), all.json(), "{route}");
     }
-    assert_eq!(
-        server.ask("GET", "/api/v1/rooms", &[]).await.json(),
-        all.json()["rooms"]
-    );
+    assert_eq!(server.ask("GET", "/api/v1/rooms", &[]).await.json(), all.json()["rooms"]);
     let unknown = server.ask("GET", "/api/v1/no/such", &[]).await;
     assert_eq!((unknown.status, unknown.code().as_str()), (404, "route-unknown"));
     server.end().await;
@@ -214,19 +172,9 @@ async fn metrics_count_answers_by_class() {
     server.ask("GET", "/load", &[]).await;
     server.ask_bare("GET", "/metrics", &["Host: evil.example"]).await;
     let metrics = server.ask("GET", "/metrics", &[]).await;
-    assert_eq!(
-        metrics.header("content-type"),
-        Some("text/plain; version=0.0.4; charset=utf-8")
-    );
-    for line in [
-        r#"hotseat_requests_total{class="2xx"} 3"#,
-        r#"hotseat_requests_total{class="4xx"} 3"#,
-    ] {
-        assert!(
-            metrics.body.lines().any(|found| found == line),
-            "{line} in {}",
-            metrics.body
-        );
+    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    for line in [r#"hotseat_requests_total{class="2xx"} 3"#, r#"hotseat_requests_total{class="4xx"} 3"#] {
+        assert!(metrics.body.lines().any(|found| found == line), "{line} in {}", metrics.body);
     }
     server.end().await;
 }

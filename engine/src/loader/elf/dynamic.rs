@@ -57,12 +57,7 @@ const fn pointer(
     section: elf::SectionType,
     what: &'static str,
 ) -> Pointer {
-    Pointer {
-        address,
-        size,
-        section,
-        what,
-    }
+    Pointer { address, size, section, what }
 }
 
 const POINTERS: &[Pointer] = &[
@@ -71,30 +66,10 @@ const POINTERS: &[Pointer] = &[
     pointer(elf::DT_GNU_HASH, None, elf::SHT_GNU_HASH, "the GNU hash table"),
     pointer(elf::DT_HASH, None, elf::SHT_HASH, "the hash table"),
     pointer(elf::DT_RELA, Some(elf::DT_RELASZ), elf::SHT_RELA, "the relocations"),
-    pointer(
-        elf::DT_JMPREL,
-        Some(elf::DT_PLTRELSZ),
-        elf::SHT_RELA,
-        "the PLT's relocations",
-    ),
-    pointer(
-        elf::DT_RELR,
-        Some(elf::DT_RELRSZ),
-        elf::SHT_RELR,
-        "the relative relocations",
-    ),
-    pointer(
-        elf::DT_INIT_ARRAY,
-        Some(elf::DT_INIT_ARRAYSZ),
-        elf::SHT_INIT_ARRAY,
-        "the constructors",
-    ),
-    pointer(
-        elf::DT_FINI_ARRAY,
-        Some(elf::DT_FINI_ARRAYSZ),
-        elf::SHT_FINI_ARRAY,
-        "the destructors",
-    ),
+    pointer(elf::DT_JMPREL, Some(elf::DT_PLTRELSZ), elf::SHT_RELA, "the PLT's relocations"),
+    pointer(elf::DT_RELR, Some(elf::DT_RELRSZ), elf::SHT_RELR, "the relative relocations"),
+    pointer(elf::DT_INIT_ARRAY, Some(elf::DT_INIT_ARRAYSZ), elf::SHT_INIT_ARRAY, "the constructors"),
+    pointer(elf::DT_FINI_ARRAY, Some(elf::DT_FINI_ARRAYSZ), elf::SHT_FINI_ARRAY, "the destructors"),
     pointer(elf::DT_VERSYM, None, elf::SHT_GNU_VERSYM, "the symbols' versions"),
     pointer(elf::DT_VERNEED, None, elf::SHT_GNU_VERNEED, "the needed versions"),
     pointer(elf::DT_VERDEF, None, elf::SHT_GNU_VERDEF, "the defined versions"),
@@ -120,10 +95,7 @@ pub(super) fn check(bytes: &[u8], segments: &Segments, sections: &Sections<'_>) 
         return Err(ElfFault::NotShared { found: "a program" });
     }
     let name_tags = [elf::DT_NEEDED, elf::DT_SONAME, elf::DT_RPATH, elf::DT_RUNPATH];
-    if entries
-        .iter()
-        .any(|(tag, value)| name_tags.contains(tag) && *value >= strings_size)
-    {
+    if entries.iter().any(|(tag, value)| name_tags.contains(tag) && *value >= strings_size) {
         return Err(damaged("has a name outside its string table"));
     }
     for pointer in POINTERS {
@@ -137,17 +109,9 @@ pub(super) fn check(bytes: &[u8], segments: &Segments, sections: &Sections<'_>) 
                 // Some linkers count the PLT's relocations, which follow, among the others.
                 && size.is_none_or(|size| size == section.size || (pointer.address == elf::DT_RELA && size > section.size))
         };
-        if !sections
-            .all
-            .iter()
-            .filter(|section| section.is_loaded())
-            .any(|section| fits(&section))
-        {
+        if !sections.all.iter().filter(|section| section.is_loaded()).any(|section| fits(&section)) {
             let size = size.map(|size| format!(" with {size} bytes")).unwrap_or_default();
-            return Err(damaged(format!(
-                "has {} at {address:#x}{size}, where no section has it",
-                pointer.what
-            )));
+            return Err(damaged(format!("has {} at {address:#x}{size}, where no section has it", pointer.what)));
         }
     }
     Ok(())
@@ -163,10 +127,7 @@ fn entries(table: &[u8]) -> Result<Vec<(elf::DynamicTag, u64)>, ElfFault> {
     let Some(end) = raw.iter().position(|entry| entry.d_tag.get(LE) == elf::DT_NULL) else {
         return Err(damaged("has no end"));
     };
-    Ok(raw[..end]
-        .iter()
-        .map(|entry| (entry.d_tag.get(LE), entry.d_val.get(LE)))
-        .collect())
+    Ok(raw[..end].iter().map(|entry| (entry.d_tag.get(LE), entry.d_val.get(LE))).collect())
 }
 
 /// Checks every dynamic symbol, and that one of them is `wanted`, defined here and visible.
@@ -177,11 +138,7 @@ pub(super) fn find_symbol(
     wanted: &str,
 ) -> Result<(), ElfFault> {
     let missing = || ElfFault::NoSymbol { symbol: wanted.into() };
-    let table = sections
-        .all
-        .iter()
-        .find(|section| section.kind == elf::SHT_DYNSYM)
-        .ok_or_else(missing)?;
+    let table = sections.all.iter().find(|section| section.kind == elf::SHT_DYNSYM).ok_or_else(missing)?;
     let broken = |index: usize, reason: &str| ElfFault::damaged(format!("symbol {index}"), reason);
     let strings = &sections.all[table.link as usize];
     let strings = slice(bytes, strings.offset, strings.size).unwrap_or_default();

@@ -21,10 +21,7 @@ pub enum ElfFault {
 
 impl ElfFault {
     pub(super) fn damaged(part: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Damaged {
-            part: part.into(),
-            reason: reason.into(),
-        }
+        Self::Damaged { part: part.into(), reason: reason.into() }
     }
 
     /// A stable word for programs, in kebab-case.

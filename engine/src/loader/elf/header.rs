@@ -64,35 +64,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<Header<'_>, ElfFault> {
     }
     let section_count = header.e_shnum.get(LE);
     if !(2..elf::SHN_LORESERVE).contains(&section_count) {
-        return Err(wrong(
-            "e_shnum",
-            section_count.into(),
-            "at least 2 (the section table must not be stripped)",
-        ));
+        return Err(wrong("e_shnum", section_count.into(), "at least 2 (the section table must not be stripped)"));
     }
     let names = header.e_shstrndx.get(LE).0;
     if names == 0 || names >= section_count {
-        return Err(wrong(
-            "e_shstrndx",
-            names.into(),
-            &format!("1 to {}", section_count - 1),
-        ));
+        return Err(wrong("e_shstrndx", names.into(), &format!("1 to {}", section_count - 1)));
     }
 
-    let segments_range = table(
-        bytes,
-        "the segment table",
-        header.e_phoff.get(LE),
-        segment_count,
-        SEGMENT_BYTES,
-    )?;
-    let sections_range = table(
-        bytes,
-        "the section table",
-        header.e_shoff.get(LE),
-        section_count,
-        SECTION_BYTES,
-    )?;
+    let segments_range = table(bytes, "the segment table", header.e_phoff.get(LE), segment_count, SEGMENT_BYTES)?;
+    let sections_range = table(bytes, "the section table", header.e_shoff.get(LE), section_count, SECTION_BYTES)?;
     let unreadable = |what| ElfFault::damaged(what, "cannot be read");
     let (segments, _) =
         pod::slice_from_bytes(segments_range.0, segment_count.into()).map_err(|()| unreadable("the segment table"))?;
@@ -111,17 +91,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Header<'_>, ElfFault> {
 fn check_ident(bytes: &[u8]) -> Result<(), ElfFault> {
     let start = &bytes[..bytes.len().min(16)];
     if !start.starts_with(&elf::ELFMAG) {
-        return Err(ElfFault::NotElf {
-            start: start.escape_ascii().to_string(),
-        });
+        return Err(ElfFault::NotElf { start: start.escape_ascii().to_string() });
     }
     let &[_, _, _, _, class, data, version, ..] = start else {
         return slice_or_cut(bytes, "the ELF header", 0, HEADER_BYTES.into()).map(|_| ());
     };
-    let other = |found: &str| ElfFault::Machine {
-        found: found.into(),
-        expected: std::env::consts::ARCH,
-    };
+    let other = |found: &str| ElfFault::Machine { found: found.into(), expected: std::env::consts::ARCH };
     match class {
         class if class == elf::ELFCLASS64.0 => {}
         class if class == elf::ELFCLASS32.0 => return Err(other("a 32-bit machine")),
@@ -141,27 +116,19 @@ fn check_ident(bytes: &[u8]) -> Result<(), ElfFault> {
 fn check_kind(header: &elf::FileHeader64<LE>) -> Result<(), ElfFault> {
     let system = header.e_ident.os_abi;
     if system != elf::ELFOSABI_SYSV && system != elf::ELFOSABI_GNU {
-        return Err(ElfFault::Machine {
-            found: format!("another system (OS ABI {})", system.0),
-            expected: "Linux",
-        });
+        return Err(ElfFault::Machine { found: format!("another system (OS ABI {})", system.0), expected: "Linux" });
     }
     if header.e_ident.abi_version != 0 || header.e_ident.padding != [0; 7] {
         return Err(ElfFault::damaged("the ELF header", "has bytes set that are reserved"));
     }
     let machine = header.e_machine.get(LE);
     if machine != MACHINE {
-        return Err(ElfFault::Machine {
-            found: machine_name(machine),
-            expected: std::env::consts::ARCH,
-        });
+        return Err(ElfFault::Machine { found: machine_name(machine), expected: std::env::consts::ARCH });
     }
     match header.e_type.get(LE) {
         elf::ET_DYN => Ok(()),
         elf::ET_EXEC => Err(ElfFault::NotShared { found: "a program" }),
-        elf::ET_REL => Err(ElfFault::NotShared {
-            found: "an object file",
-        }),
+        elf::ET_REL => Err(ElfFault::NotShared { found: "an object file" }),
         elf::ET_CORE => Err(ElfFault::NotShared { found: "a core dump" }),
         other => Err(wrong("e_type", other.0.into(), "3")),
     }

@@ -33,10 +33,7 @@ pub fn check(bytes: &[u8], root_symbol: &str) -> Result<Elf, ElfFault> {
     dynamic::check(bytes, &segments, &sections)?;
     dynamic::find_symbol(bytes, &segments, &sections, root_symbol)?;
     let build_id = dynamic::build_id(bytes, &segments)?;
-    Ok(Elf {
-        build_id,
-        content_bytes: sections.content_bytes.max(segments.content_bytes),
-    })
+    Ok(Elf { build_id, content_bytes: sections.content_bytes.max(segments.content_bytes) })
 }
 
 /// `offset..offset + size` of the file, if all of it is there.

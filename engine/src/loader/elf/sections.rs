@@ -101,12 +101,7 @@ impl Section<'_> {
 }
 
 pub(super) fn read<'a>(bytes: &'a [u8], header: &Header<'a>, segments: &Segments) -> Result<Sections<'a>, ElfFault> {
-    let mut all: Vec<Section<'a>> = header
-        .sections
-        .iter()
-        .enumerate()
-        .map(|(i, raw)| section(i, raw))
-        .collect();
+    let mut all: Vec<Section<'a>> = header.sections.iter().enumerate().map(|(i, raw)| section(i, raw)).collect();
     let mut end = header.sections_range.1.max(header.segments_range.1);
     for section in &all {
         if section.in_file() {
@@ -144,10 +139,7 @@ pub(super) fn read<'a>(bytes: &'a [u8], header: &Header<'a>, segments: &Segments
     }
     check_links(&all)?;
     check_layout(&all, header)?;
-    Ok(Sections {
-        all,
-        content_bytes: usize::try_from(end).unwrap_or(bytes.len()),
-    })
+    Ok(Sections { all, content_bytes: usize::try_from(end).unwrap_or(bytes.len()) })
 }
 
 fn section<'a>(index: usize, raw: &elf::SectionHeader64<LE>) -> Section<'a> {
@@ -168,14 +160,7 @@ fn section<'a>(index: usize, raw: &elf::SectionHeader64<LE>) -> Section<'a> {
 
 /// The table's first entry is all zeros.
 fn check_null(first: &Section<'_>) -> Result<(), ElfFault> {
-    let numbers = [
-        first.flags,
-        first.address,
-        first.offset,
-        first.size,
-        first.align,
-        first.entry_bytes,
-    ];
+    let numbers = [first.flags, first.address, first.offset, first.size, first.align, first.entry_bytes];
     let blank = numbers.iter().all(|&number| number == 0) && first.link == 0 && first.info == 0;
     match blank && first.kind == elf::SHT_NULL && first.name.is_empty() {
         true => Ok(()),
@@ -207,10 +192,7 @@ fn check_shape(section: &Section<'_>, count: usize) -> Result<(), ElfFault> {
         kind => return Err(section.damaged(format!("has the unknown type {:#x}", kind.0))),
     };
     if !entries.contains(&section.entry_bytes) {
-        return Err(section.damaged(format!(
-            "has entries of {} bytes, expected {}",
-            section.entry_bytes, entries[0]
-        )));
+        return Err(section.damaged(format!("has entries of {} bytes, expected {}", section.entry_bytes, entries[0])));
     }
     let merge = section.flags & elf::SHF_MERGE.0 != 0;
     if section.kind != elf::SHT_PROGBITS && section.entry_bytes > 1 && !section.size.is_multiple_of(section.entry_bytes)
@@ -235,10 +217,7 @@ fn check_shape(section: &Section<'_>, count: usize) -> Result<(), ElfFault> {
 fn check_name(section: &Section<'_>) -> Result<(), ElfFault> {
     // Sections that C code names itself are C identifiers, for `__start_NAME`; all others start with a dot.
     let plain = section.name.iter().all(|c| c.is_ascii_graphic()) && !section.name.is_empty();
-    let first = section
-        .name
-        .first()
-        .is_some_and(|&c| c == b'.' || c == b'_' || c.is_ascii_alphabetic());
+    let first = section.name.first().is_some_and(|&c| c == b'.' || c == b'_' || c.is_ascii_alphabetic());
     if !plain || !first {
         return Err(section.damaged("has no readable name"));
     }
@@ -264,9 +243,7 @@ fn check_mapping(section: &Section<'_>, segments: &Segments) -> Result<(), ElfFa
         };
     }
     if section.flags & TLS != 0 {
-        let inside = segments
-            .tls
-            .is_some_and(|tls| tls.holds_memory(section.address, section.size));
+        let inside = segments.tls.is_some_and(|tls| tls.holds_memory(section.address, section.size));
         if !inside {
             return Err(section.damaged("is thread-local and not inside the thread-local segment"));
         }
@@ -275,16 +252,13 @@ fn check_mapping(section: &Section<'_>, segments: &Segments) -> Result<(), ElfFa
     let load = match (section.in_file(), section.flags & TLS != 0) {
         (true, _) => segments.mapping(section.offset, section.address, section.size),
         (false, true) => return Ok(()),
-        (false, false) => segments
-            .loads
-            .iter()
-            .find(|load| load.holds_memory(section.address, section.size)),
+        (false, false) => segments.loads.iter().find(|load| load.holds_memory(section.address, section.size)),
     };
     let Some(load) = load else {
         let (offset, address) = (section.offset, section.address);
-        return Err(section.damaged(format!(
-            "is at offset {offset:#x} and address {address:#x}, where no segment has it"
-        )));
+        return Err(
+            section.damaged(format!("is at offset {offset:#x} and address {address:#x}, where no segment has it"))
+        );
     };
     let needs = [(WRITE, elf::PF_W, "written"), (CODE, elf::PF_X, "run")];
     for (flag, permission, word) in needs {
@@ -310,10 +284,7 @@ fn check_links(all: &[Section<'_>]) -> Result<(), ElfFault> {
             _ => section.link == 0,
         };
         if !fits {
-            return Err(section.damaged(format!(
-                "is linked to section {}, which is of another kind",
-                section.link
-            )));
+            return Err(section.damaged(format!("is linked to section {}, which is of another kind", section.link)));
         }
         let informs = match section.kind {
             // The number of local symbols, which come first.
@@ -331,10 +302,7 @@ fn check_links(all: &[Section<'_>]) -> Result<(), ElfFault> {
 
 /// No two things in the file overlap, and those that are not loaded follow one another.
 fn check_layout(all: &[Section<'_>], header: &Header<'_>) -> Result<(), ElfFault> {
-    let mut placed: Vec<&Section<'_>> = all
-        .iter()
-        .filter(|section| section.in_file() && section.size > 0)
-        .collect();
+    let mut placed: Vec<&Section<'_>> = all.iter().filter(|section| section.in_file() && section.size > 0).collect();
     placed.sort_by_key(|section| (section.offset, section.index));
     for section in &placed {
         let end = section.offset + section.size;
@@ -354,20 +322,13 @@ fn check_layout(all: &[Section<'_>], header: &Header<'_>) -> Result<(), ElfFault
         let tables = [header.segments_range, header.sections_range];
         let explained = tables.iter().any(|&(from, _)| from >= end && from < after.offset);
         if !before.is_loaded() && !after.is_loaded() && !explained && gap >= after.align.max(1) {
-            return Err(after.damaged(format!(
-                "is at {}, {gap} bytes after {} ends",
-                after.offset,
-                before.part()
-            )));
+            return Err(after.damaged(format!("is at {}, {gap} bytes after {} ends", after.offset, before.part())));
         }
     }
     let mut names: Vec<&[u8]> = all.iter().map(|section| section.name).collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(ElfFault::damaged(
-            "the section table",
-            format!("has {} twice", pair[0].escape_ascii()),
-        )),
+        Some(pair) => Err(ElfFault::damaged("the section table", format!("has {} twice", pair[0].escape_ascii()))),
         None => Ok(()),
     }
 }

@@ -33,12 +33,8 @@ impl Segments {
     pub(super) fn mapping(&self, offset: u64, address: u64, size: u64) -> Option<&Segment> {
         self.loads.iter().find(|load| {
             load.holds_memory(address, size)
-                && offset
-                    .checked_sub(load.offset)
-                    .is_some_and(|into| into == address - load.address)
-                && offset
-                    .checked_add(size)
-                    .is_some_and(|end| end <= load.offset + load.file_bytes)
+                && offset.checked_sub(load.offset).is_some_and(|into| into == address - load.address)
+                && offset.checked_add(size).is_some_and(|end| end <= load.offset + load.file_bytes)
         })
     }
 }
@@ -77,10 +73,7 @@ pub(super) fn read(bytes: &[u8], header: &Header<'_>) -> Result<Segments, ElfFau
         // No system that this runs on tells physical addresses from virtual ones.
         if raw.p_paddr.get(LE) != segment.address {
             let physical = raw.p_paddr.get(LE);
-            return Err(ElfFault::damaged(
-                part,
-                format!("is at {:#x} and at {physical:#x}", segment.address),
-            ));
+            return Err(ElfFault::damaged(part, format!("is at {:#x} and at {physical:#x}", segment.address)));
         }
         match raw.p_type.get(LE) {
             elf::PT_LOAD => {
@@ -109,20 +102,10 @@ pub(super) fn read(bytes: &[u8], header: &Header<'_>) -> Result<Segments, ElfFau
     let Some(dynamic) = dynamic else {
         return Err(ElfFault::damaged("the segment table", "has no dynamic segment"));
     };
-    let segments = Segments {
-        loads,
-        dynamic,
-        tls,
-        notes,
-        content_bytes: usize::try_from(end).unwrap_or(bytes.len()),
-    };
+    let segments = Segments { loads, dynamic, tls, notes, content_bytes: usize::try_from(end).unwrap_or(bytes.len()) };
     for (part, segment) in inner {
         let whole = segment.file_bytes == segment.memory_bytes;
-        if !whole
-            || segments
-                .mapping(segment.offset, segment.address, segment.file_bytes)
-                .is_none()
-        {
+        if !whole || segments.mapping(segment.offset, segment.address, segment.file_bytes).is_none() {
             return Err(ElfFault::damaged(part, "describes what is not inside a loaded segment"));
         }
     }
@@ -132,23 +115,14 @@ pub(super) fn read(bytes: &[u8], header: &Header<'_>) -> Result<Segments, ElfFau
 
 fn check_shape(part: &str, segment: &Segment) -> Result<(), ElfFault> {
     if segment.flags & !(elf::PF_R | elf::PF_W | elf::PF_X).0 != 0 {
-        return Err(ElfFault::damaged(
-            part,
-            format!("has unknown flags {:#x}", segment.flags),
-        ));
+        return Err(ElfFault::damaged(part, format!("has unknown flags {:#x}", segment.flags)));
     }
     if segment.align > 1 && !segment.align.is_power_of_two() {
-        return Err(ElfFault::damaged(
-            part,
-            format!("is aligned to {}, not a power of two", segment.align),
-        ));
+        return Err(ElfFault::damaged(part, format!("is aligned to {}, not a power of two", segment.align)));
     }
     if segment.file_bytes > segment.memory_bytes {
         let (file, memory) = (segment.file_bytes, segment.memory_bytes);
-        return Err(ElfFault::damaged(
-            part,
-            format!("has {file} bytes for {memory} bytes of memory"),
-        ));
+        return Err(ElfFault::damaged(part, format!("has {file} bytes for {memory} bytes of memory")));
     }
     let end = segment.address.checked_add(segment.memory_bytes);
     if end.is_none_or(|end| end > MEMORY_BYTES_MAX) {
@@ -172,10 +146,9 @@ fn check_load(part: &str, load: &Segment, previous: Option<&Segment>) -> Result<
     }
     match previous {
         // The dynamic linker takes the first segment's address as the base of all others.
-        Some(last) if load.address < last.address + last.memory_bytes => Err(ElfFault::damaged(
-            part,
-            "overlaps or precedes the loaded segment before it",
-        )),
+        Some(last) if load.address < last.address + last.memory_bytes => {
+            Err(ElfFault::damaged(part, "overlaps or precedes the loaded segment before it"))
+        }
         None if load.offset != 0 => Err(ElfFault::damaged(part, "is loaded first and leaves the ELF header out")),
         _ => Ok(()),
     }
@@ -195,10 +168,7 @@ fn check_memory(segments: &Segments, header: &Header<'_>, relro: Option<&Segment
         && tls.file_bytes > 0
         && segments.mapping(tls.offset, tls.address, tls.file_bytes).is_none()
     {
-        return Err(ElfFault::damaged(
-            "the thread-local segment",
-            "is not inside a loaded segment",
-        ));
+        return Err(ElfFault::damaged("the thread-local segment", "is not inside a loaded segment"));
     }
     // Its end may be rounded up to the page; its start may not be outside.
     if relro.is_some_and(|relro| held(relro.address).is_none()) {

@@ -25,13 +25,7 @@ fn link(name: &str, flags: &[&str]) -> Vec<u8> {
         int main(void) { return 0; }\n";
     std::fs::write(&source, code).unwrap();
     let output: PathBuf = folder.path().join(name);
-    let status = Command::new("cc")
-        .arg("-o")
-        .arg(&output)
-        .arg(&source)
-        .args(flags)
-        .status()
-        .unwrap();
+    let status = Command::new("cc").arg("-o").arg(&output).arg(&source).args(flags).status().unwrap();
     assert!(status.success());
     std::fs::read(&output).unwrap()
 }
@@ -48,10 +42,7 @@ fn check_refused(bytes: &[u8], code: &str, expected: &str) {
 }
 
 fn number(bytes: &[u8], at: usize, size: usize) -> usize {
-    bytes[at..at + size]
-        .iter()
-        .rev()
-        .fold(0, |sum, &byte| sum << 8 | usize::from(byte))
+    bytes[at..at + size].iter().rev().fold(0, |sum, &byte| sum << 8 | usize::from(byte))
 }
 
 /// Offset and length of the segment table and of the section table.
@@ -74,40 +65,24 @@ fn a_sound_library_gives_its_build_id_and_its_end() {
 #[test]
 fn what_is_no_library_is_refused_by_what_it_is() {
     check_refused(b"", "not-elf", "not an ELF file: starts with \"\"");
-    check_refused(
-        b"#!/bin/sh\necho \"hi\"",
-        "not-elf",
-        "not an ELF file: starts with \"#!/bin/sh\\necho \\\"\"",
-    );
+    check_refused(b"#!/bin/sh\necho \"hi\"", "not-elf", "not an ELF file: starts with \"#!/bin/sh\\necho \\\"\"");
     let cdylib = "not a shared library: build it as a cdylib (scripts/build_so.sh does)";
     let program = format!("a program, {cdylib}");
     check_refused(&link("program", &[]), "not-a-shared-library", &program);
     check_refused(&link("fixed", &["-no-pie"]), "not-a-shared-library", &program);
     let static_program = link("static", &["-static-pie", "-fPIE"]);
     check_refused(&static_program, "not-a-shared-library", &program);
-    check_refused(
-        &link("object", &["-c"]),
-        "not-a-shared-library",
-        &format!("an object file, {cdylib}"),
-    );
+    check_refused(&link("object", &["-c"]), "not-a-shared-library", &format!("an object file, {cdylib}"));
 }
 
 #[test]
 fn a_library_for_elsewhere_is_refused() {
     let here = std::env::consts::ARCH;
-    let other = if here == "aarch64" {
-        (62, "x86_64")
-    } else {
-        (183, "aarch64")
-    };
+    let other = if here == "aarch64" { (62, "x86_64") } else { (183, "aarch64") };
     let machine = |found: &str| format!("built for {found}, this engine runs on {here}");
     check_refused(&changed(|b| b[18] = other.0), "other-machine", &machine(other.1));
     check_refused(&changed(|b| b[4] = 1), "other-machine", &machine("a 32-bit machine"));
-    check_refused(
-        &changed(|b| b[5] = 2),
-        "other-machine",
-        &machine("a big-endian machine"),
-    );
+    check_refused(&changed(|b| b[5] = 2), "other-machine", &machine("a big-endian machine"));
     check_refused(
         &changed(|b| b[7] = 9),
         "other-machine",
@@ -119,16 +94,10 @@ fn a_library_for_elsewhere_is_refused() {
 fn without_the_root_symbol_or_a_build_id_it_is_no_plugin() {
     let fault = check(library(), "other_root").unwrap_err();
     assert_eq!(fault.code(), "no-root-symbol");
-    assert_eq!(
-        fault.to_string(),
-        "not a plugin: it does not export \"other_root\", which #[logic] makes"
-    );
+    assert_eq!(fault.to_string(), "not a plugin: it does not export \"other_root\", which #[logic] makes");
     // Imported, but not defined here.
     assert_eq!(check(library(), "abs").unwrap_err().code(), "no-root-symbol");
-    let hidden = link(
-        "hidden",
-        &["-shared", "-fPIC", "-fvisibility=hidden", "-Wl,--build-id=sha1"],
-    );
+    let hidden = link("hidden", &["-shared", "-fPIC", "-fvisibility=hidden", "-Wl,--build-id=sha1"]);
     assert_eq!(check(&hidden, ROOT).unwrap_err().code(), "no-root-symbol");
     check_refused(
         &link("anonymous", &["-shared", "-fPIC", "-Wl,--build-id=none"]),
@@ -176,10 +145,7 @@ fn a_segment_beyond_the_end_is_named() {
     let [(segments, _), _] = tables(library());
     let bytes = changed(|b| b[segments + 32 + 4] = 1);
     let fault = check(&bytes, ROOT).unwrap_err().to_string();
-    assert!(
-        fault.starts_with("the file is cut short: segment 0 ends at 429496"),
-        "{fault}"
-    );
+    assert!(fault.starts_with("the file is cut short: segment 0 ends at 429496"), "{fault}");
 }
 
 /// For unsealed files only: in a sealed one every flip is refused. What passes here is what no reader of the file looks at
@@ -187,11 +153,9 @@ fn a_segment_beyond_the_end_is_named() {
 #[test]
 fn no_flipped_header_bit_panics_and_nearly_all_are_refused() {
     let [segments, sections] = tables(library());
-    for (what, (from, length), percent) in [
-        ("header", (0, 64), 95),
-        ("segments", segments, 90),
-        ("sections", sections, 95),
-    ] {
+    for (what, (from, length), percent) in
+        [("header", (0, 64), 95), ("segments", segments, 90), ("sections", sections, 95)]
+    {
         let mut bytes = library().to_vec();
         let mut refused = 0;
         for bit in from * 8..(from + length) * 8 {
@@ -200,10 +164,7 @@ fn no_flipped_header_bit_panics_and_nearly_all_are_refused() {
             bytes[bit / 8] ^= 1 << (bit % 8);
         }
         let total = length * 8;
-        assert!(
-            refused * 100 >= total * percent,
-            "{what}: only {refused} of {total} flips are refused"
-        );
+        assert!(refused * 100 >= total * percent, "{what}: only {refused} of {total} flips are refused");
     }
 }
 
