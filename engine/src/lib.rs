@@ -11,7 +11,6 @@ pub mod loader;
 pub mod guard;
 pub mod http;
 pub mod lock;
-pub mod plugin_name;
 pub mod status;
 pub mod stop;
 pub mod token;

@@ -15,10 +15,11 @@ use std::{
 use engine::loader::{
     error::Class,
     intake::Intake,
+    name::PluginName,
     probe::{ProbeOptions, Probed},
     probe_child,
     seal::Seal,
-    stage::Versions,
+    stage::Stage,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -86,16 +87,20 @@ impl Setup {
         let plugins = folder.path().join("plugins");
         fs::create_dir(&plugins).unwrap();
         compile(code, &plugins.join("a.so"));
-        let versions = Versions::new(&folder.path().join("data"));
+        let stage = Stage::new(&folder.path().join("data"));
         let probe = ProbeOptions { time_max, ..ProbeOptions::default() };
-        Self { intake: Intake { plugins, versions, root_symbol: ROOT, plugin_bytes_max: 64 << 20, probe }, folder }
+        Self { intake: Intake { plugins, stage, root_symbol: ROOT, plugin_bytes_max: 64 << 20, probe }, folder }
     }
 
     fn probe(&self) -> Result<Probed<u32>, engine::loader::error::LoadError> {
-        let candidate = self.intake.read("a.so")?;
+        let candidate = self.intake.read(&name("a.so"))?;
         let staged = self.intake.stage(&candidate)?;
         self.intake.probe(&candidate, &staged)
     }
+}
+
+fn name(name: &str) -> PluginName {
+    PluginName::parse(name).unwrap()
 }
 
 const INCLUDES: &str = "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <unistd.h>\n\
@@ -127,13 +132,13 @@ fn check_within(time_max: Duration, code: &str, code_word: &str, expected: &str)
 
 fn a_sound_plugin_is_loaded_and_answers() {
     let setup = Setup::new(SOUND, LONG);
-    let candidate = setup.intake.read("a.so").unwrap();
+    let candidate = setup.intake.read(&name("a.so")).unwrap();
     assert_eq!(candidate.seal, Seal::Unsealed);
     let probed = setup.probe().unwrap();
     assert_eq!((probed.loaded, probed.printed.as_str()), (7, ""));
     // Whatever the name has been, a link is none.
     symlink("a.so", setup.folder.path().join("plugins/b.so")).unwrap();
-    assert_eq!(setup.intake.read("b.so").unwrap_err().code(), "not-a-file");
+    assert_eq!(setup.intake.read(&name("b.so")).unwrap_err().code(), "not-a-file");
 }
 
 fn a_crash_is_told_by_its_signal() {

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use crate::http::Refusal;
-use crate::plugin_name::PluginName;
+use crate::loader::name::PluginName;
 use crate::status::{Loaded, Status};
 
 /// The engine as the routes see it. Every method may be called from any thread, at any time, many at once.

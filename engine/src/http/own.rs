@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::http::query::parameter;
 use crate::http::refusal::{JSON, TEXT, wants_json};
 use crate::http::{Backend, Health, Kind, Refusal, Requester};
-use crate::plugin_name::PluginName;
+use crate::loader::name::PluginName;
 use crate::status::Loaded;
 
 pub(super) const LOAD: &str = "/load";

@@ -4,6 +4,7 @@ use std::{fmt, io, path::PathBuf};
 
 use super::{
     elf::ElfFault,
+    map_fault::MapFault,
     name::{NameFault, PluginName},
     probe::ProbeFault,
     seal::SealFault,
@@ -36,6 +37,8 @@ pub enum LoadError {
     Stage { name: PluginName, path: PathBuf, source: io::Error },
     #[error("{name}: {fault}")]
     Probe { name: PluginName, fault: Box<ProbeFault> },
+    #[error("{name}: {fault}")]
+    NotMapped { name: PluginName, fault: MapFault },
 }
 
 /// Who is to act on a [`LoadError`]; decides the HTTP status.
@@ -67,7 +70,8 @@ impl LoadError {
             | Self::TooLarge { .. }
             | Self::Damaged { .. }
             | Self::NotAPlugin { .. }
-            | Self::Probe { .. } => Class::Unloadable,
+            | Self::Probe { .. }
+            | Self::NotMapped { .. } => Class::Unloadable,
         }
     }
 
@@ -86,6 +90,7 @@ impl LoadError {
             Self::NotAPlugin { fault, .. } => fault.code(),
             Self::Stage { .. } => "stage",
             Self::Probe { fault, .. } => fault.code(),
+            Self::NotMapped { fault, .. } => fault.code(),
         }
     }
 

@@ -14,14 +14,14 @@ use super::{
     probe::{self, ProbeOptions, Probed},
     seal::{self, Seal},
     source,
-    stage::Versions,
+    stage::Stage,
 };
 
 /// Where plugins come from, and what is asked of them.
 #[derive(Clone, Debug)]
 pub struct Intake {
     pub plugins: PathBuf,
-    pub versions: Versions,
+    pub stage: Stage,
     /// The symbol that makes a shared library a plugin.
     pub root_symbol: &'static str,
     pub plugin_bytes_max: u64,
@@ -52,18 +52,17 @@ impl std::fmt::Debug for Candidate {
 }
 
 impl Intake {
-    /// Finds the plugin with this name, as it came from the user, and checks its bytes.
-    pub fn read(&self, name: &str) -> Result<Candidate, LoadError> {
-        let name = PluginName::parse(name)?;
-        let bytes = source::read(&self.plugins, &name, self.plugin_bytes_max)?;
-        check(name, bytes, self.root_symbol)
+    /// Finds the plugin with this name and checks its bytes.
+    pub fn read(&self, name: &PluginName) -> Result<Candidate, LoadError> {
+        let bytes = source::read(&self.plugins, name, self.plugin_bytes_max)?;
+        check(name.clone(), bytes, self.root_symbol)
     }
 
     /// Puts a private copy of the candidate where it can be mapped from.
     pub fn stage(&self, candidate: &Candidate) -> Result<PathBuf, LoadError> {
-        self.versions.stage(&candidate.bytes, &candidate.sha256).map_err(|source| LoadError::Stage {
+        self.stage.stage(&candidate.bytes, &candidate.sha256).map_err(|source| LoadError::Stage {
             name: candidate.name.clone(),
-            path: self.versions.path(&candidate.sha256),
+            path: self.stage.path(&candidate.sha256),
             source,
         })
     }

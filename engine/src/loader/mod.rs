@@ -9,9 +9,16 @@ pub mod error;
 pub mod intake;
 pub mod name;
 
+mod map_fault;
+#[expect(unsafe_code, reason = "maps a plugin, and believes its function table once the layout check has passed")]
+pub mod raw;
+pub mod versions;
+
 pub mod probe;
 pub mod probe_child;
 mod probe_fault;
 pub mod seal;
 pub mod source;
 pub mod stage;
+
+pub use map_fault::MapFault;

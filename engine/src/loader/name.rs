@@ -1,60 +1,85 @@
-//! The names a plugin can be asked for by. A name is looked up in one folder and is never a path.
+//! The name by which a plugin is asked for: looked up in the plugins folder, never used as a path.
+//!
+//! No file is touched here. The loader takes nothing but a [`PluginName`], so no path can reach it.
 
 use std::fmt;
 
-/// Bytes in a plugin's file name, at most.
-pub const NAME_BYTES_MAX: usize = 64;
+/// The longest name, in bytes.
+pub const PLUGIN_NAME_BYTES_MAX: usize = 64;
 
-/// A file name that may be looked up in the plugins folder: `[a-z0-9._-]`, 1 to 64 bytes, no leading dot, no `..`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A well-formed plugin name: `[a-z0-9._-]`, at most [`PLUGIN_NAME_BYTES_MAX`] bytes, ending in `.so`, with no leading dot
+/// and no `..`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PluginName(String);
 
-/// Why a name is refused before anything is looked up.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a name is none. The texts are what `/load` answers with 400.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameFault {
-    #[error("no name given: say which file of the plugins folder, as in name=plugin2.so")]
+    #[error("the plugin name is empty; give one such as plugin2.so")]
     Empty,
-    #[error("the name has {bytes} bytes, a plugin's name has at most {NAME_BYTES_MAX}")]
+    #[error("the plugin name is {bytes} bytes long; at most {PLUGIN_NAME_BYTES_MAX} are accepted")]
     TooLong { bytes: usize },
-    #[error("the name {name:?} is a path: give the name of a file in the plugins folder, without any '/'")]
-    Path { name: String },
-    #[error("the name {name:?} starts with a dot or contains '..': give the name of a file in the plugins folder")]
-    Dotted { name: String },
-    #[error("the name {name:?} contains {character:?}: a plugin's name is made of a-z, 0-9, '.', '_' and '-'")]
-    Character { name: String, character: char },
+    #[error("the plugin name holds {found:?}, which is not ASCII; accepted are a-z, 0-9, '.', '_' and '-'")]
+    NotAscii { found: char },
+    #[error("the plugin name starts with '/', but it is looked up in the plugins folder and never used as a path")]
+    Absolute,
+    #[error("the plugin name holds \"..\", but it is looked up in the plugins folder and never used as a path")]
+    DotDot,
+    #[error("the plugin name starts with a dot; hidden files are never loaded")]
+    LeadingDot,
+    #[error("the plugin name holds {found:?}; accepted are a-z, 0-9, '.', '_' and '-'")]
+    Character { found: char },
+    #[error("the plugin name {name:?} does not end in .so")]
+    Suffix { name: String },
 }
 
 impl PluginName {
-    /// Takes a name as it came from the user, percent-decoded but otherwise untouched.
-    pub fn parse(name: &str) -> Result<Self, NameFault> {
+    /// Checks a decoded name; the first rule that it breaks is the one that is told.
+    ///
+    /// # Errors
+    /// One variant of [`NameFault`] per rule.
+    pub fn parse(name: &str) -> Result<PluginName, NameFault> {
         if name.is_empty() {
             return Err(NameFault::Empty);
         }
-        // Before anything that quotes the name back, so that no error can be longer than this allows.
-        if name.len() > NAME_BYTES_MAX {
+        if name.len() > PLUGIN_NAME_BYTES_MAX {
             return Err(NameFault::TooLong { bytes: name.len() });
         }
-        if name.contains(['/', '\\']) {
-            return Err(NameFault::Path { name: name.into() });
+        if let Some(found) = name.chars().find(|char| !char.is_ascii()) {
+            return Err(NameFault::NotAscii { found });
         }
-        if name.starts_with('.') || name.contains("..") {
-            return Err(NameFault::Dotted { name: name.into() });
+        if name.starts_with('/') {
+            return Err(NameFault::Absolute);
         }
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
-        match name.chars().find(|&c| !allowed(c)) {
-            Some(character) => Err(NameFault::Character { name: name.into(), character }),
-            None => Ok(Self(name.into())),
+        if name.contains("..") {
+            return Err(NameFault::DotDot);
         }
+        if name.starts_with('.') {
+            return Err(NameFault::LeadingDot);
+        }
+        if let Some(found) = name.chars().find(|char| !matches!(char, 'a'..='z' | '0'..='9' | '.' | '_' | '-')) {
+            return Err(NameFault::Character { found });
+        }
+        if !name.ends_with(".so") {
+            return Err(NameFault::Suffix { name: name.to_owned() });
+        }
+        Ok(PluginName(name.to_owned()))
     }
 
+    #[cfg(test)]
+    pub(super) fn unchecked(name: &str) -> PluginName {
+        PluginName(name.to_owned())
+    }
+
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl fmt::Display for PluginName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
     }
 }
 
@@ -62,33 +87,51 @@ impl fmt::Display for PluginName {
 mod tests {
     use super::*;
 
-    fn check(name: &str, expected: &str) {
-        assert_eq!(PluginName::parse(name).unwrap_err().to_string(), expected);
+    fn check(name: &str, expected: Result<(), NameFault>) {
+        let parsed = PluginName::parse(name);
+        if let Ok(parsed) = &parsed {
+            assert_eq!(parsed.as_str(), name);
+        }
+        assert_eq!(parsed.map(|_| ()), expected, "{name:?}");
     }
 
     #[test]
-    fn names_of_files_are_accepted() {
-        for name in ["plugin2.so", "game.1002.so", "a", "a_b-c.so", &"x".repeat(64)] {
-            assert_eq!(PluginName::parse(name).unwrap().as_str(), name);
+    fn accepts_what_build_so_writes() {
+        for name in ["plugin2.so", "game.1002.so", "a.so", "my_game-2.1.so"] {
+            check(name, Ok(()));
         }
+        check(&format!("{}.so", "a".repeat(PLUGIN_NAME_BYTES_MAX - 3)), Ok(()));
     }
 
     #[test]
-    fn anything_else_is_refused_with_its_reason() {
-        check("", "no name given: say which file of the plugins folder, as in name=plugin2.so");
-        check(&"a".repeat(300), "the name has 300 bytes, a plugin's name has at most 64");
-        let path = "is a path: give the name of a file in the plugins folder, without any '/'";
-        check("/etc/passwd", &format!("the name \"/etc/passwd\" {path}"));
-        check("../plugin2.so", &format!("the name \"../plugin2.so\" {path}"));
-        check("a\\b", &format!("the name \"a\\\\b\" {path}"));
-        let dotted = "starts with a dot or contains '..': give the name of a file in the plugins folder";
-        for name in [".", "..", ".hidden.so", "a..so"] {
-            check(name, &format!("the name {name:?} {dotted}"));
+    fn each_broken_rule_has_its_own_reason() {
+        use NameFault::{Absolute, Character, DotDot, Empty, LeadingDot, NotAscii, Suffix, TooLong};
+        check("", Err(Empty));
+        check(&"a".repeat(65), Err(TooLong { bytes: 65 }));
+        check(&format!("{}.so", "a".repeat(297)), Err(TooLong { bytes: 300 }));
+        check("plügin.so", Err(NotAscii { found: 'ü' }));
+        check("/etc/passwd", Err(Absolute));
+        check("../plugin2.so", Err(DotDot));
+        check("..", Err(DotDot));
+        check("a..so", Err(DotDot));
+        check(".so", Err(LeadingDot));
+        check(".hidden.so", Err(LeadingDot));
+        check("a/b.so", Err(Character { found: '/' }));
+        check("a\\b.so", Err(Character { found: '\\' }));
+        check("plugin2.so\0", Err(Character { found: '\0' }));
+        check("Plugin2.so", Err(Character { found: 'P' }));
+        check("a b.so", Err(Character { found: ' ' }));
+        check("a.so\n", Err(Character { found: '\n' }));
+        check("plugin2", Err(Suffix { name: "plugin2".to_owned() }));
+        check("plugin2.so.bak", Err(Suffix { name: "plugin2.so.bak".to_owned() }));
+        check("so", Err(Suffix { name: "so".to_owned() }));
+    }
+
+    #[test]
+    fn every_reason_fits_one_line() {
+        for name in ["", "\n.so", "ü", "\u{2028}", "a\r\nb", &"a".repeat(300)] {
+            let reason = PluginName::parse(name).expect_err("none of these is a name").to_string();
+            assert!(!reason.contains(['\n', '\r', '\u{2028}']), "{reason:?}");
         }
-        let letters = "a plugin's name is made of a-z, 0-9, '.', '_' and '-'";
-        check("a\0.so", &format!("the name \"a\\0.so\" contains '\\0': {letters}"));
-        check("Plugin2.so", &format!("the name \"Plugin2.so\" contains 'P': {letters}"));
-        check("%2e%2e", &format!("the name \"%2e%2e\" contains '%': {letters}"));
-        check("plügin.so", &format!("the name \"plügin.so\" contains 'ü': {letters}"));
     }
 }

@@ -113,7 +113,7 @@ fn available(folder_fd: &OwnedFd, wanted: &PluginName) -> Result<Available, Errn
     for entry in Dir::read_from(folder_fd)?.take(ENTRIES_MAX) {
         let entry = entry?;
         let parsed = entry.file_name().to_str().ok().and_then(|name| PluginName::parse(name).ok());
-        names.extend(parsed.filter(|name| name.as_str().ends_with(".so")));
+        names.extend(parsed);
     }
     names.sort_by_cached_key(|name| (distance(wanted.as_str(), name.as_str()), name.clone()));
     let more = names.len().saturating_sub(AVAILABLE_MAX);
@@ -214,7 +214,7 @@ mod tests {
             Class::Unloadable,
             &format!("a.so is a socket, not a file: {advice}"),
         );
-        let error = read(Path::new("/dev"), &name("null"), BYTES_MAX).unwrap_err();
+        let error = read(Path::new("/dev"), &PluginName::unchecked("null"), BYTES_MAX).unwrap_err();
         assert_eq!(error.to_string(), format!("null is a device, not a file: {advice}"));
     }
 

@@ -24,11 +24,11 @@ const FILE_MODE: u32 = 0o400;
 
 /// The folder of staged plugins, `<data>/versions`.
 #[derive(Clone, Debug)]
-pub struct Versions {
+pub struct Stage {
     folder: PathBuf,
 }
 
-impl Versions {
+impl Stage {
     pub fn new(data: &Path) -> Self {
         Self { folder: data.join("versions") }
     }
@@ -38,7 +38,7 @@ impl Versions {
         self.folder.join(format!("{sha256}.so"))
     }
 
-    /// Makes sure that exactly `bytes` are at [`Versions::path`], and returns it.
+    /// Makes sure that exactly `bytes` are at [`Stage::path`], and returns it.
     ///
     /// # Panics
     /// In debug builds, when `sha256` is not the hash of `bytes`.
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn stage(data: &Path, bytes: &[u8]) -> PathBuf {
-        Versions::new(data).stage(bytes, &Sha256::of(bytes)).unwrap()
+        Stage::new(data).stage(bytes, &Sha256::of(bytes)).unwrap()
     }
 
     fn mode(path: &Path) -> u32 {
@@ -180,6 +180,6 @@ mod tests {
     fn a_folder_that_cannot_be_made_is_an_error() {
         let data = tempfile::tempdir().unwrap();
         fs::write(data.path().join("versions"), "a file").unwrap();
-        assert!(Versions::new(data.path()).stage(b"code", &Sha256::of(b"code")).is_err());
+        assert!(Stage::new(data.path()).stage(b"code", &Sha256::of(b"code")).is_err());
     }
 }

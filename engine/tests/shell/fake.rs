@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use engine::config::Config;
 use engine::http::{Backend, Health, Kind, Refusal, Requester};
+use engine::loader::name::PluginName;
 use engine::lock::DataFolder;
 use engine::metrics::Metrics;
-use engine::plugin_name::PluginName;
 use engine::serve::Door;
 use engine::status::{
     EngineStatus, FaultStatus, Loaded, Outcome, RoomPause, RoomState, RoomStatus, Status, SwapRecord, VersionName,

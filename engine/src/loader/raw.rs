@@ -1,0 +1,183 @@
+//! Maps a staged plugin and takes its function table: what `dlopen` and `abi_stable` are needed for, and nothing else.
+//!
+//! Run by the probe's child first and by the engine only after that, on the same file. Nothing here goes through
+//! `abi_stable`'s own loading or its global caches: those give the first version back when a second one is loaded.
+
+use std::{path::Path, sync::Arc};
+
+use abi_stable::{
+    abi_stability::abi_checking::{
+        AbiInstability, AbiInstabilityError, AbiInstabilityErrors, CheckingGlobals, ExpectedFound,
+        check_layout_compatibility_with_globals,
+    },
+    library::{AbiHeaderRef, LibHeader, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModule as _},
+    type_layout::{TLFieldOrFunction, TypeLayout},
+};
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use logic_api::abi::{LogicModuleRef, LogicTable};
+use room::LogicVersion;
+
+use super::{elf::BuildId, map_fault::MapFault};
+
+/// The symbol that makes a shared library a plugin.
+pub const ROOT_SYMBOL: &str = abi_stable::library::ROOT_MODULE_LOADER_NAME;
+
+/// Maps the plugin staged at `path` for the life of the process, and asks it for its build id, which must be `expected`.
+///
+/// `path` must never have held other bytes while this process has lived: the dynamic linker would give the old code back.
+/// That is what the echo is for.
+///
+/// # Errors
+/// [`MapFault`]. The file stays mapped all the same: its constructors have run.
+pub fn map(path: &Path, expected: &BuildId) -> Result<Arc<LogicVersion>, MapFault> {
+    let header = open(path)?;
+    check_contract(header)?;
+    check_layout(header)?;
+    let table = table(header)?;
+    // SAFETY: the layout check has found the table's type to be ours, down to every type that its functions take; the
+    // library is never unmapped. That its functions do what the contract says is what makes it a plugin.
+    let logic = unsafe { LogicVersion::new(table) }.map_err(|error| MapFault::Logic { reason: error.to_string() })?;
+    check_echo(&logic, expected)?;
+    Ok(logic)
+}
+
+/// Whether the code that a logic runs is the build that was asked for, by its own word.
+///
+/// # Errors
+/// [`MapFault::Echo`] if not.
+pub fn check_echo(logic: &LogicVersion, expected: &BuildId) -> Result<(), MapFault> {
+    let found = logic.build_id();
+    if found == expected.as_bytes() {
+        return Ok(());
+    }
+    Err(MapFault::Echo {
+        expected: expected.to_string(),
+        found: found.iter().map(|byte| format!("{byte:02x}")).collect(),
+    })
+}
+
+fn open(path: &Path) -> Result<&'static LibHeader, MapFault> {
+    let linker = |error: libloading::Error| MapFault::Linker { reason: without_path(&error, path) };
+    // SAFETY: runs the library's constructors, which may do anything; the probe's child has survived them.
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(linker)?;
+    // SAFETY: the symbol is named after its type by `abi_stable`, and whoever exports it under that name promises the type.
+    let header = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL) }.map(|symbol| *symbol);
+    // Never unmapped: destructors of the standard library's thread-locals point into it and run when their thread ends,
+    // and every reference handed out below says 'static.
+    std::mem::forget(library);
+    let header = header.map_err(linker)?;
+    header.upgrade().map_err(|error| match error {
+        LibraryError::InvalidAbiHeader(_) => MapFault::Header,
+        error => MapFault::Root { reason: first_line(&error.to_string()) },
+    })
+}
+
+/// Compared before the layout is looked at, because it is the reason that an operator can act on.
+fn check_contract(header: &LibHeader) -> Result<(), MapFault> {
+    let expected = LogicModuleRef::VERSION_STRINGS.version.as_str();
+    let versions = header.version_strings();
+    let found = versions.version.as_str();
+    if found == expected {
+        return Ok(());
+    }
+    Err(MapFault::Contract { expected: expected.to_owned(), found: found.to_owned() })
+}
+
+fn check_layout(header: &LibHeader) -> Result<(), MapFault> {
+    let Some(found) = header.layout() else {
+        return Err(MapFault::Layout { difference: "it has no description of its types".to_owned() });
+    };
+    // Fresh ones: `abi_stable`'s own remember the first plugin's types for the life of the process.
+    let globals = CheckingGlobals::new();
+    let expected = <LogicModuleRef as abi_stable::StableAbi>::LAYOUT;
+    check_layout_compatibility_with_globals(expected, found, &globals)
+        .map_err(|errors| MapFault::Layout { difference: difference(&errors) })
+}
+
+fn table(header: &'static LibHeader) -> Result<LogicTable, MapFault> {
+    // SAFETY: the layout has been checked.
+    let module = unsafe { header.init_root_module_with_unchecked_layout::<LogicModuleRef>() };
+    match module {
+        Ok(module) => Ok(module.table()),
+        Err(error) => Err(MapFault::Root { reason: first_line(&error.to_string()) }),
+    }
+}
+
+/// What of a report of several pages a person needs: the innermost of the first differences.
+fn difference(errors: &AbiInstabilityErrors) -> String {
+    let Some(error) = innermost(&errors.errors) else {
+        return "its types differ".to_owned();
+    };
+    let field = error.stack_trace.last().and_then(|at| match &at.expected {
+        TLFieldOrFunction::Field(field) => Some(*field),
+        TLFieldOrFunction::Function(_) => None,
+    });
+    // The type at which the checker stood; the field that led there belongs to the type before it.
+    let inside = field.map_or(errors.interface, |field| field.layout());
+    let type_name = |layout: &TypeLayout| format!("the shared type `{}`", layout.name());
+    for fault in &error.errs {
+        match fault {
+            AbiInstability::Name(ExpectedFound { expected, found }) => {
+                let parent = parent(errors, error);
+                let name = field.map_or("", |field| field.name());
+                return format!("{} differs in field `{name}`: expected {expected}, found {found}", type_name(parent));
+            }
+            AbiInstability::UnexpectedField(ExpectedFound { expected, found }) => {
+                let (expected, found) = (expected.name(), found.name());
+                return format!("{} has the field `{found}` where `{expected}` belongs", type_name(inside));
+            }
+            _ => {}
+        }
+    }
+    let what = match error.errs.first() {
+        Some(AbiInstability::FieldCountMismatch(ExpectedFound { expected, found })) => {
+            format!(" has another number of fields: expected {expected}, found {found}")
+        }
+        Some(AbiInstability::Size(ExpectedFound { expected, found })) => {
+            format!(" has another size: expected {expected} bytes, found {found}")
+        }
+        Some(AbiInstability::Alignment(ExpectedFound { expected, found })) => {
+            format!(" has another alignment: expected {expected}, found {found}")
+        }
+        _ => " differs".to_owned(),
+    };
+    type_name(inside) + &what
+}
+
+/// The first error that names a reason, or the deepest one below it.
+fn innermost(errors: &[AbiInstabilityError]) -> Option<&AbiInstabilityError> {
+    let mut named = errors.iter().filter(|error| !error.errs.is_empty());
+    let mut innermost = named.next()?;
+    for error in named {
+        let depth = innermost.stack_trace.len();
+        // A type whose size differs says less than its field whose type does.
+        let is_below = error.stack_trace.len() > depth && error.stack_trace[..depth] == innermost.stack_trace[..];
+        let is_vague = !innermost.errs.iter().any(|fault| matches!(fault, AbiInstability::UnexpectedField(_)));
+        if is_below && is_vague {
+            innermost = error;
+        }
+    }
+    Some(innermost)
+}
+
+/// The type that has the last field of an error's trace.
+fn parent(errors: &AbiInstabilityErrors, error: &AbiInstabilityError) -> &'static TypeLayout {
+    let above = error.stack_trace.iter().rev().skip(1);
+    let mut fields = above.filter_map(|at| match &at.expected {
+        TLFieldOrFunction::Field(field) => Some(field.layout()),
+        TLFieldOrFunction::Function(_) => None,
+    });
+    fields.next().unwrap_or(errors.interface)
+}
+
+/// The linker's own words, without the path of the staged copy, which says nothing to the operator.
+fn without_path(error: &libloading::Error, path: &Path) -> String {
+    use std::error::Error as _;
+    let text = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    let path = path.display().to_string();
+    first_line(text.strip_prefix(&path).unwrap_or(&text).trim_start_matches(": "))
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given").trim().to_owned()
+}
