@@ -28,8 +28,19 @@ pub struct Room {
     seq: Seq,
     frozen: Option<LogicFault>,
     back: Back,
-    /// False while a swap may still be taken back: the fork from before it must stay.
-    may_fork: bool,
+    /// The last swap, while it may still be taken back: the fork from before it must stay.
+    trial: Option<Trial>,
+    forks: u64,
+}
+
+/// A swap that is neither kept nor taken back yet.
+#[derive(Debug)]
+struct Trial {
+    /// The fault that had the room frozen before the swap.
+    frozen: Option<LogicFault>,
+    /// The fork before the one that the swap made. Nobody goes back to it, but dropping it takes time, and the room stands
+    /// still during a swap.
+    spent: Option<World>,
 }
 
 /// The fork that a fault goes back to, and what came since.
@@ -57,7 +68,7 @@ impl Room {
         let mut world = World::new(logic.schema().clone(), pool, stamp.seed);
         let back = Back { world: world.fork(), logic: logic.clone(), tick: Tick(0), inputs: Vec::new() };
         let mut room =
-            Self { name: name.into(), logic, world, tick: Tick(0), seq: Seq(0), frozen: None, back, may_fork: true };
+            Self { name: name.into(), logic, world, tick: Tick(0), seq: Seq(0), frozen: None, back, trial: None, forks: 1 };
         room.step(stamp, Input::Create { config: config.into() }, outbox)?;
         Ok(room)
     }
@@ -85,7 +96,30 @@ impl Room {
 
     /// A fork of the world as it is, for whoever wants to read it elsewhere.
     pub fn fork_world(&mut self) -> World {
+        self.forks += 1;
         self.world.fork()
+    }
+
+    /// A room of its own that goes on from here: the same world, logic and tick. What is tried on it does not happen to this one.
+    pub fn twin(&mut self) -> Self {
+        let mut world = self.fork_world();
+        let back = Back { world: world.fork(), logic: self.logic.clone(), tick: self.tick, inputs: Vec::new() };
+        Self {
+            name: self.name.clone(),
+            logic: self.logic.clone(),
+            world,
+            tick: self.tick,
+            seq: self.seq,
+            frozen: self.frozen.clone(),
+            back,
+            trial: None,
+            forks: 0,
+        }
+    }
+
+    /// How often the room has forked its world.
+    pub fn forks(&self) -> u64 {
+        self.forks
     }
 
     /// Ticks since the room was created.
@@ -158,33 +192,35 @@ impl Room {
         if **self.world.schema() != **to.schema() {
             return Err(StepError::SchemaDiffers(differences(self.world.schema(), to.schema())));
         }
-        self.fork();
-        self.may_fork = false;
+        let spent = self.fork();
         let result = self.apply(stamp, &Input::Swap(to.clone()), outbox);
         if let Err(error) = result {
             outbox.clear();
-            self.may_fork = true;
             self.restore();
             return Err(error);
         }
-        self.frozen = None;
+        self.trial = Some(Trial { frozen: self.frozen.take(), spent: Some(spent) });
         self.seq.0 += 1;
         self.back.inputs.push((stamp, Input::Swap(to)));
         Ok(())
     }
 
-    /// The last swap stands.
-    pub fn keep_swap(&mut self) {
-        self.may_fork = true;
+    /// The last swap stands. The caller gets a fork that nobody needs any more, to drop where that may take its time.
+    pub fn keep_swap(&mut self) -> Option<World> {
+        self.trial.take()?.spent
     }
 
     /// Undoes the last swap: back to the fork from before it, and the inputs since once more, on the version from before. Outputs
-    /// that have left stay out there. Does nothing if the last swap was kept already.
+    /// that have left stay out there. A room that was frozen is frozen again, and what came since is undone: it would not have
+    /// been applied. Does nothing if the last swap was kept already.
     pub fn take_swap_back(&mut self) {
-        if self.may_fork {
+        let Some(trial) = self.trial.take() else { return };
+        if trial.frozen.is_some() {
+            self.back.inputs.clear();
+            self.frozen = trial.frozen;
+            self.restore();
             return;
         }
-        self.may_fork = true;
         self.back.inputs.retain(|(_, input)| !matches!(input, Input::Swap(_)));
         self.replay();
     }
@@ -194,14 +230,16 @@ impl Room {
         let ticks = self.tick.0 - self.back.tick.0;
         let is_full = self.back.inputs.len() >= REPLAY_INPUTS_MAX;
         let is_due = matches!(input, Input::Tick) && ticks >= FORK_TICKS;
-        if self.may_fork && (is_full || is_due) {
+        if self.trial.is_none() && (is_full || is_due) {
             self.fork();
         }
     }
 
-    fn fork(&mut self) {
-        let world = self.world.fork();
-        self.back = Back { world, logic: self.logic.clone(), tick: self.tick, inputs: Vec::new() };
+    /// Makes the fork to go back to, and returns the one before.
+    fn fork(&mut self) -> World {
+        let world = self.fork_world();
+        let back = Back { world, logic: self.logic.clone(), tick: self.tick, inputs: Vec::new() };
+        std::mem::replace(&mut self.back, back).world
     }
 
     fn restore(&mut self) {

@@ -222,7 +222,7 @@ impl<L: Logic> TestRoom<L> {
         if let Err(error) = self.step(Input::Swap(logic)) {
             return Err((self, error));
         }
-        self.room.keep_swap();
+        drop(self.room.keep_swap());
         let Self { room, now_us, inputs, seed, last_player, received, kicked, outbox, .. } = self;
         Ok(TestRoom { room, now_us, inputs, seed, last_player, received, kicked, outbox, logic: PhantomData })
     }
