@@ -36,6 +36,15 @@ pub struct RawId {
     pub generation: u32,
 }
 
+/// Where a new row goes.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct Inserted {
+    pub id: RawId,
+    /// The plugin writes the row here, before it calls the host again: a typed copy, which is cheaper than one by the host.
+    pub row: *mut u8,
+}
+
 /// An entry of the engine's heap. `{0, 0}` is the empty text.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -166,10 +175,10 @@ pub mod emit {
 pub struct Host {
     /// Makes a page writable and gives where its rows start. Never fails; null in a read-only callback.
     pub unshare: unsafe extern "C" fn(context: *mut (), table: u32, page: u32) -> *mut u8,
-    /// Copies a row in.
-    pub insert: unsafe extern "C" fn(context: *mut (), table: u32, row: *const u8, id: *mut RawId) -> u32,
-    /// Copies a row out and removes it: 1 if there was one, 0 if not.
-    pub remove: unsafe extern "C" fn(context: *mut (), table: u32, id: RawId, row: *mut u8) -> u32,
+    /// Makes room for a row, of which it reads the indexed columns.
+    pub insert: unsafe extern "C" fn(context: *mut (), table: u32, row: *const u8, inserted: *mut Inserted) -> u32,
+    /// Removes a row, which the plugin has read if it wants it: 1 if there was one, 0 if not.
+    pub remove: unsafe extern "C" fn(context: *mut (), table: u32, id: RawId) -> u32,
     /// Tells that the value of an indexed column of a live row has changed; `old` is what it was.
     pub rekey: unsafe extern "C" fn(context: *mut (), table: u32, slot: u32, index: u32, old: *const u8) -> u32,
     /// Keeps bytes in the heap; `{0, 0}` for no bytes or where the limit is reached.

@@ -1,7 +1,7 @@
 //! A table's pages, read and written in place.
 
 use super::{CallRef, prefetch};
-use crate::abi::{Bucket, Call, Host, RawId, TableView, hash_key, insert};
+use crate::abi::{Bucket, Call, Host, Inserted, RawId, TableView, hash_key, insert};
 use crate::{Id, Key, Row, UniqueColumn};
 use std::{fmt, marker::PhantomData, mem::ManuallyDrop, ptr::NonNull, slice};
 
@@ -182,30 +182,35 @@ impl<T: Row> View<T> {
         Some(Id::new(slot, generation))
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, row: T) -> Result<Id<T>, (InsertError, T)> {
-        let row = ManuallyDrop::new(row);
-        let mut id = RawId::default();
+        let mut inserted = Inserted { id: RawId::default(), row: std::ptr::null_mut() };
         let ((host, context), number) = (self.host(), self.table().number);
-        let from = (&raw const row).cast::<u8>();
-        // SAFETY: the host of the callback under way; it copies `row_size` bytes, which is the size of `T`.
-        let status = unsafe { (host.insert)(context, number, from, &raw mut id) };
+        // SAFETY: the host of the callback under way; it reads the indexed columns of the row.
+        let status = unsafe { (host.insert)(context, number, (&raw const row).cast(), &raw mut inserted) };
         let error = match status {
-            insert::DONE => return Ok(Id::new(id.slot, id.generation)),
+            insert::DONE => {
+                // SAFETY: room for a row in a page that is this table's alone, and no live row until now.
+                unsafe { inserted.row.cast::<T>().write(row) };
+                return Ok(Id::new(inserted.id.slot, inserted.id.generation));
+            }
             insert::FULL => InsertError::Full,
             insert::READ_ONLY => InsertError::ReadOnly,
             duplicate => InsertError::Duplicate { index: duplicate - insert::DUPLICATE },
         };
-        Err((error, ManuallyDrop::into_inner(row)))
+        Err((error, row))
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, id: Id<T>) -> Option<T> {
-        let mut row = std::mem::MaybeUninit::<T>::uninit();
+        let (page, index) = self.locate(id)?;
+        // SAFETY: a live row. The engine gives it up below, and then it is ours to own; if it does not, it is forgotten here.
+        let row = unsafe { ManuallyDrop::new(self.row_in(*self.table().pages.add(page), index).read()) };
         let ((host, context), number) = (self.host(), self.table().number);
         let raw = RawId { slot: id.slot(), generation: id.generation() };
-        // SAFETY: the host of the callback under way; it writes `row_size` bytes if it says that there was a row.
-        let removed = unsafe { (host.remove)(context, number, raw, row.as_mut_ptr().cast()) };
-        // SAFETY: the engine gave up the row, so it is ours to own.
-        (removed != 0).then(|| unsafe { row.assume_init() })
+        // SAFETY: the host of the callback under way.
+        let removed = unsafe { (host.remove)(context, number, raw) };
+        (removed != 0).then(|| ManuallyDrop::into_inner(row))
     }
 
     #[inline]

@@ -5,7 +5,7 @@ use crate::outbox::{Outbox, Output};
 use crate::world::World;
 use crate::{Request, Response};
 use logic_api::PlayerId;
-use logic_api::abi::{Host, RawBytes, RawHeader, RawHeapId, RawId, RawRequest, TableView, emit, insert};
+use logic_api::abi::{Host, Inserted, RawBytes, RawHeader, RawHeapId, RawId, RawRequest, TableView, emit, insert};
 use std::{marker::PhantomData, slice};
 
 /// What a callback works on, and what it leaves.
@@ -156,7 +156,7 @@ fn status_of(error: InsertError) -> u32 {
     }
 }
 
-unsafe extern "C" fn insert_row(context: *mut (), table: u32, row: *const u8, id: *mut RawId) -> u32 {
+unsafe extern "C" fn insert_row(context: *mut (), table: u32, row: *const u8, inserted: *mut Inserted) -> u32 {
     // SAFETY: the contract.
     let frame = unsafe { frame(context) };
     if frame.read_only {
@@ -165,22 +165,21 @@ unsafe extern "C" fn insert_row(context: *mut (), table: u32, row: *const u8, id
     // SAFETY: the contract: `row` is a row of that table's type.
     match unsafe { frame.world.tables_mut().insert(table as usize, row) } {
         Ok(new) => {
-            // SAFETY: the contract: room for an id.
-            unsafe { id.write(new) };
+            // SAFETY: the contract: room for the answer.
+            unsafe { inserted.write(new) };
             insert::DONE
         }
         Err(error) => status_of(error),
     }
 }
 
-unsafe extern "C" fn remove(context: *mut (), table: u32, id: RawId, row: *mut u8) -> u32 {
+unsafe extern "C" fn remove(context: *mut (), table: u32, id: RawId) -> u32 {
     // SAFETY: the contract.
     let frame = unsafe { frame(context) };
     if frame.read_only {
         return 0;
     }
-    // SAFETY: the contract: room for a row of that table's type.
-    u32::from(unsafe { frame.world.tables_mut().remove(table as usize, id, row) })
+    u32::from(frame.world.tables_mut().remove(table as usize, id))
 }
 
 unsafe extern "C" fn rekey(context: *mut (), table: u32, slot: u32, index: u32, old: *const u8) -> u32 {

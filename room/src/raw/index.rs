@@ -31,6 +31,16 @@ pub(crate) struct Index {
     moved: bool,
 }
 
+/// What a search for a value found.
+pub(crate) enum Found {
+    Taken,
+    /// No entry, and the page that one would go to.
+    Free {
+        page: usize,
+        has_room: bool,
+    },
+}
+
 #[derive(Clone)]
 struct Page {
     block: Arc<Block>,
@@ -94,50 +104,41 @@ impl Index {
         self.page_of[usize::try_from(entry).expect("an entry of the directory")] as usize
     }
 
-    /// The slot among those with this hash for which `is` says yes.
+    /// Looks for the slot among those with this hash for which `is` says yes.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
-        let buckets = self.pages[self.page_at(hash)].slice();
-        for at in probes(hash, buckets.len()) {
-            let bucket = &buckets[at];
-            for entry in entries(bucket.matches(Bucket::tag(hash))) {
-                if is(bucket.slots[entry]) {
-                    return Some(bucket.slots[entry]);
-                }
-            }
-            if bucket.passed == 0 {
-                break;
-            }
+    pub(crate) fn find(&self, hash: u64, is: impl FnMut(u32) -> bool) -> Found {
+        let page = self.page_at(hash);
+        match self.pages[page].find(hash, is) {
+            true => Found::Taken,
+            false => Found::Free { page, has_room: self.pages[page].has_room() },
         }
-        None
     }
 
-    /// Makes room for one more entry with this hash; false if the index cannot grow any further. `hash_of` gives the hash of the
-    /// row in a slot.
-    #[inline]
-    pub(crate) fn reserve(&mut self, hash: u64, hash_of: impl Fn(u32) -> u64) -> bool {
+    /// Makes room for one more entry with this hash and gives the page for it; none if the index cannot grow any further.
+    /// `hash_of` gives the hash of the row in a slot.
+    #[cold]
+    pub(crate) fn grow(&mut self, hash: u64, hash_of: impl Fn(u32) -> u64) -> Option<usize> {
         loop {
             let number = self.page_at(hash);
             let page = &self.pages[number];
             if page.has_room() {
-                return true;
+                return Some(number);
             }
             if page.block.class() < INDEX_CLASS_MAX {
                 self.enlarge(&hash_of);
             } else if page.depth < DEPTH_MAX {
                 self.split(number, &hash_of);
             } else {
-                return false;
+                return None;
             }
         }
     }
 
-    /// Adds an entry, for which there is room (`reserve`).
+    /// Adds an entry to the page that has room for it (`find`, `grow`).
     #[inline]
-    pub(crate) fn insert(&mut self, hash: u64, slot: u32) {
-        let number = self.page_at(hash);
-        self.own(number);
-        self.pages[number].place(hash, slot);
+    pub(crate) fn insert(&mut self, page: usize, hash: u64, slot: u32) {
+        self.own(page);
+        self.pages[page].place(hash, slot);
     }
 
     /// Removes an entry that is there.
@@ -242,6 +243,21 @@ impl Page {
     }
 
     #[inline]
+    fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> bool {
+        let buckets = self.slice();
+        for at in probes(hash, buckets.len()) {
+            let bucket = &buckets[at];
+            if entries(bucket.matches(Bucket::tag(hash))).any(|entry| is(bucket.slots[entry])) {
+                return true;
+            }
+            if bucket.passed == 0 {
+                break;
+            }
+        }
+        false
+    }
+
+    #[inline]
     fn has_room(&self) -> bool {
         (self.taken + 1) * 16 <= self.slice().len() * Bucket::ENTRIES * LOAD_MAX
     }
@@ -323,7 +339,12 @@ mod tests {
     }
 
     fn has(index: &Index, row: u64) -> bool {
-        index.find(hash(row), |found| found == slot(row)).is_some()
+        matches!(index.find(hash(row), |found| found == slot(row)), Found::Taken)
+    }
+
+    fn add(index: &mut Index, row: u64) {
+        let page = index.grow(hash(row), hash_of).unwrap();
+        index.insert(page, hash(row), slot(row));
     }
 
     #[test]
@@ -331,8 +352,7 @@ mod tests {
         let rows = if cfg!(miri) { 500 } else { 100_000 };
         let mut index = Index::new(&Pool::new(), 7);
         for row in 0..rows {
-            assert!(index.reserve(hash(row), hash_of));
-            index.insert(hash(row), slot(row));
+            add(&mut index, row);
         }
         assert!((0..rows).all(|row| has(&index, row)));
         assert!(!has(&index, rows));
@@ -356,8 +376,7 @@ mod tests {
                     fork = Some((index.fork(), set.clone()));
                 }
                 if insert && set.insert(row) {
-                    prop_assert!(index.reserve(hash(row), hash_of));
-                    index.insert(hash(row), slot(row));
+                    add(&mut index, row);
                 } else if !insert && set.remove(&row) {
                     index.remove(hash(row), slot(row));
                 }

@@ -3,10 +3,10 @@
 //! A page is one block: the generations of its slots (`u32` each), the live bitmap (`u64` words), then the rows, aligned to a
 //! cache line. Free slots and padding between the three are zero. `docs/abi.md`, "Page".
 
-use super::index::Index;
+use super::index::{Found, Index};
 use super::pool::{Block, CLASS_MAX, Pool, block_bytes};
 use crate::limits::{INDEXES_PER_TABLE_MAX, PAGES_PER_TABLE_MAX};
-use logic_api::abi::{IndexView, RawId, TableView, hash_key};
+use logic_api::abi::{IndexView, Inserted, RawId, TableView, hash_key};
 use logic_api::schema::TableSchema;
 use std::sync::Arc;
 use std::{ptr, slice};
@@ -76,6 +76,12 @@ impl Geometry {
 pub(crate) enum InsertError {
     Full,
     Duplicate { index: u32 },
+}
+
+impl InsertError {
+    fn duplicate(index: usize) -> Self {
+        Self::Duplicate { index: u32::try_from(index).unwrap_or(u32::MAX) }
+    }
 }
 
 pub(crate) struct RawTable {
@@ -197,10 +203,13 @@ impl RawTable {
     }
 
     /// Makes a page writable and gives where its rows start.
+    #[inline]
     pub(crate) fn unshare(&mut self, page: usize) -> *mut u8 {
-        if !self.writable[page].is_null() {
-            return self.writable[page];
-        }
+        if self.writable[page].is_null() { self.copy_if_shared(page) } else { self.writable[page] }
+    }
+
+    #[cold]
+    fn copy_if_shared(&mut self, page: usize) -> *mut u8 {
         if Arc::get_mut(&mut self.pages[page]).is_none() {
             self.pages[page] = Arc::new(self.pages[page].duplicate());
         }
@@ -211,92 +220,89 @@ impl RawTable {
         start
     }
 
-    /// Copies a row in.
+    /// Makes room for a row, of which it reads the indexed columns. The caller writes the row to where the result says, before
+    /// anything else happens to the table.
     ///
     /// # Safety
     /// `row` points to `row_bytes` bytes of a row of this table's schema.
-    pub(crate) unsafe fn insert(&mut self, row: *const u8) -> Result<RawId, InsertError> {
-        let mut hashes = [0; INDEXES_PER_TABLE_MAX];
-        for (number, index) in self.indexes.iter_mut().enumerate() {
+    pub(crate) unsafe fn insert(&mut self, row: *const u8) -> Result<Inserted, InsertError> {
+        let mut found = [(0, 0); INDEXES_PER_TABLE_MAX];
+        let place = Place { starts: &self.starts, slots: self.geometry.slots, row_bytes: self.layout.row_bytes };
+        for ((number, index), found) in self.indexes.iter_mut().enumerate().zip(&mut found) {
             let (offset, bytes) = self.layout.columns[number];
             // SAFETY: the column lies within the row; an indexed column has no padding.
             let value = unsafe { slice::from_raw_parts(row.add(offset), bytes) };
             let hash = hash_key(index.seed(), value);
-            let place = Place { starts: &self.starts, geometry: self.geometry, row_bytes: self.layout.row_bytes };
-            if index.find(hash, |slot| place.column(slot, offset, bytes) == value).is_some() {
-                return Err(InsertError::Duplicate { index: u32::try_from(number).unwrap_or(u32::MAX) });
-            }
-            let seed = index.seed();
-            if !index.reserve(hash, |slot| hash_key(seed, place.column(slot, offset, bytes))) {
-                return Err(InsertError::Full);
-            }
-            hashes[number] = hash;
+            let page = match index.find(hash, |slot| place.column(slot, offset, bytes) == value) {
+                Found::Taken => return Err(InsertError::duplicate(number)),
+                Found::Free { page, has_room: true } => page,
+                Found::Free { has_room: false, .. } => {
+                    let seed = index.seed();
+                    let hash_of = |slot| hash_key(seed, place.column(slot, offset, bytes));
+                    index.grow(hash, hash_of).ok_or(InsertError::Full)?
+                }
+            };
+            *found = (page, hash);
         }
         let page = self.page_with_room().ok_or(InsertError::Full)?;
-        self.unshare(page);
-        let start = self.pages[page].start();
+        let rows = self.unshare(page);
         let Geometry { slots, bitmap_offset, rows_offset } = self.geometry;
-        // SAFETY: the page is ours alone (`unshare`), and the geometry lies within it.
+        // SAFETY: the page is ours alone (`unshare`), and what lies before its rows is as the geometry says.
+        let (start, bitmap) = unsafe { (rows.sub(rows_offset), rows.sub(rows_offset - bitmap_offset).cast::<u64>()) };
+        let mut word = self.page_free_from[page] as usize / 64;
+        // SAFETY: the page has room, and none before `page_free_from`, so that a word with a free bit comes.
         let slot = unsafe {
-            let bitmap = slice::from_raw_parts_mut(start.add(bitmap_offset).cast::<u64>(), slots.div_ceil(64));
-            let mut word = self.page_free_from[page] as usize / 64;
-            while bitmap[word] == u64::MAX {
+            while *bitmap.add(word) == u64::MAX {
                 word += 1;
             }
-            let slot = word * 64 + bitmap[word].trailing_ones() as usize;
-            assert!(slot < slots, "the page has room");
-            bitmap[word] |= 1 << (slot % 64);
-            slot
+            word * 64 + (*bitmap.add(word)).trailing_ones() as usize
         };
+        assert!(slot < slots, "the page has room");
         self.page_rows[page] += 1;
-        self.page_free_from[page] = slot_number(0, slot) + 1;
-        if self.page_rows[page] as usize == slots {
+        let is_full = self.page_rows[page] as usize == slots;
+        self.page_free_from[page] = slot_number(0, if is_full { slots } else { slot + 1 });
+        if is_full {
             self.free[page / 64] &= !(1 << (page % 64));
         }
-        // SAFETY: as above; `row` is valid by the caller's promise and not in this page, which nobody else can point into.
-        let generation = unsafe {
-            ptr::copy_nonoverlapping(row, start.add(rows_offset + slot * self.layout.row_bytes), self.layout.row_bytes);
+        // SAFETY: the slot is in range.
+        let (generation, place) = unsafe {
+            *bitmap.add(slot / 64) |= 1 << (slot % 64);
             let generation = start.cast::<u32>().add(slot);
             *generation = (*generation).wrapping_add(1);
-            *generation
+            (*generation, rows.add(slot * self.layout.row_bytes))
         };
         let id = RawId { slot: slot_number(page, slot), generation };
         for (number, index) in self.indexes.iter_mut().enumerate() {
-            index.insert(hashes[number], id.slot);
+            let (page, hash) = found[number];
+            index.insert(page, hash, id.slot);
             if let Some(view) = index.take_moved_view() {
                 self.index_views[number] = view;
             }
         }
         self.rows += 1;
-        Ok(id)
+        Ok(Inserted { id, row: place })
     }
 
-    /// Copies a row out and removes it; false if the id names none.
-    ///
-    /// # Safety
-    /// `row` points to room for `row_bytes` bytes.
-    pub(crate) unsafe fn remove(&mut self, id: RawId, row: *mut u8) -> bool {
+    /// Removes a row, which the caller has read if it wants it; false if the id names none.
+    pub(crate) fn remove(&mut self, id: RawId) -> bool {
         if !self.is_live(id) {
             return false;
         }
         let (page, slot) = (page_of(id.slot), slot_of(id.slot));
-        self.unshare(page);
-        let start = self.pages[page].start();
+        let rows = self.unshare(page);
         let Geometry { bitmap_offset, rows_offset, .. } = self.geometry;
         let row_bytes = self.layout.row_bytes;
         for (number, index) in self.indexes.iter_mut().enumerate() {
             let (offset, bytes) = self.layout.columns[number];
-            let place = Place { starts: &self.starts, geometry: self.geometry, row_bytes };
+            let place = Place { starts: &self.starts, slots: self.geometry.slots, row_bytes };
             index.remove(hash_key(index.seed(), place.column(id.slot, offset, bytes)), id.slot);
         }
-        // SAFETY: the page is ours alone (`unshare`), the slot is in range (`is_live`), and `row` is the caller's.
+        // SAFETY: the page is ours alone (`unshare`), and the slot is in range (`is_live`).
         unsafe {
-            let place = start.add(rows_offset + slot * row_bytes);
-            ptr::copy_nonoverlapping(place, row, row_bytes);
-            place.write_bytes(0, row_bytes);
-            let generation = start.cast::<u32>().add(slot);
+            rows.add(slot * row_bytes).write_bytes(0, row_bytes);
+            let generation = rows.sub(rows_offset).cast::<u32>().add(slot);
             *generation = (*generation).wrapping_add(1);
-            *start.add(bitmap_offset).cast::<u64>().add(slot / 64) &= !(1 << (slot % 64));
+            *rows.sub(rows_offset - bitmap_offset).cast::<u64>().add(slot / 64) &= !(1 << (slot % 64));
         }
         self.free[page / 64] |= 1 << (page % 64);
         self.free_from = self.free_from.min(page / 64);
@@ -314,23 +320,21 @@ impl RawTable {
         let (offset, bytes) = self.layout.columns[number];
         // SAFETY: a value of the column, by the caller's promise.
         let old = unsafe { slice::from_raw_parts(old, bytes) };
-        let place = Place { starts: &self.starts, geometry: self.geometry, row_bytes: self.layout.row_bytes };
+        let place = Place { starts: &self.starts, slots: self.geometry.slots, row_bytes: self.layout.row_bytes };
         let new = place.column(slot, offset, bytes);
         let index = &mut self.indexes[number];
         let hash = hash_key(index.seed(), new);
-        if index.find(hash, |found| found != slot && place.column(found, offset, bytes) == new).is_some() {
-            return Err(InsertError::Duplicate { index: u32::try_from(number).unwrap_or(u32::MAX) });
+        if let Found::Taken = index.find(hash, |found| found != slot && place.column(found, offset, bytes) == new) {
+            return Err(InsertError::duplicate(number));
         }
         // To the index, the row in `slot` has its old value until the entry is gone.
         let (seed, old_hash) = (index.seed(), hash_key(index.seed(), old));
         let hash_of = |found| {
             if found == slot { old_hash } else { hash_key(seed, place.column(found, offset, bytes)) }
         };
-        if !index.reserve(hash, hash_of) {
-            return Err(InsertError::Full);
-        }
+        let page = index.grow(hash, hash_of).ok_or(InsertError::Full)?;
         index.remove(old_hash, slot);
-        index.insert(hash, slot);
+        index.insert(page, hash, slot);
         if let Some(view) = index.take_moved_view() {
             self.index_views[number] = view;
         }
@@ -468,14 +472,15 @@ impl RawTable {
 /// How to find a column of a live row.
 struct Place<'a> {
     starts: &'a [*mut u8],
-    geometry: Geometry,
+    /// Slots of a page.
+    slots: usize,
     row_bytes: usize,
 }
 
 impl<'a> Place<'a> {
     fn column(&self, slot: u32, offset: usize, bytes: usize) -> &'a [u8] {
         let (page, index) = (page_of(slot), slot_of(slot));
-        assert!(index < self.geometry.slots, "the index holds slots of the table");
+        assert!(index < self.slots, "the index holds slots of the table");
         // SAFETY: the page exists (checked by the slice), the slot is in range, and the table is borrowed for `'a`.
         unsafe {
             let row = self.starts[page].add(index * self.row_bytes);

@@ -2,7 +2,7 @@
 
 use super::pool::Pool;
 use super::table::{InsertError, RawTable, TableLayout};
-use logic_api::abi::{RawId, TableView};
+use logic_api::abi::{Inserted, RawId, TableView};
 use logic_api::schema::Schema;
 use std::sync::Arc;
 
@@ -56,18 +56,15 @@ impl Tables {
 
     /// # Safety
     /// As for [`RawTable::insert`].
-    pub(crate) unsafe fn insert(&mut self, number: usize, row: *const u8) -> Result<RawId, InsertError> {
+    pub(crate) unsafe fn insert(&mut self, number: usize, row: *const u8) -> Result<Inserted, InsertError> {
         // SAFETY: the caller's promise.
-        let id = unsafe { self.tables[number].insert(row) };
+        let inserted = unsafe { self.tables[number].insert(row) };
         self.views.follow(number, &mut self.tables[number]);
-        id
+        inserted
     }
 
-    /// # Safety
-    /// As for [`RawTable::remove`].
-    pub(crate) unsafe fn remove(&mut self, number: usize, id: RawId, row: *mut u8) -> bool {
-        // SAFETY: the caller's promise.
-        let removed = unsafe { self.tables[number].remove(id, row) };
+    pub(crate) fn remove(&mut self, number: usize, id: RawId) -> bool {
+        let removed = self.tables[number].remove(id);
         self.views.follow(number, &mut self.tables[number]);
         removed
     }
