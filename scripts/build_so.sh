@@ -4,19 +4,20 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-usage="usage: build_so.sh [--dev] [--crate DIR] [N] [NAME]
+usage="usage: build_so.sh [--dev] [--crate DIR] [--plugins DIR] [N] [NAME]
 Builds the logic as version N and puts it into plugins/ as game.<version>.so and plugin<N>.so (the same file).
   N            1 to 999 stands for version 1000+N; from 1001 on it is the version itself.
                Without it: the version after the highest one in plugins/.
   NAME         what the logic calls itself, [A-Za-z0-9_-], at most 32; game<N> if not given
   --dev        quick build, slow game
   --crate DIR  builds the crate in this folder instead of logic/
+  --plugins DIR  puts it there instead of plugins/
 A version that is already there is replaced; an engine that runs it is not disturbed."
 
 # The highest version in plugins/, 1000 if there is none.
 highest_version() {
     local highest=1000 file version
-    for file in "$root"/plugins/game.*.so; do
+    for file in "$plugins"/game.*.so; do
         version=${file##*/game.}
         version=${version%.so}
         if [[ $version =~ ^[1-9][0-9]{3,8}$ ]] && ((version > highest)); then
@@ -28,6 +29,7 @@ highest_version() {
 
 profile=release
 crate=$root/logic
+plugins=$root/plugins
 positional=()
 while (($#)); do
     case $1 in
@@ -35,6 +37,11 @@ while (($#)); do
     --crate)
         (($# > 1)) || die "--crate needs a folder; see build_so.sh --help"
         crate=$(cd -- "$2" 2>/dev/null && pwd) || die "there is no folder '$2'"
+        shift
+        ;;
+    --plugins)
+        (($# > 1)) || die "--plugins needs a folder; see build_so.sh --help"
+        plugins=$(cd -- "$2" 2>/dev/null && pwd) || die "there is no folder '$2'"
         shift
         ;;
     -h | --help) printf '%s\n' "$usage" && exit ;;
@@ -62,11 +69,11 @@ name=${positional[1]:-game$number}
 need_toolchain
 command -v sha256sum >/dev/null || die "sha256sum is missing: install coreutils"
 enter_root
-plugins=$root/plugins
 mkdir -p -- "$plugins"
 
 # Two builds at once would take each other's artifact: cargo gives every version the same name.
-exec 9>"$plugins/.build_so.lock"
+mkdir -p -- "$root/plugins"
+exec 9>"$root/plugins/.build_so.lock"
 if command -v flock >/dev/null; then
     flock 9
 fi
@@ -100,4 +107,5 @@ rm -f -- "$temporary"
 ln -T -- "$plugins/game.$version.so" "$temporary" 2>/dev/null || cp -- "$plugins/game.$version.so" "$temporary"
 mv -fT -- "$temporary" "$plugins/plugin$number.so"
 
-echo "built plugins/game.$version.so = plugins/plugin$number.so: version $version, name $name, $size bytes, in $(elapsed)"
+shown=${plugins#"$root"/}
+echo "built $shown/game.$version.so = $shown/plugin$number.so: version $version, name $name, $size bytes, in $(elapsed)"

@@ -112,6 +112,11 @@ impl LogicVersion {
         &self.manifest
     }
 
+    /// The function table. Whoever calls through it answers for what it passes.
+    pub fn table(&self) -> &LogicTable {
+        &self.table
+    }
+
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }

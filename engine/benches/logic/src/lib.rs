@@ -49,8 +49,8 @@ pub mod operation {
     pub const GET: u8 = 3;
     /// Sums a field of the rows with these keys.
     pub const FIND: u8 = 4;
-    /// Removes the units with these keys and inserts each again.
-    pub const REPLACE: u8 = 5;
+    /// Takes the numbers in twos: removes the unit with the first as its key, and inserts one with the second.
+    pub const TURN_OVER: u8 = 5;
     /// Does nothing.
     pub const NOTHING: u8 = 6;
 }
@@ -82,11 +82,11 @@ impl Logic for Units {
                 let sum: u64 = numbers.filter_map(|key| self.units.find(key)).map(|unit| unit.cargo[3]).sum();
                 ctx.reply(&sum.to_le_bytes());
             }
-            operation::REPLACE => {
-                for number in numbers {
-                    if let Some(unit) = self.units.remove_key(number) {
-                        self.units.insert(unit);
-                    }
+            operation::TURN_OVER => {
+                let mut numbers = numbers;
+                while let (Some(old), Some(new)) = (numbers.next(), numbers.next()) {
+                    self.units.remove_key(old);
+                    self.units.insert(Unit::new(new));
                 }
             }
             _ => {}

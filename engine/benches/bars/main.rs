@@ -1,0 +1,41 @@
+//! The bars of docs/performance.md: each figure beside its plain counterpart, measured in turn in one run, as a table.
+//!
+//! A ratio of medians of interleaved runs holds where a machine's speed drifts, which single absolute figures do not; that is
+//! why this is a program of its own. `scripts/bench.sh` builds and runs it. With words as arguments it measures only the
+//! groups named: `tables`, `callbacks`, `loads`, `http`.
+
+mod callbacks;
+mod http;
+mod loads;
+mod measure;
+#[expect(unsafe_code, reason = "calls a plugin's entry without a room")]
+mod raw;
+mod server;
+mod tables;
+
+use measure::Report;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    if words.first().is_some_and(|word| word == server::BARE) {
+        server::run_bare();
+        return ExitCode::SUCCESS;
+    }
+    let wanted = |group: &str| words.is_empty() || words.iter().any(|word| word == group);
+    let mut report = Report::default();
+    if wanted("tables") {
+        tables::measure(&mut report);
+    }
+    if wanted("callbacks") {
+        callbacks::measure(&mut report);
+    }
+    if wanted("loads") {
+        loads::measure(&mut report);
+    }
+    if wanted("http") {
+        http::measure(&mut report);
+    }
+    report.print();
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,120 @@
+//! A call across the boundary without an engine behind it: what remains is the price of the boundary itself.
+
+use logic_api::abi::{
+    Call, Host, Inserted, LogicTable, RawBytes, RawHeader, RawHeapId, RawId, TableView, status,
+};
+use std::ptr;
+
+/// A message to a logic with one empty table of rows of 64 bytes.
+pub(crate) struct EmptyCall {
+    entry: unsafe extern "C" fn(*const Call) -> u32,
+    table: Box<TableView>,
+    message: Box<[u8; 1]>,
+}
+
+impl EmptyCall {
+    pub(crate) fn new(logic: &LogicTable, message: u8) -> Self {
+        let table = TableView {
+            pages: ptr::null(),
+            writable: ptr::null(),
+            indexes: ptr::null(),
+            rows: 0,
+            page_count: 0,
+            slots_per_page: 0,
+            bitmap_offset: 0,
+            generations_offset: 0,
+            row_size: 64,
+            number: 0,
+            index_count: 1,
+        };
+        Self { entry: logic.entries.message, table: Box::new(table), message: Box::new([message]) }
+    }
+
+    #[inline]
+    pub(crate) fn run(&self) -> u32 {
+        let nothing = RawBytes { data: ptr::dangling(), len: 0 };
+        let call = Call {
+            host: &raw const HOST,
+            context: ptr::null_mut(),
+            tables: &raw const *self.table,
+            request: ptr::null(),
+            room: nothing,
+            text: nothing,
+            bytes: RawBytes { data: self.message.as_ptr(), len: 1 },
+            tick: 1,
+            now_us: 1,
+            seed: 1,
+            player: 1,
+            number: 0,
+            timer: 0,
+            table_count: 1,
+            read_only: 0,
+        };
+        // SAFETY: the call is valid, its one table is empty and of the logic's row size; the message makes the logic ask the host
+        // for nothing.
+        let status = unsafe { (self.entry)(&raw const call) };
+        assert!(status == status::DONE);
+        status
+    }
+}
+
+static HOST: Host = Host {
+    unshare,
+    insert,
+    remove,
+    rekey,
+    heap_put,
+    heap_get,
+    heap_free,
+    emit,
+    respond,
+    players,
+    timer_set,
+    timer_cancel,
+    fault,
+};
+
+unsafe extern "C" fn unshare(_: *mut (), _: u32, _: u32) -> *mut u8 {
+    unasked()
+}
+unsafe extern "C" fn insert(_: *mut (), _: u32, _: *const u8, _: *mut Inserted) -> u32 {
+    unasked()
+}
+unsafe extern "C" fn remove(_: *mut (), _: u32, _: RawId) -> u32 {
+    unasked()
+}
+unsafe extern "C" fn rekey(_: *mut (), _: u32, _: u32, _: u32, _: *const u8) -> u32 {
+    unasked()
+}
+unsafe extern "C" fn heap_put(_: *mut (), _: RawBytes) -> RawHeapId {
+    unasked()
+}
+unsafe extern "C" fn heap_get(_: *mut (), _: RawHeapId) -> RawBytes {
+    unasked()
+}
+unsafe extern "C" fn heap_free(_: *mut (), _: RawHeapId) {
+    unasked()
+}
+unsafe extern "C" fn emit(_: *mut (), _: u32, _: u64, _: RawBytes) {
+    unasked()
+}
+unsafe extern "C" fn respond(_: *mut (), _: u32, _: RawBytes, _: *const RawHeader, _: usize, _: RawBytes) {
+    unasked()
+}
+unsafe extern "C" fn players(_: *mut (), _: *mut usize) -> *const u64 {
+    unasked()
+}
+unsafe extern "C" fn timer_set(_: *mut (), _: u64, _: u64) -> u64 {
+    unasked()
+}
+unsafe extern "C" fn timer_cancel(_: *mut (), _: u64) -> u32 {
+    unasked()
+}
+unsafe extern "C" fn fault(_: *mut (), _: RawBytes, _: RawBytes) {
+    unasked()
+}
+
+fn unasked() -> ! {
+    // A panic would unwind into the logic.
+    std::process::abort()
+}

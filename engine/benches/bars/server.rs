@@ -1,0 +1,126 @@
+//! The servers that are measured: the engine, and a bare axum route, each a process of its own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// The argument that makes this program the bare server.
+pub(crate) const BARE: &str = "serve-bare-axum";
+
+/// Answers `/hello` with a text of the same length as the engine's, from nothing but axum.
+pub(crate) fn run_bare() {
+    use axum::{Router, routing::get};
+    const ANSWER: &str = "hello test, this is rust plugin test!, version=1001, name=game1, oldversion=1001, oldName=game1\n";
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        println!("listening on http://{}", listener.local_addr().expect("bound"));
+        let app = Router::new().route("/hello", get(async || ANSWER));
+        axum::serve(listener, app).await.expect("served");
+    });
+}
+
+/// A process that serves HTTP, ended with this value.
+pub(crate) struct Server {
+    process: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    fn start(command: &mut Command) -> Self {
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("started");
+        let mut line = String::new();
+        let out = process.stdout.take().expect("piped");
+        BufReader::new(out).read_line(&mut line).expect("its first line");
+        let address = line.trim().rsplit('/').next().and_then(|address| address.parse().ok());
+        Self { address: address.unwrap_or_else(|| panic!("not an address: {line}")), process }
+    }
+
+    pub(crate) fn bare() -> Self {
+        Self::start(Command::new(std::env::current_exe().expect("a path")).arg(BARE))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Gone already, or going: either way there is nothing more to end.
+        let _gone = self.process.kill();
+        let _reaped = self.process.wait();
+    }
+}
+
+/// An engine with folders of its own.
+pub(crate) struct Engine {
+    pub(crate) server: Server,
+    folder: tempfile::TempDir,
+}
+
+impl Engine {
+    /// Started on version 1001, built for release.
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (plugins, data) = (folder.path().join("plugins"), folder.path().join("data"));
+        std::fs::create_dir(&plugins).expect("a folder");
+        build_so(&plugins, "1");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_engine"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--plugins"]).arg(&plugins).arg("--data").arg(&data);
+        // The log's lines would be part of what is measured.
+        command.env("RUST_LOG", "warn");
+        Self { server: Server::start(&mut command), folder }
+    }
+
+    fn plugins(&self) -> PathBuf {
+        self.folder.path().join("plugins")
+    }
+
+    pub(crate) fn build(&self, version: &str) {
+        build_so(&self.plugins(), version);
+    }
+
+    /// A copy of a plugin whose bytes are new, in a place where they mean nothing: the compiler's name in its comment. Gives its
+    /// name.
+    pub(crate) fn fresh_copy(&self, name: &str) -> String {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mut bytes = std::fs::read(self.plugins().join(name)).expect("built");
+        // It would no longer be the seal of these bytes.
+        bytes.truncate(bytes.len() - engine::loader::seal::SEAL_BYTES);
+        let comment = bytes.windows(5).rposition(|five| five == b"rustc").expect("the comment that rustc leaves");
+        bytes[comment..comment + 5].copy_from_slice(format!("{number:05}").as_bytes());
+        let copy = format!("copy{number}.so");
+        std::fs::write(self.plugins().join(&copy), bytes).expect("written");
+        copy
+    }
+
+    pub(crate) fn get(&self, target: &str) -> String {
+        let address = self.server.address;
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+    }
+
+    pub(crate) fn resident_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(self.proc("status")).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+        line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).expect("a number")
+    }
+
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(self.proc("fd")).expect("it runs").count()
+    }
+
+    fn proc(&self, what: &str) -> PathBuf {
+        Path::new("/proc").join(self.server.process.id().to_string()).join(what)
+    }
+}
+
+/// Builds a version of the game that ships with the engine.
+fn build_so(plugins: &Path, version: &str) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/build_so.sh");
+    let built = Command::new(script).args(["--plugins"]).arg(plugins).arg(version).output().expect("a script");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
