@@ -1,8 +1,8 @@
 //! What the boundary costs: a callback through the table, and the pause of a swap.
 
 use crate::measure::{Bar, Report, in_turn, median, quantile, seconds};
-use crate::tables::Driver;
 use crate::raw::EmptyCall;
+use crate::tables::Driver;
 use bench_logic::operation;
 use room::{Input, Outbox, Stamp};
 use std::hint::black_box;
@@ -52,5 +52,11 @@ fn measure_callback(report: &mut Report) {
     let each = |seconds: f64| seconds * 1e9 / f64::from(CALLS);
     let detail = format!("{:.2} ns - {:.2} ns", each(through), each(directly));
     let more = each(through) - each(directly);
-    report.add("a callback through the table with its guard, over a direct call", more, " ns", Bar::AtMost(8.0), detail);
+    report.add(
+        "a callback through the table with its guard, over a direct call",
+        more,
+        " ns",
+        Bar::AtMost(8.0),
+        detail,
+    );
 }

@@ -52,7 +52,10 @@ async fn client(address: SocketAddr, end: Instant) -> u32 {
             assert!(read > 0, "the server hung up");
             filled += read;
             // Both answers are one short text that ends in a line's end.
-            if buffer[..filled].ends_with(b"\n") && buffer[..filled].windows(4).any(|four| four == b"\r\n\r\n") && filled > 100 {
+            if buffer[..filled].ends_with(b"\n")
+                && buffer[..filled].windows(4).any(|four| four == b"\r\n\r\n")
+                && filled > 100
+            {
                 break;
             }
         }

@@ -53,12 +53,6 @@ impl Report {
         self.rows.push([what.into(), format!("{figure:.2}{unit}{mark}"), format!("{sign} {bound}{unit}"), detail]);
     }
 
-    /// A figure without a bar.
-    pub(crate) fn note(&mut self, what: &str, figure: String, detail: String) {
-        eprintln!("{what}: {figure} ({detail})");
-        self.rows.push([what.into(), figure, String::new(), detail]);
-    }
-
     pub(crate) fn print(&self) {
         println!("| what | figure | bar | made of |\n|---|---|---|---|");
         for [what, figure, bar, detail] in &self.rows {

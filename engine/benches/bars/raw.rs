@@ -1,8 +1,6 @@
 //! A call across the boundary without an engine behind it: what remains is the price of the boundary itself.
 
-use logic_api::abi::{
-    Call, Host, Inserted, LogicTable, RawBytes, RawHeader, RawHeapId, RawId, TableView, status,
-};
+use logic_api::abi::{Call, Host, Inserted, LogicTable, RawBytes, RawHeader, RawHeapId, RawId, TableView, status};
 use std::ptr;
 
 /// A message to a logic with one empty table of rows of 64 bytes.

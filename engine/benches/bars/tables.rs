@@ -13,16 +13,15 @@ const STAMP: Stamp = Stamp { now_us: 1, seed: 42 };
 /// A room with the bench's logic, driven by messages.
 pub(crate) struct Driver {
     pub(crate) room: Room,
-    pub(crate) pool: Pool,
     outbox: Outbox,
 }
 
 impl Driver {
     pub(crate) fn new(logic: Arc<LogicVersion>) -> Self {
-        let (pool, mut outbox) = (Pool::new(), Outbox::new());
-        let mut room = Room::create("bench", logic, &pool, STAMP, b"", &mut outbox).expect("the logic creates");
+        let mut outbox = Outbox::new();
+        let mut room = Room::create("bench", logic, &Pool::new(), STAMP, b"", &mut outbox).expect("the logic creates");
         room.step(STAMP, Input::Join { player: PLAYER, hello: [].into() }, &mut outbox).expect("the logic lets in");
-        Self { room, pool, outbox }
+        Self { room, outbox }
     }
 
     pub(crate) fn message(operation: u8, numbers: impl Iterator<Item = u64>) -> Input {
@@ -85,7 +84,8 @@ fn measure_lookups(report: &mut Report, driver: &mut Driver, ids: &[u64]) {
     let map: HashMap<u64, Unit> = (0..rows).map(|number| (number, Unit::new(number))).collect();
     let by_id = Driver::message(operation::GET, order.iter().map(|number| ids[*number as usize]));
     let by_key = Driver::message(operation::FIND, order.iter().copied());
-    let in_map = || seconds(|| order.iter().filter_map(|number| map.get(number)).map(|unit| unit.cargo[3]).sum::<u64>());
+    let in_map =
+        || seconds(|| order.iter().filter_map(|number| map.get(number)).map(|unit| unit.cargo[3]).sum::<u64>());
     for (what, input, bar) in [("`Id<T>`", by_id, 0.8), ("key", by_key, 1.3)] {
         let ours = || {
             let time = seconds(|| driver.step(&input));
@@ -153,7 +153,8 @@ fn measure_fork(report: &mut Report, driver: &mut Driver, rows: u64) {
     let fork = median(&forks[1..]) * 1e6;
     let detail = format!("{} pages", driver.room.world().size().pages);
     report.add(&format!("fork of {rows} rows"), fork, " µs", Bar::AtMost(100.0), detail);
-    let what = format!("what a writing pass over all {rows} rows costs more after a fork, against a memcpy of the table");
+    let what =
+        format!("what a writing pass over all {rows} rows costs more after a fork, against a memcpy of the table");
     let detail = format!("({} - {}) / {}", ms(with), ms(without), ms(copy));
     report.add(&what, (with - without) / copy, " ×", Bar::AtMost(1.0), detail);
 }
