@@ -1,5 +1,6 @@
 //! The command line, and the commands that are clients of a running engine. What the others do is wired in `main.rs`.
 
+mod check;
 mod client;
 mod table;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use check::{CheckError, check};
 pub use client::{ClientError, load, status};
 
 use crate::config::Flags;
@@ -61,12 +63,6 @@ Examples:
 Example:
   engine check plugins/game.1002.so")]
     Check {
-        /// The plugin's file.
-        file: PathBuf,
-    },
-    /// Map a plugin and report; run by the engine in a child process, because a broken plugin may take it down.
-    #[command(hide = true)]
-    Probe {
         /// The plugin's file.
         file: PathBuf,
     },

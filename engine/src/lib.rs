@@ -6,6 +6,10 @@ pub mod cli;
 pub mod config;
 pub mod serve;
 
+pub mod engine;
+pub mod loads;
+pub mod rooms;
+
 pub mod loader;
 
 pub mod guard;

@@ -1,11 +1,21 @@
 //! The binary: reads the command line and calls what does the work. Every error ends as one line on standard error.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
-use engine::cli::{self, Cli, ClientError, Command, ServeFlags};
+use engine::cli::{self, CheckError, Cli, ClientError, Command, ServeFlags};
 use engine::config::{Config, ConfigError};
+use engine::engine::{Engine, EngineError};
+use engine::loader::{load, probe_child};
+use engine::lock::{DataFolder, DataFolderError};
 use engine::logs::{self, LogError};
+use engine::metrics::Metrics;
+use engine::serve::{self, Door, ServeError};
+
+/// For what the runtime still does when everything has ended: nothing that is waited for.
+const RUNTIME_END_MAX: Duration = Duration::from_secs(1);
 
 /// Whatever ends a command, in its own words.
 #[derive(Debug, thiserror::Error)]
@@ -13,15 +23,28 @@ enum Failure {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
+    Check(#[from] CheckError),
+    #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
     Log(#[from] LogError),
-    /// For the commands whose other half is not built in.
-    #[error("this build has no {part}, so `engine {command}` cannot run")]
-    Missing { command: &'static str, part: &'static str },
+    #[error(transparent)]
+    Data(#[from] DataFolderError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("the threads that answer cannot be started: {0}")]
+    Runtime(std::io::Error),
+    #[error("a room did not end in time and was left behind")]
+    RoomLeft,
 }
 
 fn main() -> ExitCode {
+    // Before anything else: the child that tries a plugin has no threads, and no use for a command line.
+    if let Some(request) = probe_child::asked() {
+        request.run(|staged| Ok(load::summarize(staged)));
+    }
     match run(Cli::parse().command) {
         Ok(text) => {
             // A reader that went away (`engine status | head`) is no failure.
@@ -38,16 +61,39 @@ fn main() -> ExitCode {
 /// The text is what the command prints on standard output at its end.
 fn run(command: Command) -> Result<String, Failure> {
     match command {
-        Command::Serve(flags) => serve(flags),
+        Command::Serve(flags) => serve(flags).map(|()| String::new()),
         Command::Load { name, client } => Ok(cli::load(&name, &client)?),
         Command::Status { json, client } => Ok(cli::status(json, &client)?),
-        Command::Check { .. } => Err(Failure::Missing { command: "check", part: "loader" }),
-        Command::Probe { .. } => Err(Failure::Missing { command: "probe", part: "loader" }),
+        Command::Check { file } => Ok(cli::check(&file)?),
     }
 }
 
-fn serve(flags: ServeFlags) -> Result<String, Failure> {
+fn serve(flags: ServeFlags) -> Result<(), Failure> {
     let config = Config::load(flags.into())?;
     logs::start(config.log)?;
-    Err(Failure::Missing { command: "serve", part: "rooms" })
+    // Given back at the very end, when nobody writes to it any more.
+    let data = DataFolder::open(&config.data)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let served = runtime.block_on(serve_until_stopped(&config, &data));
+    // A plugin that never returns may hold a thread of it.
+    runtime.shutdown_timeout(RUNTIME_END_MAX);
+    served
+}
+
+async fn serve_until_stopped(config: &Config, data: &DataFolder) -> Result<(), Failure> {
+    let door = Door::open(config, data).await?;
+    serve::end_on_signals(door.stop())?;
+    let metrics = Arc::new(Metrics::new());
+    let requests = metrics.requests();
+    let engine = Arc::new(Engine::start(config, data, &door, metrics)?);
+    let announced = door.announce()?;
+    println!("{announced}");
+    door.serve(Arc::clone(&engine), requests).await;
+    let ended = engine.end().await;
+    drop(announced);
+    if !ended {
+        return Err(Failure::RoomLeft);
+    }
+    tracing::info!("stopped in order");
+    Ok(())
 }

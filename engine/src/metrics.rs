@@ -2,10 +2,10 @@
 //!
 //! | who writes | what |
 //! |---|---|
-//! | the thread of a room, to its own [`RoomMetrics`] | ticks, overruns, step time, swap pause, faults, rows, pages, forks, pool |
+//! | the thread of a room, to its own [`RoomMetrics`] | ticks, overruns, step time, swap pause, faults, rows, pages, forks |
 //! | whoever carries a load out | load outcomes, versions mapped |
 //! | the threads that answer HTTP | requests by status class |
-//! | whoever reads `/metrics` | memory and uptime, taken at that moment |
+//! | whoever reads `/metrics` | memory, pages' memory and uptime, taken at that moment |
 
 use std::time::Instant;
 
@@ -36,6 +36,8 @@ pub struct Metrics {
     requests: RequestMetrics,
     /// Set after each load; versions are never unmapped.
     pub versions_mapped: IntGauge,
+    /// Set by whoever reads: memory that rooms have taken from the system for their pages.
+    pub pool_bytes: IntGauge,
     resident_bytes: IntGauge,
     uptime_seconds: Gauge,
 }
@@ -50,11 +52,10 @@ pub struct RoomMetrics {
     /// Forks taken since the start.
     pub forks: IntCounter,
     pub step_seconds: Histogram,
+    pub tick_seconds: Histogram,
     pub swap_pause_seconds: Histogram,
     pub rows: IntGauge,
     pub pages: IntGauge,
-    /// Bytes of free pages that the room's pool holds.
-    pub pool_bytes: IntGauge,
 }
 
 /// Counts answers by the first digit of their status.
@@ -71,10 +72,10 @@ struct RoomVectors {
     faults: IntCounterVec,
     forks: IntCounterVec,
     step_seconds: HistogramVec,
+    tick_seconds: HistogramVec,
     swap_pause_seconds: HistogramVec,
     rows: IntGaugeVec,
     pages: IntGaugeVec,
-    pool_bytes: IntGaugeVec,
 }
 
 impl Metrics {
@@ -88,7 +89,8 @@ impl Metrics {
             overruns: register.counters("hotseat_tick_overruns_total", "Ticks that began late.", ROOM),
             faults: register.counters("hotseat_faults_total", "Panics of the logic, each undone.", ROOM),
             forks: register.counters("hotseat_forks_total", "Forks taken of the world.", ROOM),
-            step_seconds: register.histograms("hotseat_step_seconds", "Time of one input.", &STEP_SECONDS),
+            step_seconds: register.histograms("hotseat_step_seconds", "Time of one request.", &STEP_SECONDS),
+            tick_seconds: register.histograms("hotseat_tick_seconds", "Time of one tick.", &STEP_SECONDS),
             swap_pause_seconds: register.histograms(
                 "hotseat_swap_pause_seconds",
                 "Time in which a room took no input because its logic was swapped.",
@@ -96,7 +98,6 @@ impl Metrics {
             ),
             rows: register.gauges("hotseat_rows", "Live rows.", ROOM),
             pages: register.gauges("hotseat_pages", "Pages in use.", ROOM),
-            pool_bytes: register.gauges("hotseat_pool_bytes", "Free pages kept for reuse.", ROOM),
         };
         let answers = register.counters("hotseat_requests_total", "HTTP answers by status class.", &["class"]);
         Metrics {
@@ -111,6 +112,7 @@ impl Metrics {
                 classes: ["2xx", "3xx", "4xx", "5xx"].map(|class| answers.with_label_values(&[class])),
             },
             versions_mapped: register.gauge("hotseat_versions_mapped", "Versions of the logic in memory."),
+            pool_bytes: register.gauge("hotseat_pool_bytes", "Memory taken for pages, in use or free."),
             resident_bytes: register.gauge("process_resident_memory_bytes", "Resident memory."),
             uptime_seconds: register
                 .add(Gauge::new("hotseat_uptime_seconds", "Time since the start.").expect(WELL_FORMED)),
@@ -128,10 +130,10 @@ impl Metrics {
             faults: self.rooms.faults.with_label_values(label),
             forks: self.rooms.forks.with_label_values(label),
             step_seconds: self.rooms.step_seconds.with_label_values(label),
+            tick_seconds: self.rooms.tick_seconds.with_label_values(label),
             swap_pause_seconds: self.rooms.swap_pause_seconds.with_label_values(label),
             rows: self.rooms.rows.with_label_values(label),
             pages: self.rooms.pages.with_label_values(label),
-            pool_bytes: self.rooms.pool_bytes.with_label_values(label),
         }
     }
 

@@ -67,8 +67,17 @@ impl Room {
     ) -> Result<Self, StepError> {
         let mut world = World::new(logic.schema().clone(), pool, stamp.seed);
         let back = Back { world: world.fork(), logic: logic.clone(), tick: Tick(0), inputs: Vec::new() };
-        let mut room =
-            Self { name: name.into(), logic, world, tick: Tick(0), seq: Seq(0), frozen: None, back, trial: None, forks: 1 };
+        let mut room = Self {
+            name: name.into(),
+            logic,
+            world,
+            tick: Tick(0),
+            seq: Seq(0),
+            frozen: None,
+            back,
+            trial: None,
+            forks: 1,
+        };
         room.step(stamp, Input::Create { config: config.into() }, outbox)?;
         Ok(room)
     }

@@ -25,6 +25,8 @@ pub struct WorldSize {
     pub rows: u64,
     /// Pages of rows and indexes, shared ones included.
     pub pages: u64,
+    /// Bytes of live rows.
+    pub row_bytes: u64,
     /// Bytes of texts and blobs.
     pub heap_bytes: u64,
 }
@@ -58,7 +60,10 @@ impl World {
 
     pub fn size(&self) -> WorldSize {
         let count = |number: usize| number as u64;
+        let sizes = self.schema.tables.iter().map(|table| u64::from(table.row.size));
+        let row_bytes = self.tables.iter().zip(sizes).map(|(table, size)| u64::from(table.row_count()) * size).sum();
         WorldSize {
+            row_bytes,
             rows: self.tables.iter().map(|table| u64::from(table.row_count())).sum(),
             pages: self.tables.iter().map(|table| count(table.page_count())).sum::<u64>()
                 + count(self.heap.page_count()),

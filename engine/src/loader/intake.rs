@@ -10,6 +10,7 @@ use super::{
     digest::Sha256,
     elf::{self, Elf},
     error::LoadError,
+    map_fault::MapFault,
     name::PluginName,
     probe::{self, ProbeOptions, Probed},
     seal::{self, Seal},
@@ -48,6 +49,20 @@ impl std::fmt::Debug for Candidate {
             .field("seal", &self.seal)
             .field("elf", &self.elf)
             .finish()
+    }
+}
+
+impl Candidate {
+    /// Compares the build id that mapped code gave, in hex, with the one in the file.
+    ///
+    /// # Errors
+    /// [`MapFault::Echo`] if they differ: what was mapped is other code.
+    pub fn check_echo(&self, found: &str) -> Result<(), MapFault> {
+        let expected = self.elf.build_id.to_string();
+        if found == expected {
+            return Ok(());
+        }
+        Err(MapFault::Echo { expected, found: found.to_owned() })
     }
 }
 

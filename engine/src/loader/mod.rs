@@ -9,6 +9,7 @@ pub mod error;
 pub mod intake;
 pub mod name;
 
+pub mod load;
 mod map_fault;
 #[expect(unsafe_code, reason = "maps a plugin, and believes its function table once the layout check has passed")]
 pub mod raw;

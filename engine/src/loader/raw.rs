@@ -17,43 +17,26 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use logic_api::abi::{LogicModuleRef, LogicTable};
 use room::LogicVersion;
 
-use super::{elf::BuildId, map_fault::MapFault};
+use super::map_fault::MapFault;
 
 /// The symbol that makes a shared library a plugin.
 pub const ROOT_SYMBOL: &str = abi_stable::library::ROOT_MODULE_LOADER_NAME;
 
-/// Maps the plugin staged at `path` for the life of the process, and asks it for its build id, which must be `expected`.
+/// Maps the plugin staged at `path` for the life of the process.
 ///
 /// `path` must never have held other bytes while this process has lived: the dynamic linker would give the old code back.
-/// That is what the echo is for.
+/// Whether it did is told by [`LogicVersion::build_id`], which the caller compares with the file's.
 ///
 /// # Errors
 /// [`MapFault`]. The file stays mapped all the same: its constructors have run.
-pub fn map(path: &Path, expected: &BuildId) -> Result<Arc<LogicVersion>, MapFault> {
+pub fn map(path: &Path) -> Result<Arc<LogicVersion>, MapFault> {
     let header = open(path)?;
     check_contract(header)?;
     check_layout(header)?;
     let table = table(header)?;
     // SAFETY: the layout check has found the table's type to be ours, down to every type that its functions take; the
     // library is never unmapped. That its functions do what the contract says is what makes it a plugin.
-    let logic = unsafe { LogicVersion::new(table) }.map_err(|error| MapFault::Logic { reason: error.to_string() })?;
-    check_echo(&logic, expected)?;
-    Ok(logic)
-}
-
-/// Whether the code that a logic runs is the build that was asked for, by its own word.
-///
-/// # Errors
-/// [`MapFault::Echo`] if not.
-pub fn check_echo(logic: &LogicVersion, expected: &BuildId) -> Result<(), MapFault> {
-    let found = logic.build_id();
-    if found == expected.as_bytes() {
-        return Ok(());
-    }
-    Err(MapFault::Echo {
-        expected: expected.to_string(),
-        found: found.iter().map(|byte| format!("{byte:02x}")).collect(),
-    })
+    unsafe { LogicVersion::new(table) }.map_err(|error| MapFault::Logic { reason: error.to_string() })
 }
 
 fn open(path: &Path) -> Result<&'static LibHeader, MapFault> {

@@ -35,8 +35,7 @@ fn read_with(folder: &Path, name: &PluginName, bytes_max: u64, meanwhile: impl F
     let unreadable = |source: Errno| LoadError::Unreadable { name: name.clone(), source: source.into() };
     let changed = || LoadError::Changed { name: name.clone() };
 
-    let folder_fd = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|source| LoadError::Folder { folder: folder.into(), source: source.into() })?;
+    let folder_fd = open_folder(folder)?;
     let file = open_file(folder, &folder_fd, name)?;
     let before = fstat(&file).map_err(unreadable)?;
     let size = u64::try_from(before.st_size).unwrap_or(0);
@@ -57,6 +56,30 @@ fn read_with(folder: &Path, name: &PluginName, bytes_max: u64, meanwhile: impl F
         return Err(changed());
     }
     Ok(bytes)
+}
+
+/// The plugins that `scripts/build_so.sh` numbers, `game.<version>.so`, the highest version first.
+///
+/// # Errors
+/// [`LoadError::Folder`].
+pub fn numbered(folder: &Path) -> Result<Vec<(u32, PluginName)>, LoadError> {
+    let failed = |source: Errno| LoadError::Folder { folder: folder.into(), source: source.into() };
+    let folder_fd = open_folder(folder)?;
+    let mut numbered = Vec::new();
+    for name in names(&folder_fd).map_err(failed)? {
+        let number = name.as_str().strip_prefix("game.").and_then(|rest| rest.strip_suffix(".so"));
+        // Exactly as they are written, so that no two files have the same number.
+        let number = number.filter(|digits| !digits.starts_with(['0', '+']));
+        numbered.extend(number.and_then(|digits| digits.parse().ok()).map(|number: u32| (number, name)));
+    }
+    numbered.sort_by(|one, other| other.cmp(one));
+    Ok(numbered)
+}
+
+fn open_folder(folder: &Path) -> Result<OwnedFd, LoadError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open(folder, flags, Mode::empty())
+        .map_err(|source| LoadError::Folder { folder: folder.into(), source: source.into() })
 }
 
 fn open_file(folder: &Path, folder_fd: &OwnedFd, name: &PluginName) -> Result<OwnedFd, LoadError> {
@@ -109,16 +132,21 @@ fn kind(file_type: FileType) -> FileKind {
 
 /// The plugins in the folder, the ones with the most similar names first.
 fn available(folder_fd: &OwnedFd, wanted: &PluginName) -> Result<Available, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(folder_fd)?.take(ENTRIES_MAX) {
-        let entry = entry?;
-        let parsed = entry.file_name().to_str().ok().and_then(|name| PluginName::parse(name).ok());
-        names.extend(parsed);
-    }
+    let mut names = names(folder_fd)?;
     names.sort_by_cached_key(|name| (distance(wanted.as_str(), name.as_str()), name.clone()));
     let more = names.len().saturating_sub(AVAILABLE_MAX);
     names.truncate(AVAILABLE_MAX);
     Ok(Available { names, more })
+}
+
+/// Everything in the folder that could be asked for.
+fn names(folder_fd: &OwnedFd) -> Result<Vec<PluginName>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder_fd)?.take(ENTRIES_MAX) {
+        let parsed = entry?.file_name().to_str().ok().and_then(|name| PluginName::parse(name).ok());
+        names.extend(parsed);
+    }
+    Ok(names)
 }
 
 /// Levenshtein's: the single-byte edits that make one name the other. Names are short, so two rows on the heap will do.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use room::LogicVersion;
 
-use super::{digest::Sha256, elf::BuildId, error::LoadError, intake::Candidate, name::PluginName, raw};
+use super::{digest::Sha256, elf::BuildId, intake::Candidate, map_fault::MapFault, name::PluginName, raw};
 
 /// A version of the logic as it is mapped: identified by the hash of its file, for two builds may say the same number.
 #[derive(Debug)]
@@ -34,18 +34,18 @@ impl Versions {
         self.0.lock().iter().find(|mapped| mapped.sha256 == *sha256).cloned()
     }
 
-    /// Maps the candidate's staged copy, unless the same bytes are mapped already.
+    /// Maps the candidate's staged copy, unless the same bytes are mapped already, and has the mapped code say its build id.
     ///
     /// # Errors
-    /// [`LoadError::NotMapped`]. The file stays in memory, but no room can get at it.
-    pub fn map(&self, candidate: &Candidate, staged: &Path) -> Result<Arc<Mapped>, LoadError> {
+    /// [`MapFault`]. The file stays in memory, but no room can get at it.
+    pub fn map(&self, candidate: &Candidate, staged: &Path) -> Result<Arc<Mapped>, MapFault> {
         // Held while mapping: two at once would otherwise both find that it is not there.
         let mut versions = self.0.lock();
         if let Some(mapped) = versions.iter().find(|mapped| mapped.sha256 == candidate.sha256) {
             return Ok(Arc::clone(mapped));
         }
-        let logic = raw::map(staged, &candidate.elf.build_id)
-            .map_err(|fault| LoadError::NotMapped { name: candidate.name.clone(), fault })?;
+        let logic = raw::map(staged)?;
+        candidate.check_echo(&BuildId::from(logic.build_id()).to_string())?;
         let mapped = Arc::new(Mapped {
             logic,
             sha256: candidate.sha256,

@@ -25,6 +25,13 @@ impl BuildId {
     }
 }
 
+/// What mapped code says of itself: any bytes, so that they can be compared and shown.
+impl From<Vec<u8>> for BuildId {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
 impl fmt::Display for BuildId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(f, &self.0)

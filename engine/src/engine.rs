@@ -1,0 +1,185 @@
+//! The engine behind its door: the loader, the rooms and the loads, put together.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use logic_api::Manifest;
+use room::{Request, Response};
+
+use crate::config::Config;
+use crate::http::{Backend, Health, Refusal, Requester};
+use crate::loader::error::LoadError;
+use crate::loader::load::Loader;
+use crate::loader::name::{NameFault, PluginName};
+use crate::loader::source;
+use crate::loader::versions::Mapped;
+use crate::loads::Loads;
+use crate::lock::{DataFolder, shown};
+use crate::metrics::Metrics;
+use crate::rooms::{RoomOptions, Rooms, StartError};
+use crate::serve::Door;
+use crate::status::{EngineStatus, Loaded, Status, VersionStatus, resident_bytes};
+use crate::stop::Stop;
+
+/// Everything that runs while the engine serves.
+#[derive(Debug)]
+pub struct Engine {
+    loader: Arc<Loader>,
+    rooms: Rooms,
+    loads: Loads,
+    metrics: Arc<Metrics>,
+    stop: Stop,
+    listen: SocketAddr,
+    started_at: Timestamp,
+    started: Instant,
+}
+
+/// Why the engine cannot start. Each text is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("{plugins} has no logic: build one with scripts/build_so.sh")]
+    NoLogic { plugins: String },
+    #[error("{plugins} has no logic called {wanted:?}; it has {}", .found.join(", "))]
+    NoSuchLogic { plugins: String, wanted: String, found: Vec<String> },
+    #[error(transparent)]
+    Name(#[from] NameFault),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl Engine {
+    /// Loads the version to start on and makes the rooms. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn start(
+        config: &Config,
+        data: &DataFolder,
+        door: &Door,
+        metrics: Arc<Metrics>,
+    ) -> Result<Engine, EngineError> {
+        let loader = Arc::new(Loader::new(config, data.path()));
+        let first = first(config, &loader)?;
+        let rooms = Rooms::start(&RoomOptions::from(config), &first.logic, &metrics)?;
+        let logic = &first.logic;
+        tracing::info!(
+            file = %first.file,
+            version = logic.version().0,
+            logic = logic.name(),
+            build_id = %first.build_id,
+            "started"
+        );
+        let (stop, time_max) = (door.stop(), config.probe_timeout);
+        let loads = Loads::new(Arc::clone(&loader), rooms.clone(), Arc::clone(&metrics), stop.clone(), time_max);
+        let (started_at, started) = (Timestamp::now(), Instant::now());
+        Ok(Engine { loader, rooms, loads, metrics, stop, listen: door.address(), started_at, started })
+    }
+
+    /// Ends the rooms in order, after the last load. False if one did not end in time.
+    pub async fn end(&self) -> bool {
+        self.loads.ended().await;
+        self.rooms.end().await
+    }
+
+    fn versions(&self) -> Vec<VersionStatus> {
+        let running: Vec<_> = self.rooms.logics().collect();
+        let version = |mapped: &Arc<Mapped>| {
+            let rooms = running.iter().filter(|(_, logic)| Arc::ptr_eq(logic, &mapped.logic));
+            VersionStatus {
+                version: mapped.logic.version().0,
+                name: mapped.logic.name().to_owned(),
+                build_id: mapped.build_id.to_string(),
+                sha256: mapped.sha256.to_string(),
+                file: mapped.file.to_string(),
+                bytes: mapped.bytes,
+                mapped_at: mapped.mapped_at,
+                rooms: rooms.map(|(room, _)| (*room).to_owned()).collect(),
+            }
+        };
+        self.loader.versions.list().iter().map(version).collect()
+    }
+}
+
+impl Backend for Engine {
+    async fn request(&self, room: Option<&str>, request: Request) -> Result<Response, Refusal> {
+        Ok(self.rooms.request(room, request).await?)
+    }
+
+    async fn load(&self, name: PluginName, who: Requester) -> Result<Loaded, Refusal> {
+        self.loads.load(name, who.to_string()).await
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            engine: EngineStatus {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                started_at: self.started_at,
+                uptime_s: self.started.elapsed().as_secs(),
+                listen: self.listen,
+                rss_bytes: resident_bytes(),
+                stopping: self.stop.is_begun(),
+            },
+            rooms: self.rooms.statuses(),
+            versions: self.versions(),
+            swaps: self.loads.history(),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.pool_bytes.set(i64::try_from(self.rooms.pool_bytes()).unwrap_or(i64::MAX));
+        self.metrics.render()
+    }
+
+    fn health(&self) -> Health {
+        if self.stop.is_begun() { Health::Stopping } else { Health::Ready }
+    }
+}
+
+/// The version to start on.
+fn first(config: &Config, loader: &Loader) -> Result<Arc<Mapped>, EngineError> {
+    let plugins = || shown(&config.plugins);
+    let Some(wanted) = &config.logic else {
+        let numbered = source::numbered(&config.plugins)?;
+        let Some((_, newest)) = numbered.into_iter().next() else {
+            return Err(EngineError::NoLogic { plugins: plugins() });
+        };
+        return loader.load(&newest, |_| Ok(()));
+    };
+    if wanted.ends_with(".so") {
+        return loader.load(&PluginName::parse(wanted)?, |_| Ok(()));
+    }
+    // By the name that is compiled in, which nothing but the code can tell.
+    let mut found = Vec::new();
+    for (_, file) in source::numbered(&config.plugins)? {
+        match loader.load(&file, |manifest| named(manifest, wanted)) {
+            Ok(mapped) => return Ok(mapped),
+            Err(NotThis::Named(other)) => found.push(format!("{other} in {file}")),
+            Err(NotThis::Broken(error)) => found.push(error.to_string()),
+        }
+    }
+    if found.is_empty() {
+        return Err(EngineError::NoLogic { plugins: plugins() });
+    }
+    Err(EngineError::NoSuchLogic { plugins: plugins(), wanted: wanted.clone(), found })
+}
+
+/// Why a file is passed over where a logic is looked for by name.
+enum NotThis {
+    Named(String),
+    Broken(LoadError),
+}
+
+impl From<LoadError> for NotThis {
+    fn from(error: LoadError) -> NotThis {
+        NotThis::Broken(error)
+    }
+}
+
+fn named(manifest: &Manifest, wanted: &str) -> Result<(), NotThis> {
+    if manifest.name == wanted { Ok(()) } else { Err(NotThis::Named(manifest.name.clone())) }
+}

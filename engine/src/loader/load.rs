@@ -1,0 +1,93 @@
+//! The whole way of a plugin, from its name to a version that is mapped into this process.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use logic_api::Manifest;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    elf::BuildId,
+    error::LoadError,
+    intake::{Candidate, Intake},
+    map_fault::MapFault,
+    name::PluginName,
+    probe::{ProbeOptions, Probed},
+    raw,
+    stage::Stage,
+    versions::{Mapped, Versions},
+};
+use crate::config::Config;
+
+/// Loads plugins. Every method blocks: on the file, and on the probe's child.
+#[derive(Debug)]
+pub struct Loader {
+    pub intake: Intake,
+    pub versions: Versions,
+}
+
+/// What the probe's child says of a plugin.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Summary {
+    pub manifest: Manifest,
+    /// What its code answered, in hex.
+    pub build_id: String,
+}
+
+/// Run in the probe's child: maps the plugin and asks it what it is. A refusal is what it found, too.
+pub fn summarize(staged: &Path) -> Result<Summary, MapFault> {
+    let logic = raw::map(staged)?;
+    Ok(Summary { manifest: logic.manifest().clone(), build_id: BuildId::from(logic.build_id()).to_string() })
+}
+
+impl Loader {
+    pub fn new(config: &Config, data: &Path) -> Self {
+        let intake = Intake {
+            plugins: config.plugins.clone(),
+            stage: Stage::new(data),
+            root_symbol: raw::ROOT_SYMBOL,
+            plugin_bytes_max: config.plugin_bytes_max,
+            probe: ProbeOptions { time_max: config.probe_timeout, ..ProbeOptions::default() },
+        };
+        Self { intake, versions: Versions::new() }
+    }
+
+    /// Maps the plugin with this name. `approve` sees what it says of itself before anything of it is in this process, for
+    /// what is mapped stays for good. Bytes that are mapped already are neither staged nor probed again.
+    ///
+    /// # Errors
+    /// [`LoadError`], or what `approve` says.
+    pub fn load<E: From<LoadError>>(
+        &self,
+        name: &PluginName,
+        approve: impl FnOnce(&Manifest) -> Result<(), E>,
+    ) -> Result<Arc<Mapped>, E> {
+        let candidate = self.intake.read(name)?;
+        if let Some(mapped) = self.versions.get(&candidate.sha256) {
+            approve(mapped.logic.manifest())?;
+            return Ok(mapped);
+        }
+        let staged = self.intake.stage(&candidate)?;
+        approve(&self.intake.summary(&candidate, &staged)?.manifest)?;
+        Ok(self.versions.map(&candidate, &staged).map_err(|fault| not_mapped(&candidate, fault))?)
+    }
+}
+
+impl Intake {
+    /// What a plugin says of itself, without it ever being in this process.
+    ///
+    /// # Errors
+    /// [`LoadError`] if it cannot be mapped, or its code is not what its file says.
+    pub fn summary(&self, candidate: &Candidate, staged: &Path) -> Result<Summary, LoadError> {
+        let probed: Probed<Result<Summary, MapFault>> = self.probe(candidate, staged)?;
+        if !probed.printed.is_empty() {
+            tracing::info!(name = %candidate.name, "the plugin printed while it was probed: {}", probed.printed);
+        }
+        let summary = probed.loaded.and_then(|summary| candidate.check_echo(&summary.build_id).map(|()| summary));
+        summary.map_err(|fault| not_mapped(candidate, fault))
+    }
+}
+
+fn not_mapped(candidate: &Candidate, fault: MapFault) -> LoadError {
+    LoadError::NotMapped { name: candidate.name.clone(), fault }
+}

@@ -1,0 +1,289 @@
+//! `/load`: from a plugin's name to the new code's answer from inside every room, or to one line of why not.
+//!
+//! One at a time. Everything that can fail is done before a room is touched; what then fails is taken back in every room.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use logic_api::Manifest;
+use parking_lot::Mutex;
+use room::{Input, LogicVersion, Outbox, Room, Stamp, StepError, differences};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+
+use crate::http::{Kind, Refusal};
+use crate::loader::error::{Class, LoadError};
+use crate::loader::load::Loader;
+use crate::loader::name::PluginName;
+use crate::loader::versions::Mapped;
+use crate::metrics::Metrics;
+use crate::rooms::{NotSwapped, Rooms, Swapped};
+use crate::status::{Loaded, Outcome, RoomPause, SWAPS_KEPT_MAX, SwapRecord, VersionName};
+use crate::stop::Stop;
+
+/// Loads under way and waiting, at most.
+const LOADS_MAX: usize = 16;
+/// Lines of what a refused plugin printed that its caller gets to see.
+const PRINTED_LINES_MAX: usize = 8;
+
+/// Carries loads out, and remembers them.
+#[derive(Debug)]
+pub struct Loads {
+    loader: Arc<Loader>,
+    rooms: Rooms,
+    metrics: Arc<Metrics>,
+    stop: Stop,
+    /// How long `upgraded` may take where it is rehearsed.
+    rehearsal_time_max: Duration,
+    places: Semaphore,
+    /// Fair: loads are carried out in the order they came.
+    turn: tokio::sync::Mutex<()>,
+    /// Newest first.
+    history: Mutex<VecDeque<SwapRecord>>,
+}
+
+/// Why a load changed nothing, and what would have been loaded as far as that is known.
+#[derive(Debug)]
+struct Refused {
+    refusal: Refusal,
+    to: Option<VersionName>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Refused {
+        Refused { refusal, to: None }
+    }
+}
+
+impl From<LoadError> for Refused {
+    fn from(error: LoadError) -> Refused {
+        Refusal::from(error).into()
+    }
+}
+
+impl Loads {
+    #[must_use]
+    pub fn new(loader: Arc<Loader>, rooms: Rooms, metrics: Arc<Metrics>, stop: Stop, time_max: Duration) -> Loads {
+        metrics.versions_mapped.set(i64::try_from(loader.versions.count()).unwrap_or(i64::MAX));
+        Loads {
+            loader,
+            rooms,
+            metrics,
+            stop,
+            rehearsal_time_max: time_max,
+            places: Semaphore::new(LOADS_MAX),
+            turn: tokio::sync::Mutex::new(()),
+            history: Mutex::default(),
+        }
+    }
+
+    /// Swaps every room to the plugin with this name. Must be polled to its end: a caller who goes away must not drop it.
+    ///
+    /// # Errors
+    /// A [`Refusal`]; every room runs what it ran before.
+    pub async fn load(&self, name: PluginName, who: String) -> Result<Loaded, Refusal> {
+        let (at, started) = (Timestamp::now(), Instant::now());
+        let outcome = self.in_turn(&name, started).await;
+        self.remember(at, who, &name, started, &outcome);
+        let outcome = outcome.map(|(_, loaded)| loaded).map_err(|refused| refused.refusal);
+        self.metrics.count_load(&outcome);
+        outcome
+    }
+
+    /// Returns once no load is under way; none begins any more, because the stop has.
+    pub async fn ended(&self) {
+        assert!(self.stop.is_begun(), "loads end after the stop has begun");
+        drop(self.turn.lock().await);
+    }
+
+    /// Newest first.
+    #[must_use]
+    pub fn history(&self) -> Vec<SwapRecord> {
+        self.history.lock().iter().cloned().collect()
+    }
+
+    async fn in_turn(&self, name: &PluginName, started: Instant) -> Result<(Option<VersionName>, Loaded), Refused> {
+        let Ok(_place) = self.places.try_acquire() else {
+            let reason = format!("{LOADS_MAX} loads are under way or waiting; try again when they are done");
+            return Err(Refusal::new(Kind::Conflict, "load-busy", reason).into());
+        };
+        let _turn = self.turn.lock().await;
+        self.check_stop()?;
+        let to = self.prepare(name.clone()).await?;
+        let from: Vec<_> = self.rooms.logics().map(|(_, logic)| version_name(&logic)).collect();
+        let swapped = self.swap(&to).await.map_err(|refusal| Refused { refusal, to: Some(version_name(&to.logic)) })?;
+        let first = from.first().cloned();
+        Ok((first, loaded(&to, from, swapped, started)))
+    }
+
+    fn check_stop(&self) -> Result<(), Refusal> {
+        if !self.stop.is_begun() {
+            return Ok(());
+        }
+        Err(Refusal::new(Kind::Unavailable, "engine-stopping", "the engine is stopping and loads nothing any more"))
+    }
+
+    /// Maps the plugin, away from the threads that answer.
+    async fn prepare(&self, name: PluginName) -> Result<Arc<Mapped>, Refused> {
+        let (loader, rooms) = (Arc::clone(&self.loader), self.rooms.clone());
+        let prepare = move || loader.load(&name, |manifest| check_schema(&rooms, manifest));
+        let prepared = tokio::task::spawn_blocking(prepare).await;
+        self.metrics.versions_mapped.set(i64::try_from(self.loader.versions.count()).unwrap_or(i64::MAX));
+        prepared.unwrap_or_else(|error| {
+            tracing::error!(%error, "a load ended without a result");
+            Err(Refusal::new(Kind::Internal, "load-broken", "the load ended without a result; see the log").into())
+        })
+    }
+
+    async fn swap(&self, to: &Arc<Mapped>) -> Result<Vec<(String, Swapped)>, Refusal> {
+        self.rehearse(Arc::clone(to)).await?;
+        let rooms = self.rooms.clone();
+        let reserved = tokio::task::spawn_blocking(move || rooms.reserve_pages()).await;
+        assert!(reserved.is_ok(), "pages can be reserved: {reserved:?}");
+        self.check_stop()?;
+        self.rooms.swap_all(to).await.map_err(not_swapped)
+    }
+
+    /// Runs the new version's `upgraded` on a twin of every room, on a thread of its own.
+    async fn rehearse(&self, to: Arc<Mapped>) -> Result<(), Refusal> {
+        let twins = self.rooms.twins().await?;
+        let (done, outcome) = oneshot::channel();
+        let rehearse = move || {
+            // The logic's own log lines come when it is the rooms' turn.
+            let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
+            let _ = done.send(twins.into_iter().try_for_each(|twin| rehearse(twin, &to)));
+        };
+        let thread = std::thread::Builder::new().name("rehearsal".to_owned()).spawn(rehearse);
+        if let Err(error) = thread {
+            let reason = format!("no thread can be started to rehearse on: {error}");
+            return Err(Refusal::new(Kind::Unavailable, "rehearsal-impossible", reason));
+        }
+        let refuse = |reason: String| Err(Refusal::new(Kind::Unprocessable, "upgraded-failed", reason));
+        match timeout(self.rehearsal_time_max, outcome).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => refuse(error.to_string()),
+            Ok(Err(_)) => refuse("its rehearsal ended without a result; see the log".to_owned()),
+            // The thread cannot be stopped, and is left behind with its twins.
+            Err(_) => refuse(format!("upgraded did not return within {} s", self.rehearsal_time_max.as_secs_f32())),
+        }
+    }
+
+    fn remember(
+        &self,
+        at: Timestamp,
+        who: String,
+        name: &PluginName,
+        started: Instant,
+        outcome: &Result<(Option<VersionName>, Loaded), Refused>,
+    ) {
+        let total_us = micros(started.elapsed());
+        let name = name.to_string();
+        let record = match outcome {
+            Ok((from, loaded)) => {
+                let pause_us_max = loaded.pauses.iter().map(|pause| pause.pause_us).max().unwrap_or(0);
+                let to = VersionName { version: loaded.version, name: loaded.name.clone() };
+                tracing::info!(who, name, version = to.version, logic = to.name, pause_us_max, total_us, "loaded");
+                let (from, to) = (from.clone(), Some(to));
+                SwapRecord { at, who, name, from, to, outcome: Outcome::Done, reason: None, pause_us_max, total_us }
+            }
+            Err(Refused { refusal, to }) => {
+                let (code, reason) = (refusal.code(), refusal.reason());
+                tracing::warn!(who, name, code, reason, total_us, "load refused");
+                let from = self.rooms.logics().next().map(|(_, logic)| version_name(&logic));
+                let (to, reason) = (to.clone(), Some(reason.to_owned()));
+                SwapRecord { at, who, name, from, to, outcome: Outcome::Refused, reason, pause_us_max: 0, total_us }
+            }
+        };
+        let mut history = self.history.lock();
+        history.truncate(SWAPS_KEPT_MAX - 1);
+        history.push_front(record);
+    }
+}
+
+fn rehearse((mut room, stamp): (Room, Stamp), to: &Mapped) -> Result<(), StepError> {
+    room.step(stamp, Input::Swap(Arc::clone(&to.logic)), &mut Outbox::new()).map(drop)
+}
+
+/// Refuses a version whose tables differ from those of any room.
+fn check_schema(rooms: &Rooms, manifest: &Manifest) -> Result<(), Refused> {
+    let mut lines = Vec::new();
+    let mut running = None;
+    for (_, logic) in rooms.logics() {
+        for line in differences(logic.schema(), &manifest.schema) {
+            // The same version runs in most rooms.
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+            running.get_or_insert_with(|| Arc::clone(&logic));
+        }
+    }
+    let Some(running) = running else { return Ok(()) };
+    let reason = format!(
+        "the tables of {} {} differ from those of {} {}, which is running; put them back as they were",
+        manifest.name,
+        manifest.version,
+        running.name(),
+        running.version()
+    );
+    let to = VersionName { version: manifest.version.0, name: manifest.name.clone() };
+    let refusal = Refusal::new(Kind::Conflict, "schema-differs", reason).with_details(lines);
+    Err(Refused { refusal, to: Some(to) })
+}
+
+fn not_swapped(error: NotSwapped) -> Refusal {
+    let reason = error.to_string();
+    match error {
+        NotSwapped::Room(error) => error.into(),
+        NotSwapped::Refused { error: StepError::SchemaDiffers(lines), .. } => {
+            Refusal::new(Kind::Conflict, "schema-differs", "its tables differ from those of a room").with_details(lines)
+        }
+        NotSwapped::Refused { error: StepError::WrongCode { .. }, .. } => {
+            Refusal::new(Kind::Unprocessable, "wrong-code", reason)
+        }
+        NotSwapped::Refused { .. } => Refusal::new(Kind::Unprocessable, "upgraded-failed", reason),
+    }
+}
+
+fn loaded(to: &Mapped, previous: Vec<VersionName>, swapped: Vec<(String, Swapped)>, started: Instant) -> Loaded {
+    let mut distinct: Vec<VersionName> = Vec::new();
+    for version in previous {
+        if !distinct.contains(&version) {
+            distinct.push(version);
+        }
+    }
+    let pause = |(room, swapped): (String, Swapped)| RoomPause { room, pause_us: micros(swapped.pause) };
+    Loaded {
+        version: to.logic.version().0,
+        name: to.logic.name().to_owned(),
+        build_id: to.build_id.to_string(),
+        sha256: to.sha256.to_string(),
+        previous: distinct,
+        pauses: swapped.into_iter().map(pause).collect(),
+        total_us: micros(started.elapsed()),
+    }
+}
+
+fn version_name(logic: &LogicVersion) -> VersionName {
+    VersionName { version: logic.version().0, name: logic.name().to_owned() }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl From<LoadError> for Refusal {
+    fn from(error: LoadError) -> Refusal {
+        let kind = match error.class() {
+            Class::BadName => Kind::BadRequest,
+            Class::NotFound => Kind::NotFound,
+            Class::Conflict => Kind::Conflict,
+            Class::Unloadable => Kind::Unprocessable,
+            Class::Unavailable => Kind::Unavailable,
+        };
+        let printed = error.printed().unwrap_or_default().lines().rev().take(PRINTED_LINES_MAX);
+        let printed: Vec<_> = printed.map(|line| format!("it printed: {line}")).collect();
+        Refusal::new(kind, error.code(), error.to_string()).with_details(printed.into_iter().rev())
+    }
+}

@@ -1,0 +1,22 @@
+//! The rooms at run time: threads that own them, the way in for requests and swaps, and what can be seen of them from outside.
+//!
+//! A room lives on one thread from its creation to its end, and only that thread touches it; everybody else sends a command
+//! and may wait for the reply. No lock is held while a logic runs. What a room is like is read from its board, which never
+//! waits for the room.
+
+mod command;
+mod error;
+mod handle;
+
+mod inbox;
+mod outlet;
+mod thread;
+
+mod board;
+mod clock;
+mod pace;
+mod seat;
+
+pub use command::Swapped;
+pub use error::{NotSwapped, RoomError, StartError};
+pub use handle::{RoomOptions, Rooms};
