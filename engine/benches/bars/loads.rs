@@ -2,10 +2,9 @@
 
 use crate::measure::{Bar, Report, median, quantile};
 use crate::server::{Engine, build_so};
-use engine::loader::{intake, name::PluginName, raw};
+use engine::loader::raw;
 use logic_api::abi::LogicTable;
 use room::LogicVersion;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -18,7 +17,7 @@ pub(crate) fn bench_logic() -> Arc<LogicVersion> {
         .get_or_init(|| {
             let folder = tempfile::tempdir().expect("a folder");
             build_so(folder.path(), &["--crate", concat!(env!("CARGO_MANIFEST_DIR"), "/benches/logic"), "1"]);
-            map(&folder.path().join("game.1001.so"))
+            raw::map(&folder.path().join("game.1001.so")).expect("a logic")
         })
         .clone()
 }
@@ -26,13 +25,6 @@ pub(crate) fn bench_logic() -> Arc<LogicVersion> {
 /// The function table of the same.
 pub(crate) fn bench_table() -> LogicTable {
     *bench_logic().table()
-}
-
-fn map(path: &Path) -> Arc<LogicVersion> {
-    let bytes = std::fs::read(path).expect("just built");
-    let name = PluginName::parse("bench.so").expect("a plugin's name");
-    let candidate = intake::check(name, bytes, raw::ROOT_SYMBOL).expect("a plugin");
-    raw::map(path, &candidate.elf.build_id).expect("a logic")
 }
 
 pub(crate) fn measure(report: &mut Report) {
