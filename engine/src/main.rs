@@ -33,11 +33,17 @@ enum Failure {
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Engine(Box<EngineError>),
     #[error("the threads that answer cannot be started: {0}")]
     Runtime(std::io::Error),
     #[error("a room did not end in time and was left behind")]
     RoomLeft,
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Failure {
+        Failure::Engine(Box::new(error))
+    }
 }
 
 fn main() -> ExitCode {

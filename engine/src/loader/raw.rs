@@ -89,42 +89,39 @@ fn table(header: &'static LibHeader) -> Result<LogicTable, MapFault> {
 /// What of a report of several pages a person needs: the innermost of the first differences.
 fn difference(errors: &AbiInstabilityErrors) -> String {
     let Some(error) = innermost(&errors.errors) else {
-        return "its types differ".to_owned();
+        return "the shared types differ".to_owned();
     };
-    let field = error.stack_trace.last().and_then(|at| match &at.expected {
-        TLFieldOrFunction::Field(field) => Some(*field),
-        TLFieldOrFunction::Function(_) => None,
-    });
-    // The type at which the checker stood; the field that led there belongs to the type before it.
-    let inside = field.map_or(errors.interface, |field| field.layout());
-    let type_name = |layout: &TypeLayout| format!("the shared type `{}`", layout.name());
-    for fault in &error.errs {
-        match fault {
-            AbiInstability::Name(ExpectedFound { expected, found }) => {
-                let parent = parent(errors, error);
-                let name = field.map_or("", |field| field.name());
-                return format!("{} differs in field `{name}`: expected {expected}, found {found}", type_name(parent));
-            }
-            AbiInstability::UnexpectedField(ExpectedFound { expected, found }) => {
-                let (expected, found) = (expected.name(), found.name());
-                return format!("{} has the field `{found}` where `{expected}` belongs", type_name(inside));
-            }
-            _ => {}
-        }
+    let trace = Trace::of(errors, error);
+    // Of a parameter of another type altogether; what differs within a type is told of that type.
+    let is_name = |fault: &AbiInstability| matches!(fault, AbiInstability::Name(_));
+    let is_last = matches!(error.stack_trace.last().map(|at| &at.expected), Some(TLFieldOrFunction::Function(_)));
+    if let Some(function) = trace.function.filter(|_| is_last || error.errs.iter().any(is_name)) {
+        return format!("the shared type `{}` differs in what `{function}` takes or returns", trace.owner.name());
     }
-    let what = match error.errs.first() {
+    let (owner, inside) = (trace.owner.name(), trace.inside.name());
+    let told = error.errs.iter().find_map(|fault| match fault {
+        AbiInstability::Name(ExpectedFound { expected, found }) => {
+            let field = trace.field;
+            Some(format!("the shared type `{owner}` differs in field `{field}`: expected {expected}, found {found}"))
+        }
+        AbiInstability::UnexpectedField(ExpectedFound { expected, found }) => {
+            let (expected, found) = (expected.name(), found.name());
+            Some(format!("the shared type `{inside}` has the field `{found}` where `{expected}` belongs"))
+        }
+        _ => None,
+    });
+    told.unwrap_or_else(|| match error.errs.first() {
         Some(AbiInstability::FieldCountMismatch(ExpectedFound { expected, found })) => {
-            format!(" has another number of fields: expected {expected}, found {found}")
+            format!("the shared type `{inside}` has another number of fields: expected {expected}, found {found}")
         }
         Some(AbiInstability::Size(ExpectedFound { expected, found })) => {
-            format!(" has another size: expected {expected} bytes, found {found}")
+            format!("the shared type `{inside}` has another size: expected {expected} bytes, found {found}")
         }
         Some(AbiInstability::Alignment(ExpectedFound { expected, found })) => {
-            format!(" has another alignment: expected {expected}, found {found}")
+            format!("the shared type `{inside}` has another alignment: expected {expected}, found {found}")
         }
-        _ => " differs".to_owned(),
-    };
-    type_name(inside) + &what
+        _ => format!("the shared type `{inside}` differs"),
+    })
 }
 
 /// The first error that names a reason, or the deepest one below it.
@@ -143,14 +140,40 @@ fn innermost(errors: &[AbiInstabilityError]) -> Option<&AbiInstabilityError> {
     Some(innermost)
 }
 
-/// The type that has the last field of an error's trace.
-fn parent(errors: &AbiInstabilityErrors, error: &AbiInstabilityError) -> &'static TypeLayout {
-    let above = error.stack_trace.iter().rev().skip(1);
-    let mut fields = above.filter_map(|at| match &at.expected {
-        TLFieldOrFunction::Field(field) => Some(field.layout()),
-        TLFieldOrFunction::Function(_) => None,
-    });
-    fields.next().unwrap_or(errors.interface)
+/// Where the checker stood when it found an error.
+struct Trace {
+    /// The type that has `field`, or the function pointer `function`.
+    owner: &'static TypeLayout,
+    field: &'static str,
+    /// The type of `field`.
+    inside: &'static TypeLayout,
+    /// Set if what came last is a function, or one of its parameters.
+    function: Option<&'static str>,
+}
+
+impl Trace {
+    fn of(errors: &AbiInstabilityErrors, error: &AbiInstabilityError) -> Self {
+        let mut trace = Self { owner: errors.interface, field: "", inside: errors.interface, function: None };
+        let mut is_after_function = false;
+        for at in &error.stack_trace {
+            match &at.expected {
+                TLFieldOrFunction::Function(_) => {
+                    trace.function = Some(trace.field);
+                    is_after_function = true;
+                }
+                // A parameter, or what a pointer points to: an error in it is one of the function or the field.
+                TLFieldOrFunction::Field(field) if is_after_function || trace.inside.name().starts_with('*') => {
+                    trace.inside = field.layout();
+                    is_after_function = false;
+                }
+                TLFieldOrFunction::Field(field) => {
+                    let owner = trace.inside;
+                    trace = Self { owner, field: field.name(), inside: field.layout(), function: None };
+                }
+            }
+        }
+        trace
+    }
 }
 
 /// The linker's own words, without the path of the staged copy, which says nothing to the operator.
@@ -163,4 +186,64 @@ fn without_path(error: &libloading::Error, path: &Path) -> String {
 
 fn first_line(text: &str) -> String {
     text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use abi_stable::StableAbi;
+
+    macro_rules! shared_types {
+        ($module:ident: call { $($call:tt)* }, insert: $insert:ty) => {
+            mod $module {
+                use abi_stable::StableAbi;
+
+                #[repr(C)]
+                #[derive(StableAbi)]
+                pub(super) struct Call {
+                    $($call)*
+                    host: *const Host,
+                }
+                #[repr(C)]
+                #[derive(StableAbi)]
+                pub(super) struct Host {
+                    insert: $insert,
+                }
+                #[repr(C)]
+                #[derive(StableAbi)]
+                pub(super) struct Root {
+                    tick: extern "C" fn(call: *const Call) -> u32,
+                }
+            }
+        };
+    }
+
+    shared_types!(ours: call { tick: u64, player: u64, }, insert: extern "C" fn(row: *const u8) -> u32);
+    shared_types!(same: call { tick: u64, player: u64, }, insert: extern "C" fn(row: *const u8) -> u32);
+    shared_types!(other_field: call { tick: u32, player: u64, }, insert: extern "C" fn(row: *const u8) -> u32);
+    shared_types!(moved_field: call { player: u64, tick: u64, }, insert: extern "C" fn(row: *const u8) -> u32);
+    shared_types!(more_fields: call { tick: u64, player: u64, more: u64, }, insert: extern "C" fn(row: *const u8) -> u32);
+    shared_types!(other_parameter: call { tick: u64, player: u64, }, insert: extern "C" fn(row: *const u32) -> u32);
+    shared_types!(more_parameters: call { tick: u64, player: u64, }, insert: extern "C" fn(row: *const u8, len: u64) -> u32);
+
+    fn check<Theirs: StableAbi>(expected: &str) {
+        let globals = CheckingGlobals::new();
+        let (interface, implementation) = (ours::Root::LAYOUT, Theirs::LAYOUT);
+        let result = check_layout_compatibility_with_globals(interface, implementation, &globals);
+        assert_eq!(result.map_or_else(|errors| difference(&errors), |()| "the same".to_owned()), expected);
+    }
+
+    #[test]
+    fn a_difference_is_told_by_type_and_field() {
+        check::<same::Root>("the same");
+        check::<other_field::Root>("the shared type `Call` differs in field `tick`: expected u64, found u32");
+        check::<moved_field::Root>("the shared type `Call` has the field `player` where `tick` belongs");
+        check::<more_fields::Root>("the shared type `Call` has the field `more` where `host` belongs");
+    }
+
+    #[test]
+    fn a_difference_in_a_function_is_told_by_its_name() {
+        check::<other_parameter::Root>("the shared type `Host` differs in what `insert` takes or returns");
+        check::<more_parameters::Root>("the shared type `Host` differs in what `insert` takes or returns");
+    }
 }
