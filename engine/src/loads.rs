@@ -109,6 +109,13 @@ impl Loads {
             let reason = format!("{LOADS_MAX} loads are under way or waiting; try again when they are done");
             return Err(Refusal::new(Kind::Conflict, "load-busy", reason).into());
         };
+        self.metrics.loads_under_way.inc();
+        let outcome = self.alone(name, started).await;
+        self.metrics.loads_under_way.dec();
+        outcome
+    }
+
+    async fn alone(&self, name: &PluginName, started: Instant) -> Result<(Option<VersionName>, Loaded), Refused> {
         let _turn = self.turn.lock().await;
         self.check_stop()?;
         let to = self.prepare(name.clone()).await?;

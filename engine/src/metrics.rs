@@ -34,6 +34,8 @@ pub struct Metrics {
     rooms: RoomVectors,
     loads: IntCounterVec,
     requests: RequestMetrics,
+    /// Loads that have begun or wait for their turn.
+    pub loads_under_way: IntGauge,
     /// Set after each load; versions are never unmapped.
     pub versions_mapped: IntGauge,
     /// Set by whoever reads: memory that rooms have taken from the system for their pages.
@@ -108,6 +110,7 @@ impl Metrics {
                 "Loads by outcome: done, or the refusal's code.",
                 &["outcome"],
             ),
+            loads_under_way: register.gauge("hotseat_loads_under_way", "Loads that have begun or wait for their turn."),
             requests: RequestMetrics {
                 classes: ["2xx", "3xx", "4xx", "5xx"].map(|class| answers.with_label_values(&[class])),
             },

@@ -1,0 +1,49 @@
+//! SIGTERM and Ctrl-C, in the middle of things.
+
+use crate::support::{Setup, moody};
+use rustix::process::Signal;
+
+#[test]
+fn ctrl_c_ends_in_order() {
+    let engine = Setup::new(moody(), &["game.1001.so"]).with("rooms = [\"main\", \"b\", \"c\"]").start();
+    engine.get("/count");
+    engine.signal(Signal::INT);
+    assert_eq!(engine.ended().0, Some(0));
+}
+
+#[test]
+fn a_frozen_room_does_not_hold_the_end_up() {
+    let engine = Setup::new(moody(), &["game.1001.so"]).with("tick_hz = 100").start();
+    engine.get("/spoil");
+    engine.until("the next tick panics", |engine| engine.status()["rooms"][0]["state"] == "frozen");
+    engine.signal(Signal::TERM);
+    assert_eq!(engine.ended().0, Some(0));
+}
+
+#[test]
+fn a_load_that_waits_when_the_stop_begins_is_refused() {
+    let files = ["game.1001.so", "plugin2.so", "plugin4.so"];
+    let engine = Setup::new(moody(), &files).with("probe_timeout_ms = 1000").start();
+    let slow = engine.begin("/load?name=plugin4.so", "*/*");
+    engine.until("the first is under way", |engine| engine.metric("hotseat_loads_under_way") as u64 == 1);
+    let waiting = engine.begin("/load?name=plugin2.so", "*/*");
+    engine.until("the second waits", |engine| engine.metric("hotseat_loads_under_way") as u64 == 2);
+    engine.signal(Signal::TERM);
+    let (slow, waiting) = (slow.end(), waiting.end());
+    assert_eq!((slow.status, slow.body.as_str()), (422, "upgraded did not return within 1 s\n"));
+    let expected = "the engine is stopping and loads nothing any more\n";
+    assert_eq!((waiting.status, waiting.body.as_str()), (503, expected));
+    assert_eq!(engine.ended().0, Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let engine = Setup::new(moody(), &["game.1001.so", "plugin4.so"]).with("probe_timeout_ms = 60000").start();
+    let slow = engine.begin("/load?name=plugin4.so", "*/*");
+    engine.until("it is under way", |engine| engine.metric("hotseat_loads_under_way") as u64 == 1);
+    engine.signal(Signal::TERM);
+    engine.until("the stop has begun", |engine| engine.log().contains("stopping in order"));
+    engine.signal(Signal::TERM);
+    assert_eq!(engine.ended().0, Some(128 + Signal::TERM.as_raw()));
+    drop(slow);
+}

@@ -1,0 +1,160 @@
+//! `/load`, again and again and at once.
+
+use crate::support::{Engine, Setup, build_so, game, moody};
+
+const BOTH: &[&str] = &["plugin1.so", "plugin2.so", "game.1001.so"];
+
+fn version(engine: &Engine) -> u32 {
+    let text = engine.get("/hello");
+    text.split("version=").nth(1).and_then(|rest| rest.split(',').next()).unwrap().parse().unwrap()
+}
+
+#[test]
+fn to_and_fro_maps_each_version_once() {
+    let engine = Setup::new(game(), BOTH).start();
+    engine.get("/load?name=plugin2.so");
+    let descriptors = engine.descriptors();
+    for turn in 0..50 {
+        let number = 1 + turn % 2;
+        assert_eq!(engine.get(&format!("/load?name=plugin{number}.so")), "done\n");
+        assert_eq!(version(&engine), 1000 + number);
+    }
+    engine.until("the last connection is closed", |engine| engine.descriptors() <= descriptors);
+    // The same bytes under another name are the same version.
+    assert_eq!(engine.get("/load?name=game.1001.so"), "done\n");
+    assert_eq!(engine.metric("hotseat_versions_mapped") as u64, 2);
+    assert_eq!(engine.metric("hotseat_loads_total{outcome=\"done\"}") as u64, 52);
+    let status = engine.status();
+    assert_eq!(status["swaps"].as_array().unwrap().len(), 52);
+    assert_eq!(status["swaps"][0]["name"], "game.1001.so");
+    assert_eq!(status["versions"].as_array().unwrap().len(), 2);
+    assert_eq!(status["versions"][0]["rooms"], serde_json::json!(["main"]));
+}
+
+#[test]
+fn the_same_file_again_is_done() {
+    let engine = Setup::new(game(), BOTH).start();
+    assert_eq!(engine.get("/load?name=plugin1.so"), "done\n");
+    assert_eq!(engine.get("/load?name=plugin1.so"), "done\n");
+    assert_eq!(version(&engine), 1001);
+    assert_eq!(engine.metric("hotseat_versions_mapped") as u64, 1);
+}
+
+#[test]
+fn the_same_name_with_new_bytes_runs_the_new_code() {
+    let engine = Setup::new(game(), BOTH).start();
+    let path = engine.setup.plugins();
+    assert_eq!(engine.get("/load?name=plugin1.so"), "done\n");
+    engine.setup.put(&path.join("plugin2.so"), "plugin1.so");
+    assert_eq!(engine.get("/load?name=plugin1.so"), "done\n");
+    assert_eq!(version(&engine), 1002);
+    // The same version number, and yet other code: only the name that is compiled in differs.
+    build_so(&path, &["2", "another"]);
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    assert!(engine.get("/hello").contains("version=1002, name=another, oldversion=1002, oldName=game2"));
+}
+
+#[test]
+fn loads_at_once_are_done_one_after_the_other() {
+    let engine = Setup::new(game(), BOTH).with("rooms = [\"main\", \"b\", \"c\"]").start();
+    std::thread::scope(|scope| {
+        for number in [1, 2, 1, 2] {
+            let engine = &engine;
+            scope.spawn(move || {
+                for _ in 0..5 {
+                    assert_eq!(engine.get(&format!("/load?name=plugin{number}.so")), "done\n");
+                }
+            });
+        }
+    });
+    let status = engine.status();
+    assert_eq!(status["swaps"].as_array().unwrap().len(), 20);
+    let last = status["swaps"][0]["to"]["version"].as_u64().unwrap();
+    for room in ["main", "b", "c"] {
+        let text = engine.get(&format!("/hello?room={room}"));
+        assert!(text.contains(&format!(" version={last},")), "{text}");
+    }
+    let before: Vec<_> = status["swaps"]
+        .as_array()
+        .unwrap()
+        .windows(2)
+        .collect::<Vec<_>>()
+        .iter()
+        .map(|pair| pair[0]["from"] == pair[1]["to"])
+        .collect();
+    assert!(before.iter().all(|is_chain| *is_chain), "each load began where the one before had ended");
+}
+
+#[test]
+fn too_many_loads_at_once_are_refused() {
+    let engine =
+        Setup::new(moody(), &["plugin1.so", "game.1001.so", "plugin4.so"]).with("probe_timeout_ms = 1000").start();
+    let pending: Vec<_> = (0..20).map(|_| engine.begin("/load?name=plugin4.so", "*/*")).collect();
+    engine.until("the sixteen places are taken", |engine| {
+        engine.metric("hotseat_loads_under_way") as u64 == 16
+            && engine.metric("hotseat_loads_total{outcome=\"load-busy\"}") as u64 == 4
+    });
+    drop(pending);
+}
+
+#[test]
+fn a_room_of_other_tables_is_not_touched() {
+    let engine = Setup::new(game(), BOTH).start();
+    engine.get("/hello");
+    engine.setup.put(&moody().join("plugin2.so"), "other.so");
+    let (status, code, reason) = engine.refusal("/load?name=other.so");
+    assert_eq!((status, code.as_str()), (409, "schema-differs"));
+    assert_eq!(
+        reason,
+        "the tables of game2 1002 differ from those of game1 1001, which is running; put them back as they were\n\
+         avatars: table dropped\n\
+         greeting: table dropped\n\
+         state: table added"
+    );
+    assert_eq!(version(&engine), 1001);
+    assert_eq!(engine.metric("hotseat_versions_mapped") as u64, 1);
+    let swap = &engine.status()["swaps"][0];
+    assert_eq!((swap["outcome"].as_str(), swap["to"]["version"].as_u64()), (Some("refused"), Some(1002)));
+}
+
+#[test]
+fn an_upgrade_that_panics_is_refused_before_anything_changes() {
+    let engine = Setup::new(moody(), &["game.1001.so", "plugin2.so", "plugin3.so"]).start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    let (status, code, reason) = engine.refusal("/load?name=plugin3.so");
+    assert_eq!((status, code.as_str()), (422, "upgraded-failed"));
+    assert!(reason.starts_with("version 1003 failed in upgraded at tick "), "{reason}");
+    assert!(
+        reason.contains("engine/tests/moody/src/lib.rs:") && reason.ends_with(": nothing can come after 1001"),
+        "{reason}"
+    );
+    assert_eq!(engine.get("/count"), "2 in 1001\n");
+    assert_eq!(engine.metric("hotseat_faults_total{room=\"main\"}") as u64, 0, "the room has seen nothing of it");
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    assert_eq!(engine.get("/count"), "103 in 1002\n");
+}
+
+#[test]
+fn an_upgrade_that_never_returns_is_refused() {
+    let engine = Setup::new(moody(), &["game.1001.so", "plugin4.so"]).with("probe_timeout_ms = 300").start();
+    let (status, code, reason) = engine.refusal("/load?name=plugin4.so");
+    assert_eq!(
+        (status, code.as_str(), reason.as_str()),
+        (422, "upgraded-failed", "upgraded did not return within 0.3 s")
+    );
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+}
+
+#[test]
+fn a_request_goes_to_its_room() {
+    let engine =
+        Setup::new(moody(), &["game.1001.so"]).with("rooms = [\"main\", \"b\", \"c\"]\nroom_threads = 2").start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    assert_eq!(engine.get("/count?room=main"), "2 in 1001\n");
+    assert_eq!(engine.get("/count?room=c"), "1 in 1001\n");
+    assert_eq!(engine.get("/peek?room=c"), "1 in 1001\n");
+    assert_eq!(engine.get("/peek?room=b"), "0 in 1001\n");
+    let (status, code, reason) = engine.refusal("/count?room=d");
+    assert_eq!((status, code.as_str()), (404, "room-unknown"));
+    assert_eq!(reason, "there is no room \"d\"; there are main, b, c");
+}

@@ -1,0 +1,11 @@
+//! The engine as users run it: the binary, real plugins, real sockets.
+
+#![expect(clippy::unwrap_used, reason = "all of it is test code, of which clippy sees only what is marked #[test]")]
+
+mod support;
+
+mod ending;
+mod faults;
+mod loading;
+mod starting;
+mod walk_through;

@@ -1,0 +1,236 @@
+//! Plugins, built once for all tests; an engine of one's own; and a client that waits for what it wants to see.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// For a test that hangs to fail instead; nothing waits this long when all is well.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_engine");
+
+/// A folder with the versions 1 and 2 of the game that ships with the engine.
+pub(crate) fn game() -> &'static Path {
+    static BUILT: OnceLock<TempDir> = OnceLock::new();
+    BUILT.get_or_init(|| build(&["1", "2"], &[])).path()
+}
+
+/// A folder with the versions 1 to 4 of the moody logic.
+pub(crate) fn moody() -> &'static Path {
+    static BUILT: OnceLock<TempDir> = OnceLock::new();
+    let moody = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/moody");
+    BUILT.get_or_init(|| build(&["1", "2", "3", "4"], &["--crate", moody])).path()
+}
+
+fn build(versions: &[&str], options: &[&str]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for version in versions {
+        build_so(folder.path(), &[options, &[version]].concat());
+    }
+    folder
+}
+
+pub(crate) fn build_so(plugins: &Path, words: &[&str]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/build_so.sh");
+    let built = Command::new(script).args(["--dev", "--plugins"]).arg(plugins).args(words).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
+/// Folders and a config of one's own.
+pub(crate) struct Setup {
+    folder: TempDir,
+    config: String,
+}
+
+impl Setup {
+    /// With these files of a folder that was built.
+    pub(crate) fn new(built: &Path, files: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("plugins")).unwrap();
+        let setup = Self { folder, config: String::new() };
+        files.iter().for_each(|file| setup.put(&built.join(file), file));
+        setup
+    }
+
+    /// A line of the config.
+    pub(crate) fn with(mut self, line: &str) -> Self {
+        self.config += &format!("{line}\n");
+        self
+    }
+
+    pub(crate) fn plugins(&self) -> PathBuf {
+        self.folder.path().join("plugins")
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Puts a file into the plugins folder in one step, as `scripts/build_so.sh` does.
+    pub(crate) fn put(&self, from: &Path, name: &str) {
+        let temporary = self.folder.path().join("new");
+        std::fs::copy(from, &temporary).unwrap();
+        std::fs::rename(temporary, self.plugins().join(name)).unwrap();
+    }
+
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let path = self.folder.path().join("engine.toml");
+        let listen = if self.config.contains("listen") { "" } else { "listen = \"127.0.0.1:0\"\n" };
+        std::fs::write(&path, format!("{listen}{}", self.config)).unwrap();
+        let mut command = Command::new(BINARY);
+        command.current_dir(self.folder.path()).args(words).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command of the engine to its end.
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    /// Runs a command that fails, and gives the line that it fails with.
+    pub(crate) fn failure(&self, words: &[&str]) -> String {
+        let output = self.run(words);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{words:?}: {output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        // The log comes before it, as JSON.
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('{')).collect();
+        assert_eq!(lines.len(), 1, "{words:?} fails with one line: {text}");
+        lines[0].replace(&self.folder.path().display().to_string(), "FOLDER")
+    }
+
+    pub(crate) fn start(self) -> Engine {
+        let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
+        let mut process = self.command(&["serve"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").and_then(|address| address.parse().ok());
+        let Some(address) = address else {
+            let _reaped = process.wait();
+            panic!("not started: {line:?}\n{}", std::fs::read_to_string(self.folder.path().join("log")).unwrap());
+        };
+        Engine { setup: self, process, address }
+    }
+}
+
+/// A running engine, killed when the test is over, if it was not ended before.
+pub(crate) struct Engine {
+    pub(crate) setup: Setup,
+    process: Child,
+    pub(crate) address: SocketAddr,
+}
+
+/// A response, as far as tests look at it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl Engine {
+    /// The body of an answer that is a good one.
+    #[track_caller]
+    pub(crate) fn get(&self, target: &str) -> String {
+        let answer = self.ask(target);
+        assert_eq!(answer.status, 200, "{target}: {}", answer.body);
+        answer.body
+    }
+
+    pub(crate) fn ask(&self, target: &str) -> Answer {
+        self.begin(target, "*/*").end()
+    }
+
+    /// Loads a plugin that must be refused: status, code, reason, and the details a line each.
+    #[track_caller]
+    pub(crate) fn refusal(&self, target: &str) -> (u16, String, String) {
+        let answer = self.begin(target, "application/json").end();
+        let error = &serde_json::from_str::<Value>(&answer.body).unwrap()["error"];
+        let text = |key: &str| error[key].as_str().unwrap_or_else(|| panic!("no {key} in {answer:?}")).to_owned();
+        let details = error["details"].as_array().unwrap().iter().map(|line| format!("\n{}", line.as_str().unwrap()));
+        (answer.status, text("code"), text("reason") + &details.collect::<String>())
+    }
+
+    /// A request whose answer is waited for later.
+    pub(crate) fn begin(&self, target: &str, accept: &str) -> Pending {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let host = self.address;
+        let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        Pending(stream)
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_str(&self.get("/api/v1/status")).unwrap()
+    }
+
+    /// The value of a metric, by its name and labels.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    }
+
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            assert!(Instant::now() < deadline, "waited in vain: {what}\n{}", self.log());
+            std::thread::yield_now();
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.setup.folder.path().join("log")).unwrap()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the end of the process; its exit code, and the folders, which outlive it.
+    pub(crate) fn ended(mut self) -> (Option<i32>, Setup) {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it does not end\n{}", self.log());
+            std::thread::yield_now();
+        };
+        let empty = Setup { folder: tempfile::tempdir().unwrap(), config: String::new() };
+        (status.code(), std::mem::replace(&mut self.setup, empty))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Ended already, or of no use any more.
+        let _gone = self.process.kill();
+        let _reaped = self.process.wait();
+    }
+}
+
+pub(crate) struct Pending(TcpStream);
+
+impl Pending {
+    pub(crate) fn end(mut self) -> Answer {
+        let mut text = String::new();
+        self.0.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole head: {text:?}"));
+        Answer { status: head.split(' ').nth(1).unwrap().parse().unwrap(), body: body.to_owned() }
+    }
+}
