@@ -70,23 +70,27 @@ pub struct IndexView {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct TableView {
-    /// Where the rows of each page start.
+    /// Where each page's rows start: a page holds nothing else.
     pub pages: *const *mut u8,
     /// The same where the page may be written, null where `Host::unshare` must be asked first.
     pub writable: *const *mut u8,
+    /// The generations of each page's slots.
+    pub generations: *const *const u32,
+    /// A bit for each slot that has a row, `live_words` words for each page.
+    pub live: *const u64,
+    /// How many rows each page has: one that is full is walked without a look at its bits.
+    pub page_rows: *const u32,
     pub indexes: *const IndexView,
     /// Live rows.
     pub rows: u32,
     pub page_count: u32,
     pub slots_per_page: u32,
-    /// Bytes from a page's live bitmap to its first row, which it lies before.
-    pub bitmap_offset: u32,
-    /// Bytes from a page's generations to its first row, which they lie before.
-    pub generations_offset: u32,
+    pub live_words: u32,
     pub row_size: u32,
     /// The table's place in the schema.
     pub number: u32,
     pub index_count: u32,
+    pub reserved: u32,
 }
 
 /// One header of a request.

@@ -14,6 +14,7 @@ pub struct Ctx<'a> {
 }
 
 impl<'a> Ctx<'a> {
+    #[inline]
     pub(crate) fn new(call: CallRef<'a>) -> Self {
         Self { call, rng: Rng::new(call.fields().seed) }
     }
@@ -24,36 +25,43 @@ impl<'a> Ctx<'a> {
     }
 
     /// Ticks since the room was created.
+    #[inline]
     pub fn tick(&self) -> Tick {
         Tick(self.call.fields().tick)
     }
 
     /// The time of the input, since the Unix epoch. The same on a replay; the only clock a logic may read.
+    #[inline]
     pub fn now(&self) -> Duration {
         Duration::from_micros(self.call.fields().now_us)
     }
 
     /// Random numbers, seeded by the input: the same on a replay.
+    #[inline]
     pub fn rng(&mut self) -> &mut Rng {
         &mut self.rng
     }
 
     /// The players in the room, ascending.
+    #[inline]
     pub fn players(&self) -> &'a [PlayerId] {
         self.call.players()
     }
 
     /// Sends bytes to a player. A player who is not in the room gets nothing.
+    #[inline]
     pub fn send(&mut self, player: PlayerId, bytes: &[u8]) {
         self.call.emit(emit::SEND, player.0, bytes);
     }
 
     /// Sends bytes to the player whose input this is.
+    #[inline]
     pub fn reply(&mut self, bytes: &[u8]) {
         self.call.emit(emit::SEND, self.call.fields().player, bytes);
     }
 
     /// Sends bytes to every player in the room.
+    #[inline]
     pub fn broadcast(&mut self, bytes: &[u8]) {
         self.call.emit(emit::BROADCAST, 0, bytes);
     }

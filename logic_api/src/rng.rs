@@ -8,11 +8,13 @@ pub struct Rng {
 }
 
 impl Rng {
+    #[inline]
     pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
     /// All 64 bits are random.
+    #[inline]
     pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.state;
@@ -25,6 +27,7 @@ impl Rng {
     ///
     /// # Panics
     /// If `bound` is 0.
+    #[inline]
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "there is no number below 0");
         #[expect(clippy::cast_possible_truncation, reason = "the upper half of a product is below its factor")]
@@ -36,12 +39,14 @@ impl Rng {
     ///
     /// # Panics
     /// If `low` is not below `high`.
+    #[inline]
     pub fn range(&mut self, low: i64, high: i64) -> i64 {
         assert!(low < high, "an empty range: {low}..{high}");
         low.wrapping_add_unsigned(self.below(high.abs_diff(low)))
     }
 
     /// A number in `0.0..1.0`, in steps of 2^-24.
+    #[inline]
     pub fn unit_f32(&mut self) -> f32 {
         #[expect(clippy::cast_precision_loss, reason = "24 bits fit an f32 exactly")]
         let steps = (self.next_u64() >> 40) as f32;
@@ -49,6 +54,7 @@ impl Rng {
     }
 
     /// True with this probability.
+    #[inline]
     pub fn chance(&mut self, probability: f32) -> bool {
         self.unit_f32() < probability
     }

@@ -56,16 +56,19 @@ impl<T: Row> Table<T> {
     /// That table has rows of type `T`, and the result is dropped before the callback returns.
     #[doc(hidden)]
     #[expect(unsafe_code, reason = "called by #[derive(World)], whose schema it follows")]
+    #[inline]
     pub unsafe fn bind(binder: &Binder<'_>, number: u32) -> Self {
         // SAFETY: the caller's promise.
         Self { view: unsafe { View::new(binder.call(), number) } }
     }
 
     /// The number of rows.
+    #[inline]
     pub fn len(&self) -> usize {
         self.view.len()
     }
 
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -34,10 +34,12 @@ pub trait World: Sized {
 pub struct Binder<'a>(CallRef<'a>);
 
 impl<'a> Binder<'a> {
+    #[inline]
     pub(crate) fn new(call: CallRef<'a>) -> Self {
         Self(call)
     }
 
+    #[inline]
     pub(crate) fn call(&self) -> CallRef<'a> {
         self.0
     }

@@ -2,7 +2,7 @@
 
 use crate::raw::PAGE_BYTES;
 
-/// Bytes of one row: a page holds at least three.
+/// Bytes of one row: a page holds at least four.
 pub const ROW_BYTES_MAX: usize = 16 << 10;
 /// A slot has its page in 16 bits, which makes 4 GiB a table.
 pub const PAGES_PER_TABLE_MAX: usize = 1 << 16;
@@ -20,5 +20,5 @@ pub const OUTPUT_BYTES_MAX: usize = 64 << 20;
 /// Inputs kept since the last fork: what a fault may have to replay.
 pub const REPLAY_INPUTS_MAX: usize = 4096;
 
-const _: () = assert!(3 * ROW_BYTES_MAX < PAGE_BYTES);
+const _: () = assert!(4 * ROW_BYTES_MAX <= PAGE_BYTES);
 const _: () = assert!(HEAP_VALUE_BYTES_MAX <= HEAP_BYTES_MAX);

@@ -88,7 +88,7 @@ impl World {
     /// The rows of a table in slot order, as bytes in the layout of its schema; none for a table that there is not.
     pub fn rows(&self, table: &str) -> impl Iterator<Item = &[u8]> {
         let number = self.schema.tables.iter().position(|schema| schema.name == table);
-        number.into_iter().flat_map(|number| self.tables.table(number).rows().map(|(_, row)| row))
+        number.into_iter().flat_map(|number| self.tables.table(number).rows())
     }
 
     /// How many pages of rows two worlds share: those that neither has written to since they were one.

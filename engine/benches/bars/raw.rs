@@ -6,8 +6,10 @@ use std::ptr;
 /// A message to a logic with one empty table of rows of 64 bytes.
 pub(crate) struct EmptyCall {
     entry: unsafe extern "C" fn(*const Call) -> u32,
-    table: Box<TableView>,
-    message: Box<[u8; 1]>,
+    call: Call,
+    /// What the call points to.
+    _table: Box<TableView>,
+    _message: Box<[u8; 1]>,
 }
 
 impl EmptyCall {
@@ -15,30 +17,29 @@ impl EmptyCall {
         let table = TableView {
             pages: ptr::null(),
             writable: ptr::null(),
+            generations: ptr::null(),
+            live: ptr::null(),
+            page_rows: ptr::null(),
             indexes: ptr::null(),
             rows: 0,
             page_count: 0,
             slots_per_page: 0,
-            bitmap_offset: 0,
-            generations_offset: 0,
+            live_words: 0,
             row_size: 64,
             number: 0,
             index_count: 1,
+            reserved: 0,
         };
-        Self { entry: logic.entries.message, table: Box::new(table), message: Box::new([message]) }
-    }
-
-    #[inline]
-    pub(crate) fn run(&self) -> u32 {
+        let (table, message) = (Box::new(table), Box::new([message]));
         let nothing = RawBytes { data: ptr::dangling(), len: 0 };
         let call = Call {
             host: &raw const HOST,
             context: ptr::null_mut(),
-            tables: &raw const *self.table,
+            tables: &raw const *table,
             request: ptr::null(),
             room: nothing,
             text: nothing,
-            bytes: RawBytes { data: self.message.as_ptr(), len: 1 },
+            bytes: RawBytes { data: message.as_ptr(), len: 1 },
             tick: 1,
             now_us: 1,
             seed: 1,
@@ -48,9 +49,14 @@ impl EmptyCall {
             table_count: 1,
             read_only: 0,
         };
+        Self { entry: logic.entries.message, call, _table: table, _message: message }
+    }
+
+    #[inline]
+    pub(crate) fn run(&self) -> u32 {
         // SAFETY: the call is valid, its one table is empty and of the logic's row size; the message makes the logic ask the host
         // for nothing.
-        let status = unsafe { (self.entry)(&raw const call) };
+        let status = unsafe { (self.entry)(&raw const self.call) };
         assert!(status == status::DONE);
         status
     }

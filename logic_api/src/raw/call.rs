@@ -6,12 +6,14 @@ use crate::abi::{Call, RawBytes, RawHeader};
 use std::slice;
 
 impl RawBytes {
+    #[inline]
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self { data: bytes.as_ptr(), len: bytes.len() }
     }
 
     /// # Safety
     /// The bytes are valid and unchanging for `'a`.
+    #[inline]
     unsafe fn get<'a>(self) -> &'a [u8] {
         // SAFETY: the caller's promise; `data` is never null.
         unsafe { slice::from_raw_parts(self.data, self.len) }
@@ -25,15 +27,18 @@ pub(crate) struct CallRef<'a>(&'a Call);
 impl<'a> CallRef<'a> {
     /// # Safety
     /// `call` and all that it points to are valid for `'a`, and `'a` ends before the callback returns.
+    #[inline]
     pub(crate) unsafe fn new(call: *const Call) -> Self {
         // SAFETY: the caller's promise.
         Self(unsafe { &*call })
     }
 
+    #[inline]
     pub(crate) fn fields(self) -> &'a Call {
         self.0
     }
 
+    #[inline]
     pub(crate) fn enter(self) -> current::Entered {
         // SAFETY: the call is valid for `'a`; the caller drops the guard before the callback returns.
         unsafe { current::Entered::new(self.0) }
@@ -44,16 +49,19 @@ impl<'a> CallRef<'a> {
         unsafe { panic::report(self.0) };
     }
 
+    #[inline]
     pub(crate) fn room(self) -> &'a str {
         // SAFETY: valid for `'a` by `new`.
         text(unsafe { self.0.room.get() })
     }
 
+    #[inline]
     pub(crate) fn text(self) -> &'a str {
         // SAFETY: valid for `'a` by `new`.
         text(unsafe { self.0.text.get() })
     }
 
+    #[inline]
     pub(crate) fn bytes(self) -> &'a [u8] {
         // SAFETY: valid for `'a` by `new`.
         unsafe { self.0.bytes.get() }
@@ -75,6 +83,7 @@ impl<'a> CallRef<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn emit(self, kind: u32, player: u64, bytes: &[u8]) {
         // SAFETY: the host is valid for `'a`, and this is its thread and its callback.
         unsafe {
@@ -96,6 +105,7 @@ impl<'a> CallRef<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn players(self) -> &'a [PlayerId] {
         let mut len = 0;
         // SAFETY: as in `emit`; the host promises `len` numbers that stay until the callback returns. A `PlayerId` is a
@@ -107,6 +117,7 @@ impl<'a> CallRef<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn timer_set(self, delay_us: u64, tag: u64) -> u64 {
         // SAFETY: as in `emit`.
         unsafe {

@@ -14,18 +14,21 @@ pub(crate) struct Entered(*const Call);
 impl Entered {
     /// # Safety
     /// `call` is valid until the result is dropped, and this thread is the one that may call it.
+    #[inline]
     pub(crate) unsafe fn new(call: *const Call) -> Self {
         Self(CURRENT.replace(call))
     }
 }
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
         CURRENT.set(self.0);
     }
 }
 
 /// The host of the callback under way on this thread, and what to give it first; none outside of one.
+#[inline]
 pub(super) fn host<'a>() -> Option<(&'a Host, *mut ())> {
     // SAFETY: `Entered` keeps the call valid for as long as it is set, and whoever holds the reference runs inside the callback:
     // the users in this module never let it escape the function that asked.

@@ -121,10 +121,12 @@ entries! {
     dispose: |world, ctx, _call| world.dispose(ctx);
 }
 
+#[inline]
 fn player(call: CallRef<'_>) -> PlayerId {
     PlayerId(call.fields().player)
 }
 
+#[inline]
 fn join_of<'a>(call: CallRef<'a>) -> Join<'a> {
     Join { hello: call.bytes() }
 }

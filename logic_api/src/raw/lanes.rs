@@ -1,5 +1,4 @@
-//! The two things that a search or a walk over rows cannot leave to the compiler: many comparisons at once, and a hint of what
-//! will be read next.
+//! Many comparisons at once, which a search cannot leave to the compiler.
 
 use crate::abi::Bucket;
 
@@ -20,18 +19,6 @@ pub(crate) fn equal_tags(bucket: &Bucket, tag: u8) -> u32 {
 pub(crate) fn equal_tags(bucket: &Bucket, tag: u8) -> u32 {
     let bits = bucket.tags.iter().enumerate().map(|(entry, found)| u32::from(*found == tag) << entry);
     bits.fold(0, |mask, bit| mask | bit)
-}
-
-/// Asks for a cache line that will be read soon. Any address will do: one that is not mapped is ignored.
-#[inline]
-pub(crate) fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, which reads nothing. SSE is part of x86-64.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
 
 #[cfg(test)]

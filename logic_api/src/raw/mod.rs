@@ -14,5 +14,5 @@ pub use entry::{LogicInfo, inspect, lib_header, linked, version_of_build};
 
 pub(crate) use call::CallRef;
 pub(crate) use heap::HeapValue;
-pub(crate) use lanes::{equal_tags, prefetch};
+pub(crate) use lanes::equal_tags;
 pub(crate) use view::{InsertError, Rows, View, Writing};

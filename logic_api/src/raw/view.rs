@@ -1,6 +1,6 @@
 //! A table's pages, read and written in place.
 
-use super::{CallRef, prefetch};
+use super::CallRef;
 use crate::abi::{Bucket, Call, Host, Inserted, RawId, TableView, hash_key, insert};
 use crate::{Id, Key, Row, UniqueColumn};
 use std::{fmt, marker::PhantomData, mem::ManuallyDrop, ptr::NonNull, slice};
@@ -24,6 +24,7 @@ pub(crate) enum InsertError {
 impl<T: Row> View<T> {
     /// # Safety
     /// Table `number` of the call has rows of type `T`, and the view is dropped before the callback returns.
+    #[inline]
     pub(crate) unsafe fn new(call: CallRef<'_>, number: u32) -> Self {
         const { assert!(size_of::<T>() > 0, "a row needs a field") };
         let fields = call.fields();
@@ -36,17 +37,20 @@ impl<T: Row> View<T> {
         Self { table, call: fields, rows: PhantomData }
     }
 
+    #[inline]
     fn table(&self) -> &TableView {
         // SAFETY: valid by `new`. The host changes it only in calls that take `&mut self`, when no such reference lives.
         unsafe { &*self.table }
     }
 
     /// The host, and what to give it first.
+    #[inline]
     fn host(&self) -> (&Host, *mut ()) {
         // SAFETY: both valid by `new`.
         unsafe { (&*(*self.call).host, (*self.call).context) }
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.table().rows as usize
     }
@@ -60,7 +64,7 @@ impl<T: Row> View<T> {
             return None;
         }
         // SAFETY: page and index are in range.
-        let generation = unsafe { generation(table, *table.pages.add(page), index) };
+        let generation = unsafe { generation(table, page, index) };
         (generation == id.generation()).then_some((page, index))
     }
 
@@ -176,9 +180,7 @@ impl<T: Row> View<T> {
     pub(crate) fn id_of<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<Id<T>> {
         let (_, slot) = self.search(column, value)?;
         // SAFETY: the page and the index exist, since the row does.
-        let generation = unsafe {
-            generation(self.table(), *self.table().pages.add((slot >> 16) as usize), (slot & 0xFFFF) as usize)
-        };
+        let generation = unsafe { generation(self.table(), (slot >> 16) as usize, (slot & 0xFFFF) as usize) };
         Some(Id::new(slot, generation))
     }
 
@@ -236,9 +238,6 @@ pub(crate) struct Rows<'a, T, const WRITE: bool> {
     view: &'a View<T>,
 }
 
-/// How many cache lines of the next page a walk over rows asks for ahead of time.
-const PREFETCH_LINES: usize = 2;
-
 /// Live rows that lie side by side, from `next` to before `end`.
 struct Run<T> {
     next: *mut T,
@@ -265,26 +264,17 @@ impl<'a, T: Row, const WRITE: bool> Rows<'a, T, WRITE> {
         let mut index = from_index;
         for page in from_page..table.page_count as usize {
             // SAFETY: the page is in range.
-            let mut base = unsafe { *table.pages.add(page) };
-            // SAFETY: the bitmap has a bit for every slot, in whole words.
-            let words = unsafe {
-                let bitmap = base.sub(table.bitmap_offset as usize).cast::<u64>();
-                slice::from_raw_parts(bitmap, slots.div_ceil(64))
+            let (mut base, rows) = unsafe { (*table.pages.add(page), *table.page_rows.add(page) as usize) };
+            let (start, end) = if rows == slots {
+                (index, slots)
+            } else {
+                let words = table.live_words as usize;
+                // SAFETY: each page has that many words.
+                let live = unsafe { slice::from_raw_parts(table.live.add(page * words), words) };
+                let start = seek(live, index, slots, true);
+                (start, seek(live, start, slots, false))
             };
-            let start = seek(words, index, slots, true);
             if start < slots {
-                if index == 0 && page + 1 < table.page_count as usize {
-                    // The next page is elsewhere in memory, where the processor would not look ahead by itself.
-                    // SAFETY: the page is in range, and so are the offsets in it.
-                    unsafe {
-                        let next = *table.pages.add(page + 1);
-                        for line in 0..PREFETCH_LINES {
-                            prefetch(next.sub(table.bitmap_offset as usize).add(line * 64));
-                            prefetch(next.add(line * 64));
-                        }
-                    }
-                }
-                let end = seek(words, start, slots, false);
                 if WRITE {
                     // SAFETY: the page is in range.
                     base = unsafe { view.writable(page) };
@@ -337,11 +327,11 @@ fn seek(words: &[u64], from: usize, slots: usize, live: bool) -> usize {
 /// The generation of a slot.
 ///
 /// # Safety
-/// `base` is where the rows of a page of the table start, `index` below its number of slots.
+/// `page` is below the table's number of pages, `index` below its number of slots.
 #[inline]
-unsafe fn generation(table: &TableView, base: *mut u8, index: usize) -> u32 {
-    // SAFETY: a page has a generation for each slot, before its rows.
-    unsafe { *base.sub(table.generations_offset as usize).cast::<u32>().add(index) }
+unsafe fn generation(table: &TableView, page: usize, index: usize) -> u32 {
+    // SAFETY: a page has a generation for each slot.
+    unsafe { *(*table.generations.add(page)).add(index) }
 }
 
 /// The id of a live row in the page whose rows start at `base`.
@@ -349,7 +339,7 @@ unsafe fn generation(table: &TableView, base: *mut u8, index: usize) -> u32 {
 fn id_in<T>(table: &TableView, base: *mut u8, page: usize, row: NonNull<T>) -> Id<T> {
     let index = (row.as_ptr().addr() - base.addr()) / size_of::<T>();
     // SAFETY: the row lies in that page, so its index has a generation.
-    let generation = unsafe { generation(table, base, index) };
+    let generation = unsafe { generation(table, page, index) };
     let slot = u32::try_from(page << 16 | index).expect("page and index fit 16 bits each");
     Id::new(slot, generation)
 }

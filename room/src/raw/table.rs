@@ -1,10 +1,11 @@
-//! A table of rows whose type only the plugin knows: pages of slots, live bitmaps, generations.
+//! A table of rows whose type only the plugin knows: pages of slots, their generations, and which of them are live.
 //!
-//! A page is one block: the generations of its slots (`u32` each), the live bitmap (`u64` words), then the rows, aligned to a
-//! cache line. Free slots and padding between the three are zero. `docs/abi.md`, "Page".
+//! A page of rows is one block with nothing but rows, so that a walk over full pages reads memory as it does in a `Vec`: anything
+//! between the rows of two pages costs the processor's look-ahead a tenth of the speed. The generations are blocks of their own,
+//! which a change of rows does not copy. Free slots are zero. `docs/abi.md`, "Table".
 
 use super::index::{Found, Index};
-use super::pool::{Block, CLASS_MAX, Pool, block_bytes};
+use super::pool::{Block, CLASS_MAX, PAGE_BYTES, Pool, block_bytes};
 use crate::limits::{INDEXES_PER_TABLE_MAX, PAGES_PER_TABLE_MAX};
 use logic_api::abi::{IndexView, Inserted, RawId, TableView, hash_key};
 use logic_api::schema::TableSchema;
@@ -41,36 +42,6 @@ impl TableLayout {
     }
 }
 
-/// Where things are in a page of a size.
-#[derive(Clone, Copy)]
-struct Geometry {
-    slots: usize,
-    bitmap_offset: usize,
-    rows_offset: usize,
-}
-
-impl Geometry {
-    /// Where the rows of a block start.
-    fn rows(&self, block: &Block) -> *mut u8 {
-        // Wrapping only in name: the offset lies within the block.
-        block.start().wrapping_add(self.rows_offset)
-    }
-
-    fn of(row_bytes: usize, class: u8) -> Self {
-        const ROWS_ALIGN: usize = 64;
-        let fit = |slots: usize| {
-            let bitmap_offset = (slots * 4).next_multiple_of(8);
-            let rows_offset = (bitmap_offset + slots.div_ceil(64) * 8).next_multiple_of(ROWS_ALIGN);
-            Self { slots, bitmap_offset, rows_offset }
-        };
-        let mut slots = block_bytes(class) / (row_bytes + 4);
-        while slots > 0 && fit(slots).rows_offset + slots * row_bytes > block_bytes(class) {
-            slots -= 1;
-        }
-        fit(slots)
-    }
-}
-
 /// Why a row was not inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InsertError {
@@ -87,21 +58,29 @@ impl InsertError {
 pub(crate) struct RawTable {
     layout: Arc<TableLayout>,
     pool: Pool,
-    geometry: Geometry,
     rows: u32,
+    /// The size of the pages: the largest, but for a lone one.
+    class: u8,
+    /// Rows, and where they start, for plugins to read.
     pages: Vec<Arc<Block>>,
-    /// Where the rows of each page start, for plugins to read.
     starts: Vec<*mut u8>,
     /// The same for pages that may be written without asking: unshared since the last fork, and dirty since the last hash.
     writable: Vec<*mut u8>,
-    /// A bit for each page that has a free slot.
-    free: Vec<u64>,
-    /// No word of `free` before this one has a bit.
-    free_from: usize,
+    /// A `u32` for each slot: odd where it is live. And where they start, for plugins to read.
+    generations: Vec<Arc<Block>>,
+    generation_starts: Vec<*const u32>,
+    /// False from a fork until the generations of a page are known to be this table's alone.
+    owns_generations: Vec<bool>,
+    /// A bit for each slot that is live, `live_words` words for each page.
+    live: Vec<u64>,
     /// How many rows each page has.
     page_rows: Vec<u32>,
     /// No slot of the page before this one is free.
     page_free_from: Vec<u32>,
+    /// A bit for each page that has a free slot.
+    free: Vec<u64>,
+    /// No word of `free` before this one has a bit.
+    free_from: usize,
     /// The hash of each page, out of date where the page is dirty.
     hashes: Vec<u64>,
     dirty: Vec<bool>,
@@ -116,26 +95,28 @@ unsafe impl Send for RawTable {}
 
 impl RawTable {
     pub(crate) fn new(layout: Arc<TableLayout>, pool: &Pool, seed: u64) -> Self {
-        let smallest = (0..=CLASS_MAX).find(|class| Geometry::of(layout.row_bytes, *class).slots > 0);
-        let geometry = Geometry::of(layout.row_bytes, smallest.expect("a row fits a page"));
         let indexes: Vec<Index> = layout.columns.iter().map(|_| Index::new(pool, seed)).collect();
-        let index_views = indexes.iter().map(Index::view).collect();
+        let class = (0..=CLASS_MAX).find(|class| block_bytes(*class) >= layout.row_bytes);
         Self {
+            class: class.expect("a row fits a page"),
             layout,
             pool: pool.clone(),
-            geometry,
             rows: 0,
             pages: Vec::new(),
             starts: Vec::new(),
             writable: Vec::new(),
-            free: Vec::new(),
-            free_from: 0,
+            generations: Vec::new(),
+            generation_starts: Vec::new(),
+            owns_generations: Vec::new(),
+            live: Vec::new(),
             page_rows: Vec::new(),
             page_free_from: Vec::new(),
+            free: Vec::new(),
+            free_from: 0,
             hashes: Vec::new(),
             dirty: Vec::new(),
+            index_views: indexes.iter().map(Index::view).collect(),
             indexes,
-            index_views,
             moved: false,
         }
     }
@@ -143,19 +124,24 @@ impl RawTable {
     /// A copy that shares all pages until one side writes.
     pub(crate) fn fork(&mut self) -> Self {
         self.writable.fill(ptr::null_mut());
+        self.owns_generations.fill(false);
         let indexes: Vec<Index> = self.indexes.iter_mut().map(Index::fork).collect();
         Self {
             layout: self.layout.clone(),
             pool: self.pool.clone(),
-            geometry: self.geometry,
             rows: self.rows,
+            class: self.class,
             pages: self.pages.clone(),
             starts: self.starts.clone(),
             writable: self.writable.clone(),
-            free: self.free.clone(),
-            free_from: self.free_from,
+            generations: self.generations.clone(),
+            generation_starts: self.generation_starts.clone(),
+            owns_generations: self.owns_generations.clone(),
+            live: self.live.clone(),
             page_rows: self.page_rows.clone(),
             page_free_from: self.page_free_from.clone(),
+            free: self.free.clone(),
+            free_from: self.free_from,
             hashes: self.hashes.clone(),
             dirty: self.dirty.clone(),
             index_views: indexes.iter().map(Index::view).collect(),
@@ -169,15 +155,18 @@ impl RawTable {
         TableView {
             pages: self.starts.as_ptr(),
             writable: self.writable.as_ptr(),
+            generations: self.generation_starts.as_ptr(),
+            live: self.live.as_ptr(),
+            page_rows: self.page_rows.as_ptr(),
             indexes: self.index_views.as_ptr(),
             rows: self.rows,
             page_count: narrow(self.pages.len()),
-            slots_per_page: narrow(self.geometry.slots),
-            bitmap_offset: narrow(self.geometry.rows_offset - self.geometry.bitmap_offset),
-            generations_offset: narrow(self.geometry.rows_offset),
+            slots_per_page: narrow(self.slots()),
+            live_words: narrow(self.live_words()),
             row_size: narrow(self.layout.row_bytes),
             number: self.layout.number,
             index_count: narrow(self.indexes.len()),
+            reserved: 0,
         }
     }
 
@@ -185,6 +174,17 @@ impl RawTable {
     #[inline]
     pub(crate) fn take_moved_view(&mut self) -> Option<TableView> {
         std::mem::take(&mut self.moved).then(|| self.view())
+    }
+
+    /// Slots of a page. Their generations must fit a block too.
+    #[inline]
+    fn slots(&self) -> usize {
+        (block_bytes(self.class) / self.layout.row_bytes).min(PAGE_BYTES / size_of::<u32>())
+    }
+
+    #[inline]
+    fn live_words(&self) -> usize {
+        self.slots().div_ceil(64)
     }
 
     #[inline]
@@ -213,11 +213,29 @@ impl RawTable {
         if Arc::get_mut(&mut self.pages[page]).is_none() {
             self.pages[page] = Arc::new(self.pages[page].duplicate());
         }
-        let start = self.geometry.rows(&self.pages[page]);
+        let start = self.pages[page].start();
         self.starts[page] = start;
         self.writable[page] = start;
         self.dirty[page] = true;
         start
+    }
+
+    /// Where the generations of a page start, to write to.
+    #[inline]
+    fn own_generations(&mut self, page: usize) -> *mut u32 {
+        if !self.owns_generations[page] {
+            self.copy_generations_if_shared(page);
+        }
+        self.generations[page].start().cast()
+    }
+
+    #[cold]
+    fn copy_generations_if_shared(&mut self, page: usize) {
+        self.owns_generations[page] = true;
+        if Arc::get_mut(&mut self.generations[page]).is_none() {
+            self.generations[page] = Arc::new(self.generations[page].duplicate());
+            self.generation_starts[page] = self.generations[page].start().cast::<u32>().cast_const();
+        }
     }
 
     /// Makes room for a row, of which it reads the indexed columns. The caller writes the row to where the result says, before
@@ -226,8 +244,9 @@ impl RawTable {
     /// # Safety
     /// `row` points to `row_bytes` bytes of a row of this table's schema.
     pub(crate) unsafe fn insert(&mut self, row: *const u8) -> Result<Inserted, InsertError> {
+        let (slots, words, row_bytes) = (self.slots(), self.live_words(), self.layout.row_bytes);
         let mut found = [(0, 0); INDEXES_PER_TABLE_MAX];
-        let place = Place { starts: &self.starts, slots: self.geometry.slots, row_bytes: self.layout.row_bytes };
+        let place = Place { starts: &self.starts, slots, row_bytes };
         for ((number, index), found) in self.indexes.iter_mut().enumerate().zip(&mut found) {
             let (offset, bytes) = self.layout.columns[number];
             // SAFETY: the column lies within the row; an indexed column has no padding.
@@ -245,42 +264,39 @@ impl RawTable {
             *found = (page, hash);
         }
         let page = self.page_with_room().ok_or(InsertError::Full)?;
+        // A lone page may just have grown.
+        let (slots, words) = if page == 0 { (self.slots(), self.live_words()) } else { (slots, words) };
         let rows = self.unshare(page);
-        let Geometry { slots, bitmap_offset, rows_offset } = self.geometry;
-        // SAFETY: the page is ours alone (`unshare`), and what lies before its rows is as the geometry says.
-        let (start, bitmap) = unsafe { (rows.sub(rows_offset), rows.sub(rows_offset - bitmap_offset).cast::<u64>()) };
+        let generations = self.own_generations(page);
+        let live = &mut self.live[page * words..][..words];
         let mut word = self.page_free_from[page] as usize / 64;
-        // SAFETY: the page has room, and none before `page_free_from`, so that a word with a free bit comes.
-        let slot = unsafe {
-            while *bitmap.add(word) == u64::MAX {
-                word += 1;
-            }
-            word * 64 + (*bitmap.add(word)).trailing_ones() as usize
-        };
+        while live[word] == u64::MAX {
+            word += 1;
+        }
+        let slot = word * 64 + live[word].trailing_ones() as usize;
         assert!(slot < slots, "the page has room");
+        live[word] |= 1 << (slot % 64);
         self.page_rows[page] += 1;
         let is_full = self.page_rows[page] as usize == slots;
         self.page_free_from[page] = slot_number(0, if is_full { slots } else { slot + 1 });
         if is_full {
             self.free[page / 64] &= !(1 << (page % 64));
         }
-        // SAFETY: the slot is in range.
-        let (generation, place) = unsafe {
-            *bitmap.add(slot / 64) |= 1 << (slot % 64);
-            let generation = start.cast::<u32>().add(slot);
+        // SAFETY: rows and generations are this table's alone, and the slot is in range.
+        let (generation, row) = unsafe {
+            let generation = generations.add(slot);
             *generation = (*generation).wrapping_add(1);
-            (*generation, rows.add(slot * self.layout.row_bytes))
+            (*generation, rows.add(slot * row_bytes))
         };
         let id = RawId { slot: slot_number(page, slot), generation };
-        for (number, index) in self.indexes.iter_mut().enumerate() {
-            let (page, hash) = found[number];
+        for ((number, index), (page, hash)) in self.indexes.iter_mut().enumerate().zip(found) {
             index.insert(page, hash, id.slot);
             if let Some(view) = index.take_moved_view() {
                 self.index_views[number] = view;
             }
         }
         self.rows += 1;
-        Ok(Inserted { id, row: place })
+        Ok(Inserted { id, row })
     }
 
     /// Removes a row, which the caller has read if it wants it; false if the id names none.
@@ -288,22 +304,21 @@ impl RawTable {
         if !self.is_live(id) {
             return false;
         }
-        let (page, slot) = (page_of(id.slot), slot_of(id.slot));
+        let (page, slot, row_bytes) = (page_of(id.slot), slot_of(id.slot), self.layout.row_bytes);
+        let words = self.live_words();
         let rows = self.unshare(page);
-        let Geometry { bitmap_offset, rows_offset, .. } = self.geometry;
-        let row_bytes = self.layout.row_bytes;
-        for (number, index) in self.indexes.iter_mut().enumerate() {
-            let (offset, bytes) = self.layout.columns[number];
-            let place = Place { starts: &self.starts, slots: self.geometry.slots, row_bytes };
-            index.remove(hash_key(index.seed(), place.column(id.slot, offset, bytes)), id.slot);
+        let generations = self.own_generations(page);
+        let place = Place { starts: &self.starts, slots: slot + 1, row_bytes };
+        for (index, (offset, bytes)) in self.indexes.iter_mut().zip(&self.layout.columns) {
+            index.remove(hash_key(index.seed(), place.column(id.slot, *offset, *bytes)), id.slot);
         }
-        // SAFETY: the page is ours alone (`unshare`), and the slot is in range (`is_live`).
+        // SAFETY: rows and generations are this table's alone, and the slot is in range (`is_live`).
         unsafe {
             rows.add(slot * row_bytes).write_bytes(0, row_bytes);
-            let generation = rows.sub(rows_offset).cast::<u32>().add(slot);
+            let generation = generations.add(slot);
             *generation = (*generation).wrapping_add(1);
-            *rows.sub(rows_offset - bitmap_offset).cast::<u64>().add(slot / 64) &= !(1 << (slot % 64));
         }
+        self.live[page * words + slot / 64] &= !(1 << (slot % 64));
         self.free[page / 64] |= 1 << (page % 64);
         self.free_from = self.free_from.min(page / 64);
         self.page_rows[page] -= 1;
@@ -320,7 +335,7 @@ impl RawTable {
         let (offset, bytes) = self.layout.columns[number];
         // SAFETY: a value of the column, by the caller's promise.
         let old = unsafe { slice::from_raw_parts(old, bytes) };
-        let place = Place { starts: &self.starts, slots: self.geometry.slots, row_bytes: self.layout.row_bytes };
+        let place = Place { starts: &self.starts, slots: self.slots(), row_bytes: self.layout.row_bytes };
         let new = place.column(slot, offset, bytes);
         let index = &mut self.indexes[number];
         let hash = hash_key(index.seed(), new);
@@ -343,30 +358,21 @@ impl RawTable {
 
     pub(crate) fn is_live(&self, id: RawId) -> bool {
         let (page, slot) = (page_of(id.slot), slot_of(id.slot));
-        if id.generation & 1 == 0 || page >= self.pages.len() || slot >= self.geometry.slots {
+        if id.generation & 1 == 0 || page >= self.pages.len() || slot >= self.slots() {
             return false;
         }
-        // SAFETY: page and slot are in range; the generations lie before the rows.
-        unsafe { *self.starts[page].sub(self.geometry.rows_offset).cast::<u32>().add(slot) == id.generation }
+        // SAFETY: page and slot are in range.
+        unsafe { *self.generation_starts[page].add(slot) == id.generation }
     }
 
     /// The live rows in slot order, as bytes. Padding among them is arbitrary but initialised: pages start as zeroes.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = (RawId, &[u8])> {
-        let Geometry { slots, bitmap_offset, rows_offset } = self.geometry;
-        let row_bytes = self.layout.row_bytes;
-        self.pages.iter().map(|page| page.start()).enumerate().flat_map(move |(page, start)| {
-            (0..slots).filter_map(move |slot| {
-                // SAFETY: within the page; nobody writes while `self` is borrowed.
-                unsafe {
-                    let word = *start.add(bitmap_offset).cast::<u64>().add(slot / 64);
-                    if word >> (slot % 64) & 1 == 0 {
-                        return None;
-                    }
-                    let generation = *start.cast::<u32>().add(slot);
-                    let row = slice::from_raw_parts(start.add(rows_offset + slot * row_bytes), row_bytes);
-                    Some((RawId { slot: slot_number(page, slot), generation }, row))
-                }
-            })
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &[u8]> {
+        let (words, row_bytes) = (self.live_words(), self.layout.row_bytes);
+        self.starts.iter().enumerate().flat_map(move |(page, start)| {
+            let live = move |slot: &usize| self.live[page * words + slot / 64] >> (slot % 64) & 1 == 1;
+            // SAFETY: within the page; nobody writes while `self` is borrowed.
+            let row = move |slot| unsafe { slice::from_raw_parts(start.add(slot * row_bytes), row_bytes) };
+            (0..self.slots()).filter(live).map(row)
         })
     }
 
@@ -385,18 +391,23 @@ impl RawTable {
     }
 
     fn page_hash(&self, page: usize) -> u64 {
-        let Geometry { slots, rows_offset, .. } = self.geometry;
-        let (start, row_bytes) = (self.pages[page].start(), self.layout.row_bytes);
+        let (slots, words, row_bytes) = (self.slots(), self.live_words(), self.layout.row_bytes);
         // SAFETY: within the page, which was zeroed when it was made; nobody writes while `self` is borrowed.
-        let bytes = |offset: usize, len: usize| unsafe { slice::from_raw_parts(start.add(offset), len) };
-        if self.layout.is_dense() {
-            return xxh3_64(bytes(0, rows_offset + slots * row_bytes));
-        }
+        let bytes = |offset: usize, len: usize| unsafe { slice::from_raw_parts(self.starts[page].add(offset), len) };
+        // SAFETY: a `u32` for each slot.
+        let generations = unsafe { slice::from_raw_parts(self.generation_starts[page].cast::<u8>(), slots * 4) };
         let mut hash = Xxh3::new();
-        hash.update(bytes(0, rows_offset));
+        hash.update(generations);
+        for word in &self.live[page * words..][..words] {
+            hash.update(&word.to_le_bytes());
+        }
+        if self.layout.is_dense() {
+            hash.update(&xxh3_64(bytes(0, slots * row_bytes)).to_le_bytes());
+            return hash.digest();
+        }
         for slot in 0..slots {
             for (offset, len) in &self.layout.spans {
-                hash.update(bytes(rows_offset + slot * row_bytes + offset, *len));
+                hash.update(bytes(slot * row_bytes + offset, *len));
             }
         }
         hash.digest()
@@ -412,21 +423,9 @@ impl RawTable {
             self.free_from += 1;
         }
         match &self.pages[..] {
-            [only] if only.class() < CLASS_MAX => self.enlarge(),
+            [_] if self.class < CLASS_MAX => self.enlarge(),
             pages if pages.len() == PAGES_PER_TABLE_MAX => return None,
-            pages => {
-                let class = pages.first().map_or_else(|| self.smallest_class(), |first| first.class());
-                let block = self.empty_block(class);
-                let start = self.geometry.rows(&block);
-                self.pages.push(Arc::new(block));
-                self.starts.push(start);
-                self.writable.push(start);
-                self.page_rows.push(0);
-                self.page_free_from.push(0);
-                self.hashes.push(0);
-                self.dirty.push(true);
-                self.moved = true;
-            }
+            _ => self.add_page(),
         }
         let page = self.pages.len() - 1;
         self.free.resize(page / 64 + 1, 0);
@@ -435,36 +434,55 @@ impl RawTable {
         Some(page)
     }
 
-    fn smallest_class(&self) -> u8 {
-        (0..=CLASS_MAX).find(|class| Geometry::of(self.layout.row_bytes, *class).slots > 0).unwrap_or(CLASS_MAX)
+    #[cold]
+    fn add_page(&mut self) {
+        let (rows, generations) = self.empty_blocks();
+        self.starts.push(rows.start());
+        self.writable.push(rows.start());
+        self.pages.push(Arc::new(rows));
+        self.generation_starts.push(generations.start().cast::<u32>().cast_const());
+        self.generations.push(Arc::new(generations));
+        self.owns_generations.push(true);
+        self.live.resize(self.live.len() + self.live_words(), 0);
+        self.page_rows.push(0);
+        self.page_free_from.push(0);
+        self.hashes.push(0);
+        self.dirty.push(true);
+        self.moved = true;
     }
 
-    fn empty_block(&self, class: u8) -> Block {
-        let block = self.pool.take(class);
-        // SAFETY: the block is new and ours alone.
-        unsafe { block.start().write_bytes(0, block.bytes()) };
-        block
+    /// Blocks for the rows and the generations of a page, all zero.
+    fn empty_blocks(&self) -> (Block, Block) {
+        let generation_bytes = self.slots() * size_of::<u32>();
+        let class = (0..=CLASS_MAX).find(|class| block_bytes(*class) >= generation_bytes).expect("see `slots`");
+        let blocks = (self.pool.take(self.class), self.pool.take(class));
+        // SAFETY: the blocks are new and ours alone.
+        unsafe {
+            blocks.0.start().write_bytes(0, blocks.0.bytes());
+            blocks.1.start().write_bytes(0, blocks.1.bytes());
+        }
+        blocks
     }
 
     /// Moves the lone page into a block of twice the size, so that small tables are small.
+    #[cold]
     fn enlarge(&mut self) {
-        let (old, from) = (self.pages[0].clone(), self.geometry);
-        let to = Geometry::of(self.layout.row_bytes, old.class() + 1);
-        let new = self.empty_block(old.class() + 1);
-        // SAFETY: two different blocks; what the old geometry holds fits the new one, which has more slots.
+        let (old_slots, row_bytes) = (self.slots(), self.layout.row_bytes);
+        self.class += 1;
+        let (rows, generations) = self.empty_blocks();
+        // SAFETY: different blocks, and the new ones have room for what the old ones hold.
         unsafe {
-            let (old, new) = (old.start(), new.start());
-            ptr::copy_nonoverlapping(old, new, from.slots * 4);
-            let bitmap_bytes = from.slots.div_ceil(64) * 8;
-            ptr::copy_nonoverlapping(old.add(from.bitmap_offset), new.add(to.bitmap_offset), bitmap_bytes);
-            let rows_bytes = from.slots * self.layout.row_bytes;
-            ptr::copy_nonoverlapping(old.add(from.rows_offset), new.add(to.rows_offset), rows_bytes);
+            ptr::copy_nonoverlapping(self.pages[0].start(), rows.start(), old_slots * row_bytes);
+            ptr::copy_nonoverlapping(self.generations[0].start(), generations.start(), old_slots * size_of::<u32>());
         }
-        self.geometry = to;
-        self.starts[0] = to.rows(&new);
-        self.writable[0] = to.rows(&new);
+        self.starts[0] = rows.start();
+        self.writable[0] = rows.start();
+        self.pages[0] = Arc::new(rows);
+        self.generation_starts[0] = generations.start().cast::<u32>().cast_const();
+        self.generations[0] = Arc::new(generations);
+        self.owns_generations[0] = true;
+        self.live.resize(self.live_words(), 0);
         self.dirty[0] = true;
-        self.pages[0] = Arc::new(new);
         self.moved = true;
     }
 }
