@@ -25,9 +25,9 @@ fn a_load_that_waits_when_the_stop_begins_is_refused() {
     let files = ["game.1001.so", "plugin2.so", "plugin4.so"];
     let engine = Setup::new(moody(), &files).with("probe_timeout_ms = 1000").start();
     let slow = engine.begin("/load?name=plugin4.so", "*/*");
-    engine.until("the first is under way", |engine| engine.metric("hotseat_loads_under_way") as u64 == 1);
+    engine.until("the first is under way", |engine| engine.metric("hotseat_loads_under_way") == 1);
     let waiting = engine.begin("/load?name=plugin2.so", "*/*");
-    engine.until("the second waits", |engine| engine.metric("hotseat_loads_under_way") as u64 == 2);
+    engine.until("the second waits", |engine| engine.metric("hotseat_loads_under_way") == 2);
     engine.signal(Signal::TERM);
     let (slow, waiting) = (slow.end(), waiting.end());
     assert_eq!((slow.status, slow.body.as_str()), (422, "upgraded did not return within 1 s\n"));
@@ -40,7 +40,7 @@ fn a_load_that_waits_when_the_stop_begins_is_refused() {
 fn a_second_signal_ends_at_once() {
     let engine = Setup::new(moody(), &["game.1001.so", "plugin4.so"]).with("probe_timeout_ms = 60000").start();
     let slow = engine.begin("/load?name=plugin4.so", "*/*");
-    engine.until("it is under way", |engine| engine.metric("hotseat_loads_under_way") as u64 == 1);
+    engine.until("it is under way", |engine| engine.metric("hotseat_loads_under_way") == 1);
     engine.signal(Signal::TERM);
     engine.until("the stop has begun", |engine| engine.log().contains("stopping in order"));
     engine.signal(Signal::TERM);

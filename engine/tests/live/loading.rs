@@ -22,8 +22,8 @@ fn to_and_fro_maps_each_version_once() {
     engine.until("the last connection is closed", |engine| engine.descriptors() <= descriptors);
     // The same bytes under another name are the same version.
     assert_eq!(engine.get("/load?name=game.1001.so"), "done\n");
-    assert_eq!(engine.metric("hotseat_versions_mapped") as u64, 2);
-    assert_eq!(engine.metric("hotseat_loads_total{outcome=\"done\"}") as u64, 52);
+    assert_eq!(engine.metric("hotseat_versions_mapped"), 2);
+    assert_eq!(engine.metric("hotseat_loads_total{outcome=\"done\"}"), 52);
     let status = engine.status();
     assert_eq!(status["swaps"].as_array().unwrap().len(), 52);
     assert_eq!(status["swaps"][0]["name"], "game.1001.so");
@@ -37,7 +37,7 @@ fn the_same_file_again_is_done() {
     assert_eq!(engine.get("/load?name=plugin1.so"), "done\n");
     assert_eq!(engine.get("/load?name=plugin1.so"), "done\n");
     assert_eq!(version(&engine), 1001);
-    assert_eq!(engine.metric("hotseat_versions_mapped") as u64, 1);
+    assert_eq!(engine.metric("hotseat_versions_mapped"), 1);
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn too_many_loads_at_once_are_refused() {
         Setup::new(moody(), &["plugin1.so", "game.1001.so", "plugin4.so"]).with("probe_timeout_ms = 1000").start();
     let pending: Vec<_> = (0..20).map(|_| engine.begin("/load?name=plugin4.so", "*/*")).collect();
     engine.until("the sixteen places are taken", |engine| {
-        engine.metric("hotseat_loads_under_way") as u64 == 16
-            && engine.metric("hotseat_loads_total{outcome=\"load-busy\"}") as u64 == 4
+        engine.metric("hotseat_loads_under_way") == 16
+            && engine.metric("hotseat_loads_total{outcome=\"load-busy\"}") == 4
     });
     drop(pending);
 }
@@ -112,7 +112,7 @@ fn a_room_of_other_tables_is_not_touched() {
          state: table added"
     );
     assert_eq!(version(&engine), 1001);
-    assert_eq!(engine.metric("hotseat_versions_mapped") as u64, 1);
+    assert_eq!(engine.metric("hotseat_versions_mapped"), 1);
     let swap = &engine.status()["swaps"][0];
     assert_eq!((swap["outcome"].as_str(), swap["to"]["version"].as_u64()), (Some("refused"), Some(1002)));
 }
@@ -129,7 +129,7 @@ fn an_upgrade_that_panics_is_refused_before_anything_changes() {
         "{reason}"
     );
     assert_eq!(engine.get("/count"), "2 in 1001\n");
-    assert_eq!(engine.metric("hotseat_faults_total{room=\"main\"}") as u64, 0, "the room has seen nothing of it");
+    assert_eq!(engine.metric("hotseat_faults_total{room=\"main\"}"), 0, "the room has seen nothing of it");
     assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
     assert_eq!(engine.get("/count"), "103 in 1002\n");
 }

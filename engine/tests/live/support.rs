@@ -169,8 +169,8 @@ impl Engine {
         serde_json::from_str(&self.get("/api/v1/status")).unwrap()
     }
 
-    /// The value of a metric, by its name and labels.
-    pub(crate) fn metric(&self, name: &str) -> f64 {
+    /// The value of a counter or a gauge, by its name and labels.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
         let text = self.get("/metrics");
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()

@@ -189,6 +189,7 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
                     }
                 }
 
+                #[allow(clippy::unused_unit, reason = "a row without indexed columns has no keys")]
                 #[inline]
                 fn keys(&self) -> Self::Keys {
                     (#(self.#key_values,)*)
