@@ -20,3 +20,6 @@ mod seat;
 pub use command::Swapped;
 pub use error::{NotSwapped, RoomError, StartError};
 pub use handle::{RoomOptions, Rooms};
+
+#[cfg(test)]
+mod tests;
