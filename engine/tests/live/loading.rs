@@ -43,15 +43,17 @@ fn the_same_file_again_is_done() {
 #[test]
 fn the_same_name_with_new_bytes_runs_the_new_code() {
     let engine = Setup::new(game(), BOTH).start();
-    let path = engine.setup.plugins();
-    assert_eq!(engine.get("/load?name=plugin1.so"), "done\n");
-    engine.setup.put(&path.join("plugin2.so"), "plugin1.so");
-    assert_eq!(engine.get("/load?name=plugin1.so"), "done\n");
-    assert_eq!(version(&engine), 1002);
-    // The same version number, and yet other code: only the name that is compiled in differs.
-    build_so(&path, &["2", "another"]);
+    let plugins = engine.setup.plugins();
     assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
-    assert!(engine.get("/hello").contains("version=1002, name=another, oldversion=1002, oldName=game2"));
+    assert_eq!(version(&engine), 1002);
+    engine.setup.put(&plugins.join("plugin1.so"), "plugin2.so");
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    assert_eq!(version(&engine), 1001);
+    // The same version number, and yet other code: only the name that is compiled in differs.
+    build_so(&plugins, &["2", "another"]);
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    assert!(engine.get("/hello").contains("version=1002, name=another, oldversion=1001, oldName=game1"));
+    assert_eq!(engine.metric("hotseat_versions_mapped"), 3);
 }
 
 #[test]
