@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use room::{LogicVersion, PAGE_BYTES, Pool, Request, Response, Room, Stamp, World};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::Config;
 use crate::loader::versions::Mapped;
@@ -198,10 +198,12 @@ impl Rooms {
             Ok(answer)
         };
         let asked: Vec<_> = self.0.places.iter().map(ask).collect();
+        // One for all: many rooms may be stuck behind one.
+        let deadline = Instant::now() + ROOM_TIMEOUT;
         let mut answers = Vec::with_capacity(asked.len());
         for (place, answer) in self.0.places.iter().zip(asked) {
             answers.push(match answer {
-                Ok(answer) => match timeout(ROOM_TIMEOUT, answer).await {
+                Ok(answer) => match timeout_at(deadline, answer).await {
                     Ok(answer) => answer.map_err(|_| place.ended()),
                     Err(_) => Err(RoomError::Stuck { room: place.name(), waited_ms: ROOM_TIMEOUT.as_millis() }),
                 },
