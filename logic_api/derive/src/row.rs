@@ -157,7 +157,6 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
     let has_index = !indexed.is_empty();
     let text = name.to_string();
     Ok(quote! {
-        #[allow(unsafe_code, reason = "the derive takes layout and offsets from the type itself")]
         const _: () = {
             impl #name {
                 #(#tokens)*
@@ -265,7 +264,6 @@ fn derive_enum(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
     let texts = data.variants.iter().map(|variant| variant.ident.to_string());
     let text = name.to_string();
     Ok(quote! {
-        #[allow(unsafe_code, reason = "the derive takes the layout from the type itself")]
         const _: () = {
             // SAFETY: a fieldless enum of a fixed width, with these variants.
             unsafe impl ::logic_api::Column for #name {

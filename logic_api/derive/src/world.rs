@@ -43,7 +43,6 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let ones = tables.iter().filter(|table| table.single).map(|table| table.name);
     let construct = if matches!(data.fields, Fields::Unit) { quote!(Self) } else { quote!(Self { #(#bindings),* }) };
     Ok(quote! {
-        #[allow(unsafe_code, reason = "the derive numbers the tables as the schema does")]
         impl ::logic_api::World for #name {
             const HAS_HEAP: bool = false #(|| <#rows as ::logic_api::Column>::HAS_HEAP)*;
 
