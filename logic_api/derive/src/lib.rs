@@ -28,9 +28,10 @@ pub fn world(input: TokenStream) -> TokenStream {
 /// Goes above `impl Logic for …` and exports its function table, so that the crate, built as a `cdylib`, is a plugin. Version
 /// and name are those of the build: `scripts/build_so.sh` sets them.
 ///
-/// `#[logic(linked)]` exports nothing: for further logics in one program, in tests say.
+/// `#[logic(linked)]` exports nothing: for further logics in one program, in tests say. There, `#[logic(linked, version = 1002)]`
+/// gives a version of its own.
 #[proc_macro_attribute]
 pub fn logic(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as ItemImpl);
-    logic::expand(&arguments.into(), &item).unwrap_or_else(|error| error.to_compile_error()).into()
+    logic::expand(arguments.into(), &item).unwrap_or_else(|error| error.to_compile_error()).into()
 }
