@@ -258,7 +258,12 @@ impl RawTable {
                 Found::Free { has_room: false, .. } => {
                     let seed = index.seed();
                     let hash_of = |slot| hash_key(seed, place.column(slot, offset, bytes));
-                    index.grow(hash, hash_of).ok_or(InsertError::Full)?
+                    let page = index.grow(hash, hash_of);
+                    // At once: another index may refuse the row, and this one has grown all the same.
+                    if let Some(view) = index.take_moved_view() {
+                        self.index_views[number] = view;
+                    }
+                    page.ok_or(InsertError::Full)?
                 }
             };
             *found = (page, hash);
@@ -291,9 +296,6 @@ impl RawTable {
         let id = RawId { slot: slot_number(page, slot), generation };
         for ((number, index), (page, hash)) in self.indexes.iter_mut().enumerate().zip(found) {
             index.insert(page, hash, id.slot);
-            if let Some(view) = index.take_moved_view() {
-                self.index_views[number] = view;
-            }
         }
         self.rows += 1;
         Ok(Inserted { id, row })
