@@ -141,12 +141,22 @@ impl Index {
         self.pages[page].place(hash, slot);
     }
 
-    /// Removes an entry that is there.
+    /// Removes the entry of a slot; false if it has none with this hash.
     #[inline]
-    pub(crate) fn remove(&mut self, hash: u64, slot: u32) {
+    pub(crate) fn remove(&mut self, hash: u64, slot: u32) -> bool {
         let number = self.page_at(hash);
         self.own(number);
-        self.pages[number].take(hash, slot);
+        self.pages[number].take(hash, slot)
+    }
+
+    /// Adds an entry to the page that it belongs to, which it may fill to the brim; false if it is full.
+    pub(crate) fn squeeze_in(&mut self, hash: u64, slot: u32) -> bool {
+        let number = self.page_at(hash);
+        if self.pages[number].is_full() {
+            return false;
+        }
+        self.insert(number, hash, slot);
+        true
     }
 
     /// Makes a page this index's alone.
@@ -262,6 +272,10 @@ impl Page {
         (self.taken + 1) * 16 <= self.slice().len() * Bucket::ENTRIES * LOAD_MAX
     }
 
+    fn is_full(&self) -> bool {
+        self.taken == self.slice().len() * Bucket::ENTRIES
+    }
+
     #[inline]
     fn slice(&self) -> &[Bucket] {
         // SAFETY: the block is that long, aligned to its size, initialised, and written by its owner only.
@@ -292,22 +306,27 @@ impl Page {
         unreachable!("the page has room");
     }
 
-    /// Removes an entry that is there.
+    /// Removes the entry of a slot; false if it has none with this hash.
     #[inline]
-    fn take(&mut self, hash: u64, slot: u32) {
-        self.taken -= 1;
+    fn take(&mut self, hash: u64, slot: u32) -> bool {
         let buckets = self.slice_mut();
-        for at in probes(hash, buckets.len()) {
+        for (passed, at) in probes(hash, buckets.len()).enumerate() {
             let bucket = &mut buckets[at];
             if let Some(entry) = entries(bucket.matches(Bucket::tag(hash))).find(|entry| bucket.slots[*entry] == slot) {
                 bucket.tags[entry] = 0;
-                return;
+                for at in probes(hash, buckets.len()).take(passed) {
+                    // One that was passed too often to count stays so.
+                    let bucket = &mut buckets[at];
+                    bucket.passed -= u32::from(bucket.passed != Bucket::PASSED_MAX);
+                }
+                self.taken -= 1;
+                return true;
             }
-            assert!(bucket.passed > 0, "the index has no entry for a live row");
-            // One that was passed too often to count stays so.
-            bucket.passed -= u32::from(bucket.passed != Bucket::PASSED_MAX);
+            if bucket.passed == 0 {
+                break;
+            }
         }
-        unreachable!("the index has no entry for a live row");
+        false
     }
 
     fn slots(&self) -> impl Iterator<Item = u32> {
@@ -357,7 +376,8 @@ mod tests {
         assert!((0..rows).all(|row| has(&index, row)));
         assert!(!has(&index, rows));
         for row in 0..rows {
-            index.remove(hash(row), slot(row));
+            assert!(index.remove(hash(row), slot(row)));
+            assert!(!index.remove(hash(row), slot(row)));
         }
         assert!(index.pages.iter().flat_map(Page::slice).all(|bucket| bucket.tags == [0; 12] && bucket.passed == 0));
     }
@@ -378,7 +398,7 @@ mod tests {
                 if insert && set.insert(row) {
                     add(&mut index, row);
                 } else if !insert && set.remove(&row) {
-                    index.remove(hash(row), slot(row));
+                    prop_assert!(index.remove(hash(row), slot(row)));
                 }
             }
             for (index, set) in fork.iter().chain([&(index, set)]) {

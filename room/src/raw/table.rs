@@ -310,9 +310,14 @@ impl RawTable {
         let words = self.live_words();
         let rows = self.unshare(page);
         let generations = self.own_generations(page);
-        let place = Place { starts: &self.starts, slots: slot + 1, row_bytes };
-        for (index, (offset, bytes)) in self.indexes.iter_mut().zip(&self.layout.columns) {
-            index.remove(hash_key(index.seed(), place.column(id.slot, *offset, *bytes)), id.slot);
+        let slots = self.slots();
+        for number in 0..self.indexes.len() {
+            let (offset, bytes) = self.layout.columns[number];
+            let place = Place { starts: &self.starts, slots, row_bytes };
+            let index = &mut self.indexes[number];
+            if !index.remove(hash_key(index.seed(), place.column(id.slot, offset, bytes)), id.slot) {
+                self.rebuild_index(number, id.slot);
+            }
         }
         // SAFETY: rows and generations are this table's alone, and the slot is in range (`is_live`).
         unsafe {
@@ -344,18 +349,35 @@ impl RawTable {
         if let Found::Taken = index.find(hash, |found| found != slot && place.column(found, offset, bytes) == new) {
             return Err(InsertError::duplicate(number));
         }
-        // To the index, the row in `slot` has its old value until the entry is gone.
-        let (seed, old_hash) = (index.seed(), hash_key(index.seed(), old));
-        let hash_of = |found| {
-            if found == slot { old_hash } else { hash_key(seed, place.column(found, offset, bytes)) }
-        };
-        let page = index.grow(hash, hash_of).ok_or(InsertError::Full)?;
-        index.remove(old_hash, slot);
-        index.insert(page, hash, slot);
-        if let Some(view) = index.take_moved_view() {
-            self.index_views[number] = view;
+        // The old entry leaves first, so that the index need not grow: it would look at other rows for their hashes, which may
+        // have been written to already, and not told yet.
+        if !index.remove(hash_key(index.seed(), old), slot) {
+            self.rebuild_index(number, slot);
         }
-        Ok(())
+        match self.indexes[number].squeeze_in(hash, slot) {
+            true => Ok(()),
+            false => Err(InsertError::Full),
+        }
+    }
+
+    /// Makes an index anew, from all rows but the one in a slot. It does not know that slot's value: a logic wrote to a unique
+    /// column and leaked the guard that would have told (`mem::forget`), or caught the panic that took it.
+    #[cold]
+    fn rebuild_index(&mut self, number: usize, without: u32) {
+        tracing::warn!(table = self.layout.number, "a logic did not tell of a changed key: making the index anew");
+        let (offset, bytes) = self.layout.columns[number];
+        let place = Place { starts: &self.starts, slots: self.slots(), row_bytes: self.layout.row_bytes };
+        let seed = self.indexes[number].seed();
+        let mut index = Index::new(&self.pool, seed);
+        let hash_of = |slot| hash_key(seed, place.column(slot, offset, bytes));
+        for slot in self.live_slots().filter(|slot| *slot != without) {
+            // Where too many rows have one value, which only such a logic can bring about, the rest are not found by it.
+            if let Some(page) = index.grow(hash_of(slot), hash_of) {
+                index.insert(page, hash_of(slot), slot);
+            }
+        }
+        self.index_views[number] = index.view();
+        self.indexes[number] = index;
     }
 
     pub(crate) fn is_live(&self, id: RawId) -> bool {
@@ -369,12 +391,16 @@ impl RawTable {
 
     /// The live rows in slot order, as bytes. Padding among them is arbitrary but initialised: pages start as zeroes.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &[u8]> {
-        let (words, row_bytes) = (self.live_words(), self.layout.row_bytes);
-        self.starts.iter().enumerate().flat_map(move |(page, start)| {
+        let place = Place { starts: &self.starts, slots: self.slots(), row_bytes: self.layout.row_bytes };
+        self.live_slots().map(move |slot| place.column(slot, 0, place.row_bytes))
+    }
+
+    /// The slots of the live rows, ascending.
+    fn live_slots(&self) -> impl Iterator<Item = u32> {
+        let words = self.live_words();
+        (0..self.pages.len()).flat_map(move |page| {
             let live = move |slot: &usize| self.live[page * words + slot / 64] >> (slot % 64) & 1 == 1;
-            // SAFETY: within the page; nobody writes while `self` is borrowed.
-            let row = move |slot| unsafe { slice::from_raw_parts(start.add(slot * row_bytes), row_bytes) };
-            (0..self.slots()).filter(live).map(row)
+            (0..self.slots()).filter(live).map(move |slot| slot_number(page, slot))
         })
     }
 
