@@ -152,32 +152,37 @@ impl Room {
     /// The input was not applied, and the world is as if it had never come. A fault in a tick freezes the room: nothing but
     /// `Input::Swap` is applied until a version comes that works.
     pub fn step(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Result<Reply, StepError> {
-        if let (Some(fault), false) = (&self.frozen, matches!(input, Input::Swap(_) | Input::Dispose)) {
-            return Err(StepError::Frozen(fault.clone()));
+        let result = match (&self.frozen, input) {
+            (_, Input::Swap(to)) => self.swap(stamp, to, outbox).map(|()| Reply::Done),
+            (Some(fault), input) if !matches!(input, Input::Dispose) => Err(StepError::Frozen(fault.clone())),
+            (_, input) => {
+                self.fork_if_due(&input);
+                self.attempt(stamp, input, outbox)
+            }
+        };
+        match &result {
+            Ok(_) => self.seq.0 += 1,
+            Err(_) => outbox.clear(),
         }
-        if let Input::Swap(to) = input {
-            return self.swap(stamp, to, outbox).map(|()| Reply::Done);
-        }
-        self.fork_if_due(&input);
+        result
+    }
+
+    /// Applies an input, or goes back to before it.
+    fn attempt(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Result<Reply, StepError> {
         let result = self.apply(stamp, &input, outbox);
-        match result {
-            Ok(reply) => {
-                self.seq.0 += 1;
-                self.back.inputs.push((stamp, input));
-                Ok(reply)
-            }
-            Err(error) => {
-                outbox.clear();
-                if let StepError::Fault(fault) = &error {
-                    let freezes = matches!(input, Input::Tick);
-                    self.go_back(fault);
-                    if freezes {
-                        self.frozen = Some(fault.clone());
-                    }
+        match &result {
+            Ok(_) => self.back.inputs.push((stamp, input)),
+            Err(StepError::Fault(fault)) => {
+                tracing::debug!(room = %self.name, inputs = self.back.inputs.len(), "going back after a fault: {fault}");
+                self.replay();
+                if matches!(input, Input::Tick) {
+                    self.frozen.get_or_insert_with(|| fault.clone());
                 }
-                Err(error)
             }
+            // Refused before anything was done.
+            Err(_) => {}
         }
+        result
     }
 
     /// Asks the logic's `query`, which cannot change the world; `None` if it leaves the request to `Input::Request`.
@@ -201,15 +206,14 @@ impl Room {
         if **self.world.schema() != **to.schema() {
             return Err(StepError::SchemaDiffers(differences(self.world.schema(), to.schema())));
         }
-        let spent = self.fork();
-        let result = self.apply(stamp, &Input::Swap(to.clone()), outbox);
-        if let Err(error) = result {
-            outbox.clear();
+        let before = self.fork();
+        if let Err(error) = self.apply(stamp, &Input::Swap(to.clone()), outbox) {
             self.restore();
+            // The swap before this one can still be taken back.
+            self.back = before;
             return Err(error);
         }
-        self.trial = Some(Trial { frozen: self.frozen.take(), spent: Some(spent) });
-        self.seq.0 += 1;
+        self.trial = Some(Trial { frozen: self.frozen.take(), spent: Some(before.world) });
         self.back.inputs.push((stamp, Input::Swap(to)));
         Ok(())
     }
@@ -220,18 +224,26 @@ impl Room {
     }
 
     /// Undoes the last swap: back to the fork from before it, and the inputs since once more, on the version from before. Outputs
-    /// that have left stay out there. A room that was frozen is frozen again, and what came since is undone: it would not have
-    /// been applied. Does nothing if the last swap was kept already.
-    pub fn take_swap_back(&mut self) {
-        let Some(trial) = self.trial.take() else { return };
-        if trial.frozen.is_some() {
-            self.back.inputs.clear();
-            self.frozen = trial.frozen;
-            self.restore();
-            return;
+    /// that have left stay out there. A room that was frozen is frozen again. Does nothing if the last swap was kept already.
+    ///
+    /// Returns why, for each input since that the version from before does not take: it is as if it had never come.
+    pub fn take_swap_back(&mut self) -> Vec<StepError> {
+        let Some(trial) = self.trial.take() else { return Vec::new() };
+        let inputs = std::mem::take(&mut self.back.inputs);
+        self.frozen = trial.frozen;
+        self.restore();
+        let mut lost = Vec::new();
+        let mut unheard = Outbox::new();
+        let _silence = silence();
+        for (stamp, input) in inputs.into_iter().filter(|(_, input)| !matches!(input, Input::Swap(_))) {
+            let result = match &self.frozen {
+                Some(fault) => Err(StepError::Frozen(fault.clone())),
+                None => self.attempt(stamp, input, &mut unheard),
+            };
+            lost.extend(result.err());
+            unheard.clear();
         }
-        self.back.inputs.retain(|(_, input)| !matches!(input, Input::Swap(_)));
-        self.replay();
+        lost
     }
 
     /// Makes a new fork to go back to, if it is time.
@@ -244,11 +256,11 @@ impl Room {
         }
     }
 
-    /// Makes the fork to go back to, and returns the one before.
-    fn fork(&mut self) -> World {
+    /// Makes the fork to go back to, and returns what there was before.
+    fn fork(&mut self) -> Back {
         let world = self.fork_world();
         let back = Back { world, logic: self.logic.clone(), tick: self.tick, inputs: Vec::new() };
-        std::mem::replace(&mut self.back, back).world
+        std::mem::replace(&mut self.back, back)
     }
 
     fn restore(&mut self) {
@@ -257,31 +269,30 @@ impl Room {
         self.tick = self.back.tick;
     }
 
-    /// Undoes the input that has just failed: the last fork, and the inputs since once more, without it.
-    fn go_back(&mut self, fault: &LogicFault) {
-        tracing::debug!(room = %self.name, inputs = self.back.inputs.len(), "going back after a fault: {fault}");
-        self.replay();
-    }
-
-    /// Applies the inputs since the last fork once more. Their outputs have left already.
+    /// Back to the last fork, and the inputs since once more. Their outputs have left already.
     fn replay(&mut self) {
-        self.restore();
-        let inputs = std::mem::take(&mut self.back.inputs);
-        let mut unheard = Outbox::new();
-        let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
-        for (stamp, input) in &inputs {
-            if let Err(error) = self.apply(*stamp, input, &mut unheard) {
-                // The same inputs gave no error before: the logic is not deterministic. What was reached is consistent, so the
-                // room stands still there rather than going on without its players' inputs.
-                let message = format!("a replay of its own inputs failed: {error}; the logic is not deterministic");
-                let (version, location) = (self.logic.version(), String::new());
-                let fault = LogicFault { version, callback: "replay", message, location, tick: self.tick };
-                self.frozen = Some(fault);
-                break;
-            }
-            unheard.clear();
+        let mut inputs = std::mem::take(&mut self.back.inputs);
+        while let Err((number, error)) = self.replay_all(&inputs) {
+            // The same inputs gave no error before: the logic is not deterministic. The room stands still before the one that
+            // failed, which may have left the world half changed, rather than going on without its players' inputs.
+            let message = format!("a replay of its own inputs failed: {error}; the logic is not deterministic");
+            let (version, location) = (self.logic.version(), String::new());
+            self.frozen = Some(LogicFault { version, callback: "replay", message, location, tick: self.tick });
+            inputs.truncate(number);
         }
         self.back.inputs = inputs;
+    }
+
+    /// As `replay`, up to the first input that fails: its number, and why.
+    fn replay_all(&mut self, inputs: &[(Stamp, Input)]) -> Result<(), (usize, StepError)> {
+        self.restore();
+        let mut unheard = Outbox::new();
+        let _silence = silence();
+        for (number, (stamp, input)) in inputs.iter().enumerate() {
+            self.apply(*stamp, input, &mut unheard).map_err(|error| (number, error))?;
+            unheard.clear();
+        }
+        Ok(())
     }
 
     /// Runs the callbacks of an input on the world. After an error the world may be half changed: the caller goes back.
@@ -406,6 +417,11 @@ impl Room {
             tick: self.tick,
         }
     }
+}
+
+/// Keeps this thread's logs quiet while inputs are applied that have been logged before.
+fn silence() -> tracing::subscriber::DefaultGuard {
+    tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default())
 }
 
 /// What a callback left.
