@@ -5,6 +5,7 @@ use crate::raw::{Pool, Tables};
 use crate::timers::Timers;
 use logic_api::PlayerId;
 use logic_api::schema::Schema;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
@@ -79,14 +80,16 @@ impl World {
         }
         hash.update(&self.heap.state_hash().to_le_bytes());
         self.timers.hash_into(&mut hash);
+        hash.update(&self.players.len().to_le_bytes());
         for player in self.players.iter() {
             hash.update(&player.0.to_le_bytes());
         }
         hash.digest()
     }
 
-    /// The rows of a table in slot order, as bytes in the layout of its schema; none for a table that there is not.
-    pub fn rows(&self, table: &str) -> impl Iterator<Item = &[u8]> {
+    /// The rows of a table in slot order, as bytes in the layout of its schema, padding as zeroes; none for a table that there is
+    /// not.
+    pub fn rows(&self, table: &str) -> impl Iterator<Item = Cow<'_, [u8]>> {
         let number = self.schema.tables.iter().position(|schema| schema.name == table);
         number.into_iter().flat_map(|number| self.tables.table(number).rows())
     }

@@ -9,6 +9,7 @@ use super::pool::{Block, CLASS_MAX, PAGE_BYTES, Pool, block_bytes};
 use crate::limits::{INDEXES_PER_TABLE_MAX, PAGES_PER_TABLE_MAX};
 use logic_api::abi::{IndexView, Inserted, RawId, TableView, hash_key};
 use logic_api::schema::TableSchema;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::{ptr, slice};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -294,7 +295,7 @@ impl RawTable {
             (*generation, rows.add(slot * row_bytes))
         };
         let id = RawId { slot: slot_number(page, slot), generation };
-        for ((number, index), (page, hash)) in self.indexes.iter_mut().enumerate().zip(found) {
+        for (index, (page, hash)) in self.indexes.iter_mut().zip(found) {
             index.insert(page, hash, id.slot);
         }
         self.rows += 1;
@@ -389,10 +390,20 @@ impl RawTable {
         unsafe { *self.generation_starts[page].add(slot) == id.generation }
     }
 
-    /// The live rows in slot order, as bytes. Padding among them is arbitrary but initialised: pages start as zeroes.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &[u8]> {
+    /// The live rows in slot order, as bytes. Padding reads as zero: what a plugin left there is arbitrary, and may be anything
+    /// that was in its memory.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
         let place = Place { starts: &self.starts, slots: self.slots(), row_bytes: self.layout.row_bytes };
-        self.live_slots().map(move |slot| place.column(slot, 0, place.row_bytes))
+        self.live_slots().map(move |slot| {
+            if self.layout.is_dense() {
+                return Cow::Borrowed(place.column(slot, 0, place.row_bytes));
+            }
+            let mut copy = vec![0; place.row_bytes];
+            for &(offset, len) in &self.layout.spans {
+                copy[offset..offset + len].copy_from_slice(place.column(slot, offset, len));
+            }
+            Cow::Owned(copy)
+        })
     }
 
     /// The slots of the live rows, ascending.
