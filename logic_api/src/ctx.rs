@@ -81,6 +81,7 @@ impl<'a> Ctx<'a> {
     ///
     /// # Panics
     /// If the room has as many timers as it may.
+    #[track_caller]
     pub fn after(&mut self, delay: Duration, tag: u64) -> TimerId {
         let delay_us = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
         let timer = self.call.timer_set(delay_us, tag);

@@ -131,6 +131,7 @@ impl<T: Row> Table<T> {
     /// # Panics
     /// If a key or unique value is taken, or a limit is reached. [`Table::try_insert`] gives the row back instead.
     #[inline]
+    #[track_caller]
     pub fn insert(&mut self, row: T) -> Id<T> {
         match self.try_insert(row) {
             Ok(id) => id,

@@ -22,6 +22,7 @@ pub struct Text(HeapValue);
 pub struct Blob(HeapValue);
 
 impl Text {
+    #[track_caller]
     pub fn new(text: &str) -> Self {
         Self(HeapValue::new(text.as_bytes()))
     }
@@ -31,17 +32,20 @@ impl Text {
     }
 
     /// Replaces the text.
+    #[track_caller]
     pub fn set(&mut self, text: &str) {
         *self = Self::new(text);
     }
 
     /// Appends to the text. Costs a copy of the whole.
+    #[track_caller]
     pub fn push_str(&mut self, more: &str) {
         *self = Self::new(&[self.as_str(), more].concat());
     }
 }
 
 impl Blob {
+    #[track_caller]
     pub fn new(bytes: &[u8]) -> Self {
         Self(HeapValue::new(bytes))
     }
@@ -51,6 +55,7 @@ impl Blob {
     }
 
     /// Replaces the bytes.
+    #[track_caller]
     pub fn set(&mut self, bytes: &[u8]) {
         *self = Self::new(bytes);
     }
@@ -69,21 +74,25 @@ impl ops::Deref for Blob {
     }
 }
 impl From<&str> for Text {
+    #[track_caller]
     fn from(text: &str) -> Self {
         Self::new(text)
     }
 }
 impl From<&[u8]> for Blob {
+    #[track_caller]
     fn from(bytes: &[u8]) -> Self {
         Self::new(bytes)
     }
 }
 impl Clone for Text {
+    #[track_caller]
     fn clone(&self) -> Self {
         Self::new(self)
     }
 }
 impl Clone for Blob {
+    #[track_caller]
     fn clone(&self) -> Self {
         Self::new(self)
     }

@@ -13,6 +13,7 @@ pub(crate) struct HeapValue(RawHeapId);
 impl HeapValue {
     /// # Panics
     /// Outside a callback, in `query`, or where the room's heap is full.
+    #[track_caller]
     pub(crate) fn new(bytes: &[u8]) -> Self {
         if bytes.is_empty() {
             return Self::default();
