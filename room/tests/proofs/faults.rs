@@ -1,0 +1,126 @@
+//! What a fault leaves behind: nothing. And the limits, of which each is a fault or an error of its own.
+
+use crate::game::{Old, order};
+use crate::support::{Driver, ON_PURPOSE, get, join, signal_bytes};
+use crate::zoo::{Zoo, on, try_on};
+use logic_api::prelude::*;
+use room::{Input, limits};
+use std::time::Duration;
+
+fn room() -> Driver {
+    let mut room = Driver::new::<Old>();
+    room.must(join(1));
+    room.must(join(2));
+    room.must(Input::Message { player: PlayerId(1), bytes: [order::TIMER, 9, 1].into() });
+    room
+}
+
+#[track_caller]
+fn check_no_trace(input: Input, callback: &str) {
+    let mut room = room();
+    let before = (room.hash(), room.room.seq(), room.room.tick(), room.room.world().players().to_vec());
+    let size = room.room.world().size();
+    let fault = room.fault(input);
+    assert_eq!((fault.callback, fault.message.as_str(), fault.version.0), (callback, ON_PURPOSE, 1001));
+    assert!(fault.location.starts_with("room/tests/proofs/game.rs:"), "{}", fault.location);
+    assert_eq!(room.outputs(), []);
+    assert_eq!((room.hash(), room.room.seq(), room.room.tick(), room.room.world().players().to_vec()), before);
+    assert_eq!(room.room.world().size(), size);
+}
+
+#[test]
+fn a_fault_leaves_no_trace() {
+    let player = PlayerId(1);
+    let message = |what: u8| Input::Message { player, bytes: [what, 0, 0].into() };
+    check_no_trace(message(order::PANIC), "message");
+    check_no_trace(message(order::CHANGE_ALL_THEN_PANIC), "message");
+    check_no_trace(Input::Join { player: PlayerId(3), hello: b"panic"[..].into() }, "join");
+    check_no_trace(Input::Join { player: PlayerId(3), hello: b"panic early"[..].into() }, "join_attempt");
+    check_no_trace(Input::Leave { player, reason: "panic".into() }, "leave");
+    check_no_trace(Input::Request(get("/panic").into()), "request");
+    check_no_trace(signal_bytes("panic", b""), "signal");
+}
+
+#[test]
+fn a_fault_in_create_is_no_room() {
+    #[derive(World, Debug)]
+    struct Stillborn;
+
+    #[logic(linked)]
+    impl Logic for Stillborn {
+        fn create(&mut self, _ctx: &mut Ctx, _config: &[u8]) {
+            panic!("{ON_PURPOSE}");
+        }
+    }
+    let logic = crate::support::linked::<Stillborn>();
+    let mut outbox = room::Outbox::new();
+    let error = room::Room::create("x", logic, &room::Pool::new(), Default::default(), b"", &mut outbox).unwrap_err();
+    assert!(error.to_string().contains("failed in create at tick 0"), "{error}");
+}
+
+#[test]
+fn more_output_than_an_input_may_make_is_a_fault() {
+    let mut room = room();
+    let before = room.hash();
+    let fault = room.fault(Input::Message { player: PlayerId(1), bytes: [order::FLOOD, 0, 0].into() });
+    assert_eq!(fault.message, "made more output than an input may");
+    assert_eq!((room.hash(), room.outputs().len()), (before, 0));
+}
+
+#[test]
+fn a_text_above_the_limit_is_a_fault() {
+    let mut room = Driver::new::<Zoo>();
+    let too_long = move |_: &mut Zoo, _: &mut Ctx<'_>| {
+        let text = "x".repeat(limits::HEAP_VALUE_BYTES_MAX + 1);
+        drop(Text::new(&text));
+    };
+    let text = try_on(&mut room.room, 9, too_long).unwrap_err().to_string();
+    assert!(text.ends_with("the room's heap is full, or the callback is read-only: 16777217 bytes"), "{text}");
+    assert!(text.contains("room/tests/proofs/faults.rs:"), "the place is where the logic made it: {text}");
+}
+
+#[test]
+fn as_many_timers_as_a_room_may_have() {
+    if cfg!(miri) {
+        return;
+    }
+    let mut room = Driver::new::<Zoo>();
+    let set = |ctx: &mut Ctx<'_>, timers: usize| (0..timers).for_each(|_| drop(ctx.after(Duration::from_secs(1), 0)));
+    on(&mut room, move |_, ctx| set(ctx, limits::TIMERS_MAX));
+    let text = try_on(&mut room.room, 9, move |_, ctx| set(ctx, 1)).unwrap_err().to_string();
+    assert!(text.ends_with("the room has as many timers as it may"), "{text}");
+}
+
+#[test]
+fn a_schema_beyond_the_limits_is_refused() {
+    #[derive(Row, Debug)]
+    #[repr(C)]
+    struct Huge {
+        map: [u64; 2049],
+    }
+    #[derive(World, Debug)]
+    struct TooMuch {
+        huge: Table<Huge>,
+    }
+    #[logic(linked)]
+    impl Logic for TooMuch {}
+
+    let error = room::LogicVersion::linked::<TooMuch>().unwrap_err().to_string();
+    let advice = "keep long texts in `Text` columns and lists in tables of their own";
+    let reason = format!("Huge: rows of 16392 bytes, at most 16384 are possible; {advice}");
+    assert_eq!(error, format!("its schema is beyond what a room can hold: {reason}"));
+}
+
+#[test]
+fn a_world_can_be_empty() {
+    #[derive(World, Debug)]
+    struct Void {}
+
+    #[logic(linked)]
+    impl Logic for Void {}
+
+    let mut room = Driver::new::<Void>();
+    room.tick();
+    room.must(join(1));
+    assert_eq!(room.room.world().size(), room::WorldSize::default());
+}

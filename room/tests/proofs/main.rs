@@ -1,0 +1,16 @@
+//! Proofs of the room: tables against plain collections, rooms against a model, and what a fault must not leave behind.
+//!
+//! `HOTSEAT_SEEDS` says how many seeds the simulations try, `HOTSEAT_SEED` which one alone.
+
+mod callbacks;
+mod faults;
+mod game;
+mod keys;
+mod padding;
+mod reads;
+mod rooms;
+mod support;
+mod swaps;
+mod tables;
+mod timers;
+mod zoo;

@@ -1,0 +1,125 @@
+//! Swaps that are refused, that fail, and that are taken back.
+
+use crate::game::{Different, Forgetful, New, Old, PanicsWhenUpgraded, order};
+use crate::support::{Driver, get, join, linked};
+use logic_api::PlayerId;
+use room::{Input, StepError};
+
+fn message(what: u8) -> Input {
+    Input::Message { player: PlayerId(1), bytes: [what, 1, 0].into() }
+}
+
+fn room() -> Driver {
+    let mut room = Driver::new::<Old>();
+    room.must(join(1));
+    room
+}
+
+fn version(room: &Driver) -> u32 {
+    room.room.logic().version().0
+}
+
+#[test]
+fn other_tables_are_refused_with_a_line_each() {
+    let mut room = room();
+    let before = room.hash();
+    let Err(StepError::SchemaDiffers(lines)) = room.step(Input::Swap(linked::<Different>())) else { panic!("applied") };
+    assert_eq!(lines, ["avatars: table dropped", "game: One<Game> -> Table<Game>", "extra: table added"]);
+    assert_eq!((room.hash(), version(&room)), (before, 1001));
+    room.tick();
+}
+
+#[test]
+fn a_swap_that_fails_leaves_no_trace() {
+    let mut room = room();
+    let (before, seq) = (room.hash(), room.room.seq());
+    let fault = room.fault(Input::Swap(linked::<PanicsWhenUpgraded>()));
+    assert_eq!((fault.version.0, fault.callback), (1003, "upgraded"));
+    assert_eq!((room.hash(), room.room.seq(), version(&room)), (before, seq, 1001));
+    // What came before the swap is still there to go back over.
+    assert_eq!(room.fault(message(order::CHANGE_ALL_THEN_PANIC)).callback, "message");
+    assert_eq!(room.hash(), before);
+}
+
+#[test]
+fn a_swap_can_be_taken_back_after_another_one_failed() {
+    let mut room = room();
+    let before = room.hash();
+    room.must(Input::Swap(linked::<New>()));
+    room.must(message(order::ADD));
+    room.fault(Input::Swap(linked::<PanicsWhenUpgraded>()));
+    assert_eq!(version(&room), 1002);
+    assert_eq!(room.room.take_swap_back(), []);
+    assert_eq!(version(&room), 1001);
+    assert_ne!(room.hash(), before, "what came after the swap is not lost");
+    let mut never = self::room();
+    never.inputs += 1;
+    never.must(message(order::ADD));
+    assert_eq!(room.hash(), never.hash());
+}
+
+#[test]
+fn taking_a_swap_back_thaws_a_room_that_the_new_version_froze() {
+    let mut room = Driver::new::<New>();
+    room.must(join(1));
+    room.must(message(order::BOMB));
+    room.must(Input::Swap(linked::<Old>()));
+    assert_eq!(room.fault(Input::Tick).callback, "tick");
+    assert!(room.room.frozen().is_some());
+    assert_eq!(room.room.take_swap_back(), []);
+    assert!(room.room.frozen().is_none());
+    room.tick();
+}
+
+#[test]
+fn taking_a_swap_back_freezes_a_room_that_was_frozen() {
+    let mut room = room();
+    room.must(message(order::BOMB));
+    room.fault(Input::Tick);
+    room.must(Input::Swap(linked::<New>()));
+    room.tick();
+    assert!(matches!(room.room.take_swap_back()[..], [StepError::Frozen(_)]));
+    assert_eq!(room.room.frozen().map(|fault| fault.callback), Some("tick"));
+    assert_eq!((room.room.tick().0, version(&room)), (0, 1001));
+}
+
+#[test]
+fn what_only_the_new_version_takes_is_told_when_its_swap_is_taken_back() {
+    let mut room = room();
+    room.must(Input::Swap(linked::<New>()));
+    for what in [order::ADD, order::NEW, order::ADD] {
+        room.must(message(what));
+    }
+    let lost = room.room.take_swap_back();
+    assert!(matches!(&lost[..], [StepError::Fault(fault)] if fault.callback == "message"), "{lost:?}");
+    assert!(room.room.frozen().is_none());
+    let dump = String::from_utf8(room.room.query(&get("/dump")).unwrap().unwrap().body).unwrap();
+    assert!(dump.ends_with("\n1 1 2  None\n"), "{dump}");
+}
+
+#[test]
+fn a_swap_that_was_kept_is_not_taken_back() {
+    let mut room = room();
+    room.must(Input::Swap(linked::<New>()));
+    drop(room.room.keep_swap());
+    assert_eq!(room.room.take_swap_back(), []);
+    assert_eq!(version(&room), 1002);
+}
+
+#[test]
+fn a_logic_with_a_memory_of_its_own_is_found_out() {
+    let mut room = Driver::new::<Forgetful>();
+    room.must(join(1));
+    (0..2).for_each(|_| drop(room.must(message(0))));
+    // The third fails on purpose, and the replay of the second by its count of messages.
+    assert_eq!(room.fault(Input::Message { player: PlayerId(1), bytes: b"panic"[..].into() }).callback, "message");
+    let fault = room.room.frozen().unwrap().clone();
+    assert_eq!(fault.callback, "replay");
+    assert!(fault.message.ends_with("on purpose; the logic is not deterministic"), "{fault}");
+    // It stands before the input whose replay failed, not halfway into it.
+    let counts = room.room.query(&get("/")).unwrap().unwrap().body;
+    assert_eq!(String::from_utf8(counts).unwrap(), "0 0");
+    assert!(matches!(room.step(message(0)), Err(StepError::Frozen(_))));
+    room.must(Input::Swap(linked::<Old>()));
+    room.tick();
+}
