@@ -44,9 +44,11 @@ unsafe fn guarded<L: Logic>(call: *const Call, run: impl FnOnce(&mut L, &mut Ctx
         run(&mut world, &mut Ctx::new(call), call)
     }));
     outcome.unwrap_or_else(|payload| {
-        // The payload's own destructor might panic.
-        std::mem::forget(payload);
         call.report_panic();
+        // The payload's own destructor might panic; only what that throws is left to leak.
+        if let Err(second) = std::panic::catch_unwind(AssertUnwindSafe(|| std::mem::drop(payload))) {
+            std::mem::forget(second);
+        }
         status::FAULT
     })
 }

@@ -5,6 +5,7 @@ use std::{cell::RefCell, io::Write, panic, sync::Once};
 
 const MESSAGE_BYTES_MAX: usize = 1024;
 const LOCATION_BYTES_MAX: usize = 256;
+const NO_MESSAGE: &str = "a panic without a message";
 
 struct Report {
     message: [u8; MESSAGE_BYTES_MAX],
@@ -43,7 +44,7 @@ pub(crate) fn set_hook(chain: bool) {
 
 impl Report {
     fn take(&mut self, info: &panic::PanicHookInfo<'_>) {
-        let payload = info.payload_as_str().unwrap_or("a panic without a message");
+        let payload = info.payload_as_str().unwrap_or(NO_MESSAGE);
         self.message_bytes = fill(&mut self.message, format_args!("{payload}"));
         self.location_bytes = match info.location() {
             Some(place) => {
@@ -70,13 +71,19 @@ fn fill(buffer: &mut [u8], text: std::fmt::Arguments<'_>) -> usize {
 /// `call` is the call under way on this thread.
 pub(crate) unsafe fn report(call: &Call) {
     REPORT.with(|report| {
-        let report = report.borrow();
-        let message = RawBytes::of(&report.message[..report.message_bytes]);
+        let mut report = report.borrow_mut();
+        let message = match report.message_bytes {
+            // The hook hears nothing of `resume_unwind`.
+            0 => RawBytes::of(NO_MESSAGE.as_bytes()),
+            bytes => RawBytes::of(&report.message[..bytes]),
+        };
         let location = RawBytes::of(&report.location[..report.location_bytes]);
         // SAFETY: the caller's promise; the bytes are valid for the call.
         unsafe {
             let host = &*call.host;
             (host.fault)(call.context, message, location);
         }
+        // The next one must not be told as this one.
+        (report.message_bytes, report.location_bytes) = (0, 0);
     });
 }

@@ -42,6 +42,34 @@ fn a_fault_leaves_no_trace() {
 }
 
 #[test]
+fn a_panic_of_any_kind_is_told_as_what_it_was() {
+    struct Grenade;
+    impl Drop for Grenade {
+        fn drop(&mut self) {
+            panic!("{ON_PURPOSE}, and again");
+        }
+    }
+    let mut room = Driver::new::<Zoo>();
+    let mut fault = |number: u64, job: fn()| {
+        let error = try_on(&mut room.room, number, move |_, _| job()).unwrap_err();
+        let room::StepError::Fault(fault) = error else { panic!("{error}") };
+        (fault.message, fault.location.is_empty())
+    };
+    let long: fn() = || panic!("{ON_PURPOSE} {}", "x".repeat(5000));
+    let (message, _) = fault(1, long);
+    assert_eq!((message.len(), message.starts_with("on purpose xxx")), (1024, true));
+    assert_eq!(fault(2, || panic!("{ON_PURPOSE}")), (ON_PURPOSE.into(), false));
+    let unheard = ("a panic without a message".to_owned(), true);
+    assert_eq!(fault(3, || std::panic::resume_unwind(Box::new(7))), unheard);
+    assert_eq!(fault(4, || std::panic::resume_unwind(Box::new(Grenade))), unheard);
+    let job = || {
+        let _caught = std::panic::catch_unwind(|| panic!("{ON_PURPOSE}, caught"));
+        panic!("{ON_PURPOSE}, let go");
+    };
+    assert_eq!(fault(5, job), ("on purpose, let go".into(), false));
+}
+
+#[test]
 fn a_fault_in_create_is_no_room() {
     #[derive(World, Debug)]
     struct Stillborn;
