@@ -8,7 +8,13 @@ use std::{fmt, ops};
 /// Text of any length. The row holds a handle, the bytes are in the engine's heap and fork with the world. Works like an
 /// owned string that is replaced as a whole: dropping it, or the row it is in, frees the bytes.
 ///
-/// Reads as empty outside a callback.
+/// Reads as empty outside a callback, and must not be kept beyond one: its bytes belong to the world, which may be another one
+/// (taken back, moved, replayed) at the next callback. The compiler refuses statics and other threads; a `Text` that is leaked
+/// (`Box::leak`) or put into a thread-local breaks the contract of [`Logic`](crate::Logic), and what was borrowed from it dangles.
+///
+/// ```compile_fail
+/// static LAST: std::sync::Mutex<Option<logic_api::Text>> = std::sync::Mutex::new(None);
+/// ```
 ///
 /// # Panics
 /// Making one panics outside a callback, in `query`, and where the room's heap is full.

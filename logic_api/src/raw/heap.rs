@@ -2,13 +2,16 @@
 
 use super::current;
 use crate::abi::{RawBytes, RawHeapId};
-use std::slice;
+use std::{marker::PhantomData, slice};
 
 /// Owns an entry of the heap of the world it was made in, and frees it when dropped. The bytes never move or change while
 /// the value lives, so they can be borrowed from it.
 #[repr(transparent)]
 #[derive(Default)]
-pub(crate) struct HeapValue(RawHeapId);
+pub(crate) struct HeapValue(RawHeapId, NotSend);
+
+/// An entry means something inside a callback only: no static may keep it, and no other thread may have it.
+type NotSend = PhantomData<*const ()>;
 
 impl HeapValue {
     /// # Panics
@@ -18,7 +21,8 @@ impl HeapValue {
         if bytes.is_empty() {
             return Self::default();
         }
-        let (host, context) = current::host().expect("Text and Blob can only be made inside a callback");
+        let (host, context) =
+            current::host().expect("Text and Blob can only be made inside a callback, of a logic with such a column");
         // SAFETY: the host is that of the callback under way; the bytes are valid for the call.
         let id = unsafe { (host.heap_put)(context, RawBytes::of(bytes)) };
         assert!(
@@ -26,7 +30,7 @@ impl HeapValue {
             "the room's heap is full, or the callback is read-only: {} bytes",
             bytes.len()
         );
-        Self(id)
+        Self(id, PhantomData)
     }
 
     /// Empty outside a callback, and for an entry of another world.
