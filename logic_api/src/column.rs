@@ -9,7 +9,7 @@ use crate::{Id, PlayerId, schema::ColumnType};
 /// rows and for fieldless enums.
 ///
 /// # Safety
-/// `column_type` describes the layout exactly; a value holds no pointer and no reference; the type is `Send`.
+/// `column_type` describes the layout exactly; a value holds no pointer and no reference, and means the same on every thread.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a column of a row",
     label = "not a column type",
@@ -21,8 +21,14 @@ use crate::{Id, PlayerId, schema::ColumnType};
 #[expect(unsafe_code, reason = "the engine relies on the layout that an implementation claims")]
 pub unsafe trait Column: 'static {
     /// True if a value holds a handle into the engine's heap.
+    #[doc(hidden)]
     const HAS_HEAP: bool = false;
 
+    /// Fails to compile where a value cannot be held for a reason that no trait bound can say.
+    #[doc(hidden)]
+    const CHECKED: () = ();
+
+    /// The type as the schema tells it.
     fn column_type() -> ColumnType;
 }
 
@@ -38,6 +44,19 @@ pub unsafe trait Column: 'static {
 )]
 #[expect(unsafe_code, reason = "the engine compares and hashes the bytes")]
 pub unsafe trait Key: Column + Copy + PartialEq {}
+
+/// A column that a [`List`](crate::List) or an [`Opt`](crate::Opt) may hold: one that can be copied and has a default, which
+/// stands where there is no value.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be held by a `List` or an `Opt`",
+    label = "not `Copy` and `Default`",
+    note = "what they hold is `Copy` and `Default`: write `#[derive(Clone, Copy, Default)]` above a row or an enum",
+    note = "`Text` and `Blob` are not: keep them in an array, `[Text; N]`, or in a table of its own"
+)]
+pub trait Item: Column + Copy + Default {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Column + Copy + Default> Item for T {}
 
 macro_rules! plain {
     ($($of:ty => $column:ident),+; keys $($key:ty),+) => {
@@ -80,6 +99,7 @@ unsafe impl<T: crate::Row> Key for Id<T> {}
 #[expect(unsafe_code, reason = "an unsafe trait")]
 unsafe impl<T: Column, const N: usize> Column for [T; N] {
     const HAS_HEAP: bool = T::HAS_HEAP;
+    const CHECKED: () = T::CHECKED;
 
     fn column_type() -> ColumnType {
         ColumnType::Array { of: Box::new(T::column_type()), len: width(N) }

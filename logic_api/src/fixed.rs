@@ -1,6 +1,6 @@
 //! [`Str`], [`List`] and [`Opt`]: text, sequences and absence inside a row, at a fixed width.
 
-use crate::column::{Column, Key, width};
+use crate::column::{Column, Item, Key, width};
 use crate::schema::ColumnType;
 use std::{fmt, ops};
 
@@ -32,7 +32,7 @@ impl fmt::Display for TooLong {
 impl std::error::Error for TooLong {}
 
 impl<const N: usize> Str<N> {
-    const FITS: () = assert!(N <= 255, "Str<N> holds at most 255 bytes: use Text for longer text");
+    const FITS: () = assert!(N <= 255, "a `Str<N>` holds at most 255 bytes: write `Text` for longer text");
 
     /// The empty text.
     pub const fn new() -> Self {
@@ -108,6 +108,8 @@ impl<const N: usize> TryFrom<&str> for Str<N> {
 // SAFETY: one byte and `N` bytes, `repr(C)`.
 #[expect(unsafe_code, reason = "an unsafe trait")]
 unsafe impl<const N: usize> Column for Str<N> {
+    const CHECKED: () = Self::FITS;
+
     fn column_type() -> ColumnType {
         ColumnType::Str { capacity: width(N) }
     }
@@ -222,7 +224,9 @@ impl<T: Copy + Default, const N: usize> TryFrom<&[T]> for List<T, N> {
 
 // SAFETY: a `u32` and an array of columns, `repr(C)`.
 #[expect(unsafe_code, reason = "an unsafe trait")]
-unsafe impl<T: Column + Copy + Default, const N: usize> Column for List<T, N> {
+unsafe impl<T: Item, const N: usize> Column for List<T, N> {
+    const CHECKED: () = T::CHECKED;
+
     fn column_type() -> ColumnType {
         ColumnType::List { of: Box::new(T::column_type()), capacity: width(N) }
     }
@@ -293,7 +297,9 @@ impl<T: Copy + Default + fmt::Debug> fmt::Debug for Opt<T> {
 
 // SAFETY: a `bool` and a column, `repr(C)`.
 #[expect(unsafe_code, reason = "an unsafe trait")]
-unsafe impl<T: Column + Copy + Default> Column for Opt<T> {
+unsafe impl<T: Item> Column for Opt<T> {
+    const CHECKED: () = T::CHECKED;
+
     fn column_type() -> ColumnType {
         ColumnType::Opt { of: Box::new(T::column_type()) }
     }

@@ -58,14 +58,14 @@ mod table;
 mod text;
 mod world;
 
-pub use column::{Column, Key};
+pub use column::{Column, Item, Key};
 pub use ctx::Ctx;
 pub use fixed::{List, Opt, Str, TooLong};
 pub use ids::{Id, PlayerId, Tick, TimerId, Version};
 pub use logic::{Admission, Join, Logic};
 pub use logic_api_derive::{Row, World, logic};
 pub use manifest::Manifest;
-pub use one::One;
+pub use one::{One, SingleRow};
 pub use request::{Request, Response};
 pub use rng::Rng;
 pub use row::{NoKey, Row, UniqueColumn};

@@ -8,7 +8,18 @@ pub struct One<T: Row> {
     table: Table<T>,
 }
 
-impl<T: Row + Default> One<T> {
+/// A row that a [`One`] may hold: one with a default.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the row of a `One`: it has no default to start from",
+    label = "has no default",
+    note = "write `#[derive(Default)]` above `struct {Self}`, or `impl Default for {Self}`"
+)]
+pub trait SingleRow: Row + Default {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Row + Default> SingleRow for T {}
+
+impl<T: Row> One<T> {
     /// # Safety
     /// As for [`Table::bind`].
     #[doc(hidden)]
@@ -20,7 +31,10 @@ impl<T: Row + Default> One<T> {
 
     /// Puts the default in where there is no row yet.
     #[doc(hidden)]
-    pub fn init(&mut self) {
+    pub fn init(&mut self)
+    where
+        T: SingleRow,
+    {
         if self.table.is_empty() {
             self.table.insert(T::default());
         }

@@ -8,6 +8,14 @@ use std::{fmt, ops};
 ///
 /// Rows keep their slot, and their [`Id`], for life. Iteration goes in slot order, which is the same on every replay. A new
 /// row takes the lowest free slot.
+///
+/// It stays on the thread of its callback:
+/// ```compile_fail
+/// # use logic_api::{Row, Table};
+/// fn len<T: Row>(rows: &Table<T>) -> usize {
+///     std::thread::scope(|scope| scope.spawn(|| rows.len()).join().unwrap())
+/// }
+/// ```
 pub struct Table<T: Row> {
     view: View<T>,
 }
@@ -258,7 +266,8 @@ impl<'a, T: Row> Iterator for IterMut<'a, T> {
 
 /// A row being written to. It reads and writes as the row itself.
 ///
-/// A key or unique column may be written too; the index follows when the `RowMut` goes.
+/// A key or unique column may be written too; the index follows when the `RowMut` goes. One that never goes (`mem::forget`)
+/// leaves the row unfound by its new value, and the value free for another row to take.
 ///
 /// # Panics
 /// When it goes, if another row has the new value of a unique column. The fault takes the whole input back.

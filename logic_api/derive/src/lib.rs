@@ -5,6 +5,7 @@ mod row;
 mod world;
 
 use proc_macro::TokenStream;
+use proc_macro2::Span;
 use syn::{DeriveInput, ItemImpl, parse_macro_input};
 
 /// Makes a struct a row, or a fieldless enum a column.
@@ -32,6 +33,8 @@ pub fn world(input: TokenStream) -> TokenStream {
 /// gives a version of its own.
 #[proc_macro_attribute]
 pub fn logic(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let item = parse_macro_input!(item as ItemImpl);
+    let Ok(item) = syn::parse::<ItemImpl>(item) else {
+        return syn::Error::new(Span::call_site(), logic::MISPLACED).to_compile_error().into();
+    };
     logic::expand(arguments.into(), &item).unwrap_or_else(|error| error.to_compile_error()).into()
 }

@@ -9,6 +9,8 @@ use syn::{Error, Ident, ImplItem, ItemImpl, LitInt, Result, Token, spanned::Span
 /// only; a test of `logic_api` compares the two.
 const EXPORT_NAME: &str = "_1as_0lib_1header_0root_bmodule_bloader";
 
+pub(crate) const MISPLACED: &str = "`#[logic]` goes above `impl Logic for …`";
+
 /// What stands in the brackets.
 #[derive(Default)]
 struct Arguments {
@@ -52,7 +54,7 @@ pub(crate) fn expand(arguments: TokenStream, item: &ItemImpl) -> Result<TokenStr
     let is_logic =
         item.trait_.as_ref().and_then(|(_, path, _)| path.segments.last()).is_some_and(|last| last.ident == "Logic");
     if !is_logic {
-        return Err(Error::new(item.self_ty.span(), "`#[logic]` goes above `impl Logic for …`"));
+        return Err(Error::new(item.self_ty.span(), MISPLACED));
     }
     let of = &item.self_ty;
     let callbacks = item.items.iter().filter_map(|item| match item {

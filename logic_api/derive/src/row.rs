@@ -1,8 +1,13 @@
 //! `#[derive(Row)]`.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
-use syn::{Attribute, Data, DataEnum, DeriveInput, Error, Field, Fields, Ident, Result, Type, spanned::Spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{
+    Attribute, Data, DataEnum, DeriveInput, Error, Expr, ExprLit, Field, Fields, GenericArgument, Ident, Lit,
+    PathArguments, PathSegment, Result, Token, Type,
+};
 
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     if !input.generics.params.is_empty() {
@@ -11,12 +16,21 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             "a row cannot be generic: its columns are the same for every version and room",
         ));
     }
+    let above = "`#[row(…)]` goes above a field of a struct, not above the struct or in an enum";
+    refuse_attribute(&input.attrs, above)?;
     match &input.data {
         Data::Struct(data) => derive_struct(input, &data.fields),
         Data::Enum(data) => derive_enum(input, data),
         Data::Union(_) => {
             Err(Error::new(input.ident.span(), "a union cannot be a row: write a struct with an enum beside it"))
         }
+    }
+}
+
+fn refuse_attribute(attributes: &[Attribute], advice: &str) -> Result<()> {
+    match attributes.iter().find(|attribute| attribute.path().is_ident("row")) {
+        Some(attribute) => Err(Error::new_spanned(attribute, advice)),
+        None => Ok(()),
     }
 }
 
@@ -58,8 +72,11 @@ impl<'a> Column<'a> {
                 let found = match meta.path.get_ident().map(Ident::to_string).as_deref() {
                     Some("key") => Unique::Key,
                     Some("unique") => Unique::Unique,
-                    _ => return Err(meta.error("a column is marked `key` or `unique`")),
+                    _ => return Err(meta.error("a column is marked `#[row(key)]` or `#[row(unique)]`, nothing else")),
                 };
+                if !meta.input.is_empty() && !meta.input.peek(Token![,]) {
+                    return Err(meta.error("`key` and `unique` take no value: write `#[row(key)]` or `#[row(unique)]`"));
+                }
                 if unique != Unique::No {
                     return Err(meta.error("a key is unique already: write one of `key` and `unique`"));
                 }
@@ -67,13 +84,16 @@ impl<'a> Column<'a> {
                 Ok(())
             })?;
         }
+        if unique != Unique::No {
+            refuse_key(&field.ty)?;
+        }
         Ok(Self { name, of: &field.ty, unique })
     }
 }
 
 /// Refuses what people reach for first, with what to write instead. Whatever else is no column fails its trait bound.
 fn refuse_pointers(of: &Type) -> Result<()> {
-    let refuse = |advice: &str| Err(Error::new(of.span(), format!("a row holds no pointers: {advice}")));
+    let refuse = |advice: &str| Err(Error::new_spanned(of, format!("a row holds no pointers: {advice}")));
     match of {
         Type::Ptr(_) | Type::Reference(_) => {
             refuse("write `Id<T>` to refer to a row, or keep the value in the row itself")
@@ -81,9 +101,11 @@ fn refuse_pointers(of: &Type) -> Result<()> {
         Type::BareFn(_) => refuse("write an enum and match on it; a function's address changes with every version"),
         Type::Array(array) => refuse_pointers(&array.elem),
         Type::Tuple(_) => {
-            Err(Error::new(of.span(), "a tuple has no stable layout: write a struct with `#[derive(Row)]`"))
+            Err(Error::new_spanned(of, "a tuple has no stable layout: write a struct with `#[derive(Row)]`"))
         }
         Type::Path(path) => match path.path.segments.last().map(|last| last.ident.to_string()).as_deref() {
+            Some("Str") => path.path.segments.last().map_or(Ok(()), refuse_wide),
+            Some("List" | "Opt") => path.path.segments.last().map_or(Ok(()), refuse_item),
             Some("String") => {
                 refuse("instead of `String` write `Str<N>` (up to N bytes, in the row) or `Text` (any length)")
             }
@@ -96,21 +118,82 @@ fn refuse_pointers(of: &Type) -> Result<()> {
             Some("Box" | "Rc" | "Arc" | "Cell" | "RefCell") => {
                 refuse("keep the value in the row itself, or in a table of its own and write `Id<T>`")
             }
-            Some("Option") => Err(Error::new(of.span(), "`Option` has no stable layout: write `Opt<T>`")),
+            Some("Option") => Err(Error::new_spanned(of, "`Option` has no stable layout: write `Opt<T>`")),
             Some(size @ ("usize" | "isize")) => {
                 let width = if size == "usize" { "u64` or `u32" } else { "i64` or `i32" };
-                Err(Error::new(of.span(), format!("`{size}` depends on the machine: write `{width}`")))
+                Err(Error::new_spanned(of, format!("`{size}` depends on the machine: write `{width}`")))
             }
-            Some("char") => Err(Error::new(of.span(), "`char` is not a column: write `u32` or `Str<4>`")),
+            Some("char") => Err(Error::new_spanned(of, "`char` is not a column: write `u32` or `Str<4>`")),
             _ => Ok(()),
         },
         _ => Ok(()),
     }
 }
 
+/// Refuses a `Str` that is written too wide. One whose width is a constant fails when that is known.
+fn refuse_wide(of: &PathSegment) -> Result<()> {
+    let PathArguments::AngleBracketed(arguments) = &of.arguments else { return Ok(()) };
+    match arguments.args.first() {
+        Some(GenericArgument::Const(Expr::Lit(ExprLit { lit: Lit::Int(width), .. })))
+            if width.base10_parse::<u8>().is_err() =>
+        {
+            Err(Error::new_spanned(width, "a `Str<N>` holds at most 255 bytes: write `Text` for longer text"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what people try as a key first, with what to write instead. Whatever else is no key fails its trait bound.
+fn refuse_key(of: &Type) -> Result<()> {
+    let Type::Path(path) = of else { return Ok(()) };
+    let advice = match path.path.segments.last().map(|last| last.ident.to_string()).as_deref() {
+        Some("f32" | "f64") => {
+            "a float cannot be a key: NaN and -0.0 have no one form; write an integer, in units small enough"
+        }
+        Some("Text") => "a `Text` cannot be a key: its bytes are not in the row; write `Str<N>`",
+        Some("Blob") => "a `Blob` cannot be a key: its bytes are not in the row; write `[u8; N]`",
+        Some("List") => "a `List` cannot be a key: write an array, `[T; N]`, or a table of its own",
+        Some("Opt") => {
+            "an `Opt` cannot be a key, since only one row could have none: give rows without one a table of their own"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new_spanned(of, advice))
+}
+
+/// Refuses what a `List` or an `Opt` cannot hold.
+fn refuse_item(of: &PathSegment) -> Result<()> {
+    let PathArguments::AngleBracketed(arguments) = &of.arguments else { return Ok(()) };
+    let Some(GenericArgument::Type(item)) = arguments.args.first() else { return Ok(()) };
+    refuse_pointers(item)?;
+    let mut innermost = item;
+    while let Type::Array(array) = innermost {
+        innermost = &array.elem;
+    }
+    let Type::Path(path) = innermost else { return Ok(()) };
+    let Some(last) = path.path.segments.last() else { return Ok(()) };
+    if last.ident != "Text" && last.ident != "Blob" {
+        return Ok(());
+    }
+    let text = &last.ident;
+    let advice = match of.ident == "Opt" {
+        true => {
+            format!("an `Opt` cannot hold a `{text}`: write the `{text}` alone, which is empty where there is none")
+        }
+        false => format!("a `List` cannot hold a `{text}`: write an array, `[{text}; N]`, or a table of its own"),
+    };
+    Err(Error::new_spanned(item, advice))
+}
+
 fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
     let name = &input.ident;
-    if !representation(&input.attrs)?.iter().any(|word| word == "C") {
+    let representation = representation(&input.attrs)?;
+    if representation.iter().any(|word| word == "packed") {
+        let advice =
+            "a packed row cannot be referred to field by field: write `#[repr(C)]` alone, and the widest fields first";
+        return Err(Error::new(name.span(), advice));
+    }
+    if !representation.iter().any(|word| word == "C") {
         let advice =
             format!("the engine and later versions share the layout of rows: write `#[repr(C)]` above `struct {name}`");
         return Err(Error::new(name.span(), advice));
@@ -134,6 +217,7 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
 
     let schema_fields = columns.iter().map(schema_field);
     let heap = columns.iter().map(|column| column.of);
+    let checked = columns.iter().map(|column| column.of);
     let tokens = indexed.iter().enumerate().map(|(index, column)| unique_column(name, index, column));
     let (key_type, key_token) = match key {
         Some(column) => (to_tokens(column.of), {
@@ -155,7 +239,7 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
         }
     });
     let has_index = !indexed.is_empty();
-    let text = name.to_string();
+    let text = name.unraw().to_string();
     Ok(quote! {
         const _: () = {
             impl #name {
@@ -165,6 +249,11 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
             // SAFETY: every field is a column, at the offset that the compiler gives it.
             unsafe impl ::logic_api::Column for #name {
                 const HAS_HEAP: bool = false #(|| <#heap as ::logic_api::Column>::HAS_HEAP)*;
+                const CHECKED: () = {
+                    #(let () = <#checked as ::logic_api::Column>::CHECKED;)*
+                    ::core::assert!(::core::mem::size_of::<Self>() > 0, "a row needs at least one byte");
+                    ::core::assert!(::core::mem::align_of::<Self>() <= 16, "a row is aligned to 16 bytes at most");
+                };
 
                 fn column_type() -> ::logic_api::schema::ColumnType {
                     ::logic_api::schema::ColumnType::Row(<Self as ::logic_api::Row>::row_schema())
@@ -199,6 +288,8 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
                     #(#changes)*
                 }
             }
+
+            <#name as ::logic_api::Column>::CHECKED
         };
     })
 }
@@ -213,7 +304,7 @@ fn u32_literal(number: usize) -> proc_macro2::Literal {
 
 /// `BY_NAME` for a column `name`.
 fn by_name(column: &Ident) -> Ident {
-    format_ident!("BY_{}", column.to_string().trim_start_matches("r#").to_uppercase())
+    format_ident!("BY_{}", column.unraw().to_string().to_uppercase())
 }
 
 fn unique_column(row: &Ident, index: usize, column: &Column<'_>) -> TokenStream {
@@ -230,7 +321,7 @@ fn unique_column(row: &Ident, index: usize, column: &Column<'_>) -> TokenStream 
 
 fn schema_field(column: &Column<'_>) -> TokenStream {
     let (field, of) = (column.name, column.of);
-    let text = field.to_string();
+    let text = field.unraw().to_string();
     let unique = match column.unique {
         Unique::No => quote!(No),
         Unique::Unique => quote!(Unique),
@@ -255,14 +346,17 @@ fn derive_enum(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
     }
     if let Some(variant) = data.variants.iter().find(|variant| !matches!(variant.fields, Fields::Unit)) {
         let advice = "an enum in a row has no fields: write a struct with a fieldless enum and the fields beside it";
-        return Err(Error::new(variant.span(), advice));
+        return Err(Error::new_spanned(variant, advice));
     }
-    if data.variants.is_empty() {
-        return Err(Error::new(Span::call_site(), "an enum in a row needs a variant"));
+    for variant in &data.variants {
+        refuse_attribute(&variant.attrs, "`#[row(…)]` goes above a field of a struct, not in an enum")?;
     }
+    let Some(first) = data.variants.first().map(|variant| &variant.ident) else {
+        return Err(Error::new(name.span(), "an enum in a row needs at least one variant"));
+    };
     let variants = data.variants.iter().map(|variant| &variant.ident);
-    let texts = data.variants.iter().map(|variant| variant.ident.to_string());
-    let text = name.to_string();
+    let texts = data.variants.iter().map(|variant| variant.ident.unraw().to_string());
+    let text = name.unraw().to_string();
     Ok(quote! {
         const _: () = {
             // SAFETY: a fieldless enum of a fixed width, with these variants.
@@ -278,6 +372,12 @@ fn derive_enum(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
 
             // SAFETY: no padding, one byte form for each variant.
             unsafe impl ::logic_api::Key for #name {}
+
+            // Only what derives `PartialEq` can be a pattern: an equality of its own might not be that of the bytes.
+            const FIRST: #name = #name::#first;
+            const fn _is_first(of: &#name) -> bool {
+                ::core::matches!(of, &FIRST)
+            }
         };
     })
 }

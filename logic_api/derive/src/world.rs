@@ -1,7 +1,8 @@
 //! `#[derive(World)]`.
 
 use proc_macro2::{Literal, TokenStream};
-use quote::quote;
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::{Data, DeriveInput, Error, Fields, GenericArgument, Ident, PathArguments, Result, Type, spanned::Spanned};
 
 struct Table<'a> {
@@ -14,19 +15,24 @@ struct Table<'a> {
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let name = &input.ident;
     if !input.generics.params.is_empty() {
-        return Err(Error::new(input.generics.span(), "a world cannot be generic"));
+        return Err(Error::new(
+            input.generics.span(),
+            "a world cannot be generic: its tables are the same for every room, so write their rows out",
+        ));
     }
     let Data::Struct(data) = &input.data else {
-        return Err(Error::new(name.span(), "a world is a struct of tables"));
+        return Err(Error::new(name.span(), "a world is a struct whose fields are `Table<T>` and `One<T>`"));
     };
     let tables: Vec<Table> = match &data.fields {
         Fields::Named(fields) => fields.named.iter().map(table).collect::<Result<_>>()?,
         Fields::Unit => Vec::new(),
-        Fields::Unnamed(fields) => return Err(Error::new(fields.span(), "a world's tables have names")),
+        Fields::Unnamed(fields) => {
+            return Err(Error::new(fields.span(), "a world's tables have names: later versions are matched by them"));
+        }
     };
     let rows = tables.iter().map(|table| table.row);
     let schemas = tables.iter().map(|Table { name, row, single, .. }| {
-        let text = name.to_string();
+        let text = name.unraw().to_string();
         quote! {
             ::logic_api::schema::TableSchema {
                 name: ::std::string::String::from(#text),
@@ -40,9 +46,17 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         // SAFETY comment for readers of the expansion: the table's number is its place in the schema above.
         quote!(#name: unsafe { <#of>::bind(binder, #number) })
     });
+    let plain = tables.iter().filter(|table| table.single).map(|table| {
+        let row = table.row;
+        let advice = "the row of a `One` has no key and no unique column, since there is only one row: write `Table<T>`, or leave \
+                      `#[row(…)]` out";
+        quote_spanned!(row.span()=> const _: () = ::core::assert!(!<#row as ::logic_api::Row>::INDEXED, #advice);)
+    });
     let ones = tables.iter().filter(|table| table.single).map(|table| table.name);
     let construct = if matches!(data.fields, Fields::Unit) { quote!(Self) } else { quote!(Self { #(#bindings),* }) };
     Ok(quote! {
+        #(#plain)*
+
         impl ::logic_api::World for #name {
             const HAS_HEAP: bool = false #(|| <#rows as ::logic_api::Column>::HAS_HEAP)*;
 
@@ -65,8 +79,8 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
 
 fn table(field: &syn::Field) -> Result<Table<'_>> {
     let advice = || {
-        Error::new(
-            field.ty.span(),
+        Error::new_spanned(
+            &field.ty,
             "a world's fields are `Table<T>` (rows) and `One<T>` (a single row), where `T` is a row: all state is the engine's",
         )
     };

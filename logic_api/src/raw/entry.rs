@@ -10,6 +10,11 @@ use abi_stable::prefix_type::PrefixTypeTrait;
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 /// What `#[logic]` knows of a logic.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no function table",
+    label = "`#[logic]` is missing",
+    note = "write `#[logic]` above `impl Logic for {Self}`"
+)]
 pub trait LogicInfo {
     const VERSION: Version;
     const NAME: &'static str;

@@ -1,0 +1,9 @@
+use logic_api::prelude::*;
+
+#[derive(Row)]
+#[repr(C)]
+struct Avatar {
+    column: char,
+}
+
+fn main() {}

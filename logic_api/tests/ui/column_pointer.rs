@@ -1,0 +1,9 @@
+use logic_api::prelude::*;
+
+#[derive(Row)]
+#[repr(C)]
+struct Avatar {
+    column: *const u8,
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use logic_api::prelude::*;
+
+#[derive(Row)]
+#[repr(C)]
+struct Avatar {
+    column: (u32, u32),
+}
+
+fn main() {}

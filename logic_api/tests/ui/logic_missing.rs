@@ -1,0 +1,8 @@
+use logic_api::prelude::*;
+
+#[derive(World)]
+struct Arena;
+
+impl Logic for Arena {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use logic_api::prelude::*;
+
+#[logic]
+struct Arena;
+
+fn main() {}

@@ -1,0 +1,14 @@
+use logic_api::prelude::*;
+
+#[derive(Row)]
+#[repr(C)]
+struct Avatar {
+    x: u32,
+}
+
+#[derive(World)]
+struct Arena<const N: usize> {
+    avatars: Table<Avatar>,
+}
+
+fn main() {}
