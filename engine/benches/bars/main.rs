@@ -4,6 +4,8 @@
 //! why this is a program of its own. `scripts/bench.sh` builds and runs it. With words as arguments it measures only the
 //! groups named: `tables`, `callbacks`, `loads`, `http`.
 
+#![allow(clippy::cast_possible_truncation, reason = "figures of a bench, far from any bound")]
+
 mod callbacks;
 mod http;
 mod loads;
