@@ -323,7 +323,7 @@ impl Bucket {
     /// Bytes from the start of a page to the bucket after this one, cyclically.
     #[inline]
     pub const fn next(at: u64, bucket_mask: u64) -> u64 {
-        at + size_of::<Self>() as u64 & bucket_mask
+        (at + size_of::<Self>() as u64) & bucket_mask
     }
 
     /// Which entry of the directory a hash belongs to.

@@ -49,6 +49,10 @@ mod manifest;
 mod one;
 #[doc(hidden)]
 #[expect(unsafe_code, reason = "the one module that touches the engine's pointers")]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a walk over pointers is one step, and its comment lists what it needs"
+)]
 pub mod raw;
 mod request;
 mod rng;

@@ -30,9 +30,9 @@ impl Rng {
     #[inline]
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "there is no number below 0");
-        #[expect(clippy::cast_possible_truncation, reason = "the upper half of a product is below its factor")]
-        let number = (u128::from(self.next_u64()) * u128::from(bound) >> 64) as u64;
-        number
+        let product = u128::from(self.next_u64()) * u128::from(bound);
+        // The upper half of a product is below its factor.
+        (product >> 64) as u64
     }
 
     /// A number from `low` up to and without `high`.

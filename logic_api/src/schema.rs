@@ -98,7 +98,7 @@ pub struct EnumSchema {
 }
 
 impl ColumnType {
-    /// Bytes that a value takes in a row, its inner padding included.
+    /// Bytes that a value takes in a row, its inner padding included; `u32::MAX` for a schema that lies beyond that.
     pub fn size(&self) -> u32 {
         match self {
             Self::Bool | Self::U8 | Self::I8 => 1,
@@ -107,13 +107,13 @@ impl ColumnType {
             Self::U64 | Self::I64 | Self::F64 | Self::Player => 8,
             Self::Id { .. } | Self::Text | Self::Blob => 8,
             Self::U128 | Self::I128 => 16,
-            Self::Str { capacity } => 1 + capacity,
+            Self::Str { capacity } => capacity.saturating_add(1),
             Self::List { of, capacity } => {
-                let items = 4u32.next_multiple_of(of.align()) + of.size() * capacity;
-                items.next_multiple_of(self.align())
+                let items = of.size().saturating_mul(*capacity);
+                round_up(round_up(4, of.align()).saturating_add(items), self.align())
             }
-            Self::Opt { of } => (1u32.next_multiple_of(of.align()) + of.size()).next_multiple_of(self.align()),
-            Self::Array { of, len } => of.size() * len,
+            Self::Opt { of } => round_up(round_up(1, of.align()).saturating_add(of.size()), self.align()),
+            Self::Array { of, len } => of.size().saturating_mul(*len),
             Self::Row(row) => row.size,
             Self::Enum(enumeration) => enumeration.size,
         }
@@ -136,18 +136,23 @@ impl ColumnType {
         match self {
             Self::List { of, capacity } => {
                 visit(base, 4);
-                let items = base + 4u32.next_multiple_of(of.align());
+                let items = base + round_up(4, of.align());
                 visit_items(of, items, *capacity, visit);
             }
             Self::Opt { of } => {
                 visit(base, 1);
-                of.visit_spans(base + 1u32.next_multiple_of(of.align()), visit);
+                of.visit_spans(base + round_up(1, of.align()), visit);
             }
             Self::Array { of, len } => visit_items(of, base, *len, visit),
             Self::Row(row) => row.visit_spans(base, visit),
             plain => visit(base, plain.size()),
         }
     }
+}
+
+/// The next multiple of an alignment, of any schema that somebody might make up.
+fn round_up(bytes: u32, align: u32) -> u32 {
+    bytes.checked_next_multiple_of(align.max(1)).unwrap_or(u32::MAX)
 }
 
 fn visit_items(of: &ColumnType, base: u32, count: u32, visit: &mut impl FnMut(u32, u32)) {
@@ -217,6 +222,16 @@ impl fmt::Display for ColumnType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_schema_that_lies_has_a_size() {
+        let row = RowSchema { name: "Odd".into(), size: 3, align: 0, fields: Vec::new() };
+        let mut column = ColumnType::Row(row);
+        for _ in 0..5 {
+            column = ColumnType::List { of: Box::new(ColumnType::Opt { of: Box::new(column) }), capacity: u32::MAX };
+        }
+        assert_eq!(column.size(), u32::MAX);
+    }
 
     fn field(name: &str, offset: u32, column: ColumnType) -> FieldSchema {
         FieldSchema { name: name.into(), offset, column, unique: Unique::No }

@@ -8,6 +8,10 @@ mod input;
 pub mod limits;
 mod outbox;
 #[expect(unsafe_code, reason = "the memory of pages and the calls into a plugin")]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a walk over pointers is one step, and its comment lists what it needs"
+)]
 mod raw;
 mod request;
 mod room;

@@ -46,7 +46,7 @@ fn check_row(row: &RowSchema, reasons: &mut Vec<String>) {
     let mut fields: Vec<_> = row.fields.iter().collect();
     fields.sort_by_key(|field| field.offset);
     for field in fields {
-        let last = field.offset.checked_add(field.column.size()).unwrap_or(u32::MAX);
+        let last = field.offset.saturating_add(field.column.size());
         if field.offset < end || last > row.size || !field.offset.is_multiple_of(field.column.align().max(1)) {
             reasons.push(format!("{}.{}: at {} it does not fit the row", row.name, field.name, field.offset));
         }

@@ -50,7 +50,7 @@ fn representation(attributes: &[Attribute]) -> Result<Vec<String>> {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Unique {
+enum Marked {
     No,
     Unique,
     Key,
@@ -59,35 +59,35 @@ enum Unique {
 struct Column<'a> {
     name: &'a Ident,
     of: &'a Type,
-    unique: Unique,
+    marked: Marked,
 }
 
 impl<'a> Column<'a> {
     fn of(field: &'a Field) -> Result<Self> {
         let name = field.ident.as_ref().ok_or_else(|| Error::new(field.span(), "a row's fields have names"))?;
         refuse_pointers(&field.ty)?;
-        let mut unique = Unique::No;
+        let mut marked = Marked::No;
         for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("row")) {
             attribute.parse_nested_meta(|meta| {
                 let found = match meta.path.get_ident().map(Ident::to_string).as_deref() {
-                    Some("key") => Unique::Key,
-                    Some("unique") => Unique::Unique,
+                    Some("key") => Marked::Key,
+                    Some("unique") => Marked::Unique,
                     _ => return Err(meta.error("a column is marked `#[row(key)]` or `#[row(unique)]`, nothing else")),
                 };
                 if !meta.input.is_empty() && !meta.input.peek(Token![,]) {
                     return Err(meta.error("`key` and `unique` take no value: write `#[row(key)]` or `#[row(unique)]`"));
                 }
-                if unique != Unique::No {
+                if marked != Marked::No {
                     return Err(meta.error("a key is unique already: write one of `key` and `unique`"));
                 }
-                unique = found;
+                marked = found;
                 Ok(())
             })?;
         }
-        if unique != Unique::No {
+        if marked != Marked::No {
             refuse_key(&field.ty)?;
         }
-        Ok(Self { name, of: &field.ty, unique })
+        Ok(Self { name, of: &field.ty, marked })
     }
 }
 
@@ -205,14 +205,14 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
         return Err(Error::new(name.span(), "a row needs at least one field"));
     }
     let columns: Vec<Column> = fields.named.iter().map(Column::of).collect::<Result<_>>()?;
-    let mut keys = columns.iter().filter(|column| column.unique == Unique::Key);
+    let mut keys = columns.iter().filter(|column| column.marked == Marked::Key);
     let key = keys.next();
     if let (Some(first), Some(second)) = (key, keys.next()) {
         let advice = format!("a row has one key, and `{}` is it: write `#[row(unique)]` here", first.name);
         return Err(Error::new(second.name.span(), advice));
     }
     // In index order: the key, then the unique columns as declared (`RowSchema::indexes`).
-    let uniques = columns.iter().filter(|column| column.unique == Unique::Unique);
+    let uniques = columns.iter().filter(|column| column.marked == Marked::Unique);
     let indexed: Vec<&Column> = key.into_iter().chain(uniques).collect();
 
     let schema_fields = columns.iter().map(schema_field);
@@ -228,7 +228,11 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
         None => (quote!(::logic_api::NoKey), quote!(unsafe { ::logic_api::UniqueColumn::new(0, 0) })),
     };
     let key_types = indexed.iter().map(|column| column.of);
-    let key_values = indexed.iter().map(|column| column.name);
+    let key_values = match indexed.iter().map(|column| column.name) {
+        // A unit written out would be a lint in the crate of the row.
+        none if none.len() == 0 => TokenStream::new(),
+        names => quote!((#(self.#names,)*)),
+    };
     let changes = indexed.iter().enumerate().map(|(index, column)| {
         let (index, place) = (u32_literal(index), syn::Index::from(index));
         let field = column.name;
@@ -280,7 +284,7 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
                 #[allow(clippy::unused_unit, reason = "a row without indexed columns has no keys")]
                 #[inline]
                 fn keys(&self) -> Self::Keys {
-                    (#(self.#key_values,)*)
+                    #key_values
                 }
 
                 #[allow(unused_variables, reason = "a row without indexed columns has nothing to compare")]
@@ -322,10 +326,10 @@ fn unique_column(row: &Ident, index: usize, column: &Column<'_>) -> TokenStream 
 fn schema_field(column: &Column<'_>) -> TokenStream {
     let (field, of) = (column.name, column.of);
     let text = field.unraw().to_string();
-    let unique = match column.unique {
-        Unique::No => quote!(No),
-        Unique::Unique => quote!(Unique),
-        Unique::Key => quote!(Key),
+    let unique = match column.marked {
+        Marked::No => quote!(No),
+        Marked::Unique => quote!(Unique),
+        Marked::Key => quote!(Key),
     };
     quote! {
         ::logic_api::schema::FieldSchema {

@@ -6,6 +6,7 @@
 
 /// The bytes of the build id; empty where the object has none.
 #[cfg(all(target_os = "linux", not(miri)))]
+#[expect(clippy::cast_possible_truncation, reason = "ELF-64: addresses of this process")]
 pub(crate) fn own() -> &'static [u8] {
     #[repr(C)]
     struct Header {
@@ -87,7 +88,8 @@ mod tests {
     fn the_gnu_note_is_found_among_others() {
         let note = |kind: u32, name: &[u8], id: &[u8]| {
             let mut bytes = Vec::new();
-            for word in [name.len() as u32, id.len() as u32, kind] {
+            let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
+            for word in [size(name), size(id), kind] {
                 bytes.extend(word.to_ne_bytes());
             }
             bytes.extend(name);

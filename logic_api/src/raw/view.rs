@@ -115,6 +115,7 @@ impl<T: Row> View<T> {
 
     /// The live row whose indexed column has this value, and its slot.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "offsets into memory, as wide as its addresses")]
     fn search<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<(NonNull<T>, u32)> {
         // SAFETY: a key has no padding, so each of its bytes is initialised.
         let bytes = unsafe { slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<K>()) };

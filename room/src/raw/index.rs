@@ -346,7 +346,7 @@ mod tests {
 
     /// Rows are numbered as slots of pages of 960; the key of a row is its number.
     fn slot(row: u64) -> u32 {
-        u32::try_from(row / 960 << 16 | row % 960).expect("few rows")
+        u32::try_from(((row / 960) << 16) | (row % 960)).expect("few rows")
     }
 
     fn hash(row: u64) -> u64 {

@@ -113,7 +113,11 @@ fn as_many_timers_as_a_room_may_have() {
         return;
     }
     let mut room = Driver::new::<Zoo>();
-    let set = |ctx: &mut Ctx<'_>, timers: usize| (0..timers).for_each(|_| drop(ctx.after(Duration::from_secs(1), 0)));
+    let set = |ctx: &mut Ctx<'_>, timers: usize| {
+        for _ in 0..timers {
+            ctx.after(Duration::from_secs(1), 0);
+        }
+    };
     on(&mut room, move |_, ctx| set(ctx, limits::TIMERS_MAX));
     let text = try_on(&mut room.room, 9, move |_, ctx| set(ctx, 1)).unwrap_err().to_string();
     assert!(text.ends_with("the room has as many timers as it may"), "{text}");
@@ -128,6 +132,7 @@ fn a_schema_beyond_the_limits_is_refused() {
     }
     #[derive(World, Debug)]
     struct TooMuch {
+        #[expect(dead_code, reason = "no room comes to be")]
         huge: Table<Huge>,
     }
     #[logic(linked)]

@@ -261,6 +261,7 @@ version!(PanicsWhenUpgraded, 1003, fixed: true, upgraded: |rules, from| {
 
 /// Other tables than the versions above.
 #[derive(World, Debug)]
+#[expect(dead_code, reason = "never bound")]
 pub(crate) struct Different {
     game: Table<Game>,
     extra: Table<Avatar>,
@@ -271,6 +272,7 @@ impl Logic for Different {}
 
 /// A logic that counts its messages outside of the world, and fails at some of them.
 #[derive(World, Debug)]
+#[expect(dead_code, reason = "the table is there to have the schema of the others")]
 pub(crate) struct Forgetful {
     avatars: Table<Avatar>,
     game: One<Game>,

@@ -52,7 +52,7 @@ impl Logic for Loose {
         let number = ctx.tick().0 as u8;
         let id = on_dirty_stack(|| self.rows.insert(row(number)));
         on_dirty_stack(|| *self.rows.get_mut(id).unwrap() = row(number));
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             let oldest = self.rows.entries().next().unwrap().0;
             self.rows.remove(oldest);
         }
