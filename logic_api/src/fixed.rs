@@ -40,7 +40,10 @@ impl<const N: usize> Str<N> {
         Self { len: 0, bytes: [0; N] }
     }
 
-    /// The whole of `text`, or an error if it has more than `N` bytes.
+    /// The whole of `text`.
+    ///
+    /// # Errors
+    /// It has more than `N` bytes.
     pub fn try_new(text: &str) -> Result<Self, TooLong> {
         if text.len() > N {
             return Err(TooLong { capacity: N, found: text.len() });
@@ -60,6 +63,7 @@ impl<const N: usize> Str<N> {
         this
     }
 
+    /// The text.
     pub fn as_str(&self) -> &str {
         // Checked, because the bytes may come from another version of the logic; short texts make that cheap.
         let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
@@ -145,7 +149,7 @@ impl<T: Copy + Default, const N: usize> List<T, N> {
         Ok(())
     }
 
-    /// Takes the last item.
+    /// Takes the last item; none from an empty list.
     pub fn pop(&mut self) -> Option<T> {
         let last = self.len().checked_sub(1)?;
         self.len -= 1;
@@ -162,6 +166,7 @@ impl<T: Copy + Default, const N: usize> List<T, N> {
         self.pop().expect("the list has an item at index")
     }
 
+    /// Takes all items.
     pub fn clear(&mut self) {
         *self = Self::new();
     }
@@ -242,14 +247,17 @@ pub struct Opt<T> {
 }
 
 impl<T: Copy + Default> Opt<T> {
+    /// A value.
     pub fn some(value: T) -> Self {
         Self { some: true, value }
     }
 
+    /// No value.
     pub fn none() -> Self {
         Self { some: false, value: T::default() }
     }
 
+    /// A copy of the value, if there is one.
     pub fn get(&self) -> Option<T> {
         self.some.then_some(self.value)
     }
@@ -264,10 +272,12 @@ impl<T: Copy + Default> Opt<T> {
         std::mem::replace(self, Self::none()).get()
     }
 
+    /// True if there is a value.
     pub fn is_some(&self) -> bool {
         self.some
     }
 
+    /// True if there is none.
     pub fn is_none(&self) -> bool {
         !self.some
     }

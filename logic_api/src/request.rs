@@ -13,6 +13,7 @@ pub struct Request<'a> {
     pub query: &'a str,
     /// Names in lower case, in the order they came.
     pub headers: Vec<(&'a str, &'a str)>,
+    /// As it came; empty where there was none.
     pub body: &'a [u8],
 }
 
@@ -45,10 +46,12 @@ impl Response {
         Self { status: 200, content_type: content_type.into(), headers: Vec::new(), body: body.into() }
     }
 
+    /// 200 with a body of plain text, UTF-8.
     pub fn text(body: impl Into<String>) -> Self {
         Self::new("text/plain; charset=utf-8", body.into())
     }
 
+    /// 200 with a page, UTF-8.
     pub fn html(body: impl Into<String>) -> Self {
         Self::new("text/html; charset=utf-8", body.into())
     }
@@ -58,6 +61,7 @@ impl Response {
         Self::new("application/json", body)
     }
 
+    /// 404 with a line that says so.
     pub fn not_found() -> Self {
         Self::text("not found\n").status(404)
     }

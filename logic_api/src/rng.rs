@@ -8,6 +8,7 @@ pub struct Rng {
 }
 
 impl Rng {
+    /// A generator that starts from this seed.
     #[inline]
     pub fn new(seed: u64) -> Self {
         Self { state: seed }

@@ -14,6 +14,7 @@ use std::{fmt, marker::PhantomData};
 )]
 #[expect(unsafe_code, reason = "the engine relies on what an implementation claims")]
 pub unsafe trait Row: Column + Sized {
+    /// The name of the struct, as the schema has it.
     const NAME: &'static str;
 
     /// True if a column is a key or unique.
@@ -30,6 +31,7 @@ pub unsafe trait Row: Column + Sized {
     #[doc(hidden)]
     const KEY: UniqueColumn<Self, Self::Key>;
 
+    /// The fields as the schema tells them.
     fn row_schema() -> RowSchema;
 
     #[doc(hidden)]

@@ -23,7 +23,9 @@ pub struct Table<T: Row> {
 /// A row that was not inserted, and why.
 #[derive(Debug)]
 pub struct Rejected<T> {
+    /// As it was given.
     pub row: T,
+    /// Why not.
     pub reason: RejectedReason,
 }
 
@@ -32,7 +34,10 @@ pub struct Rejected<T> {
 #[non_exhaustive]
 pub enum RejectedReason {
     /// Another row has the same value in this key or unique column.
-    Duplicate { column: String },
+    Duplicate {
+        /// The column's name.
+        column: String,
+    },
     /// The table or the room has reached its limit.
     Full,
     /// The callback is `query`, which cannot change the world.
@@ -76,6 +81,7 @@ impl<T: Row> Table<T> {
         self.view.len()
     }
 
+    /// True if there is no row.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -100,6 +106,7 @@ impl<T: Row> Table<T> {
         self.view.get_mut(id).map(Writing::into_row)
     }
 
+    /// True if the row still lives.
     pub fn contains(&self, id: Id<T>) -> bool {
         self.get(id).is_some()
     }
@@ -156,7 +163,7 @@ impl<T: Row> Table<T> {
         self.view.insert(row).map_err(|(error, row)| Rejected { row, reason: reason::<T>(error) })
     }
 
-    /// Takes a row out.
+    /// Takes a row out; none if it does not live any more.
     #[inline]
     pub fn remove(&mut self, id: Id<T>) -> Option<T> {
         self.view.remove(id)

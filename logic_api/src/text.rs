@@ -28,22 +28,33 @@ pub struct Text(HeapValue);
 pub struct Blob(HeapValue);
 
 impl Text {
+    /// Keeps a copy of the text.
+    ///
+    /// # Panics
+    /// As the type says.
     #[track_caller]
     pub fn new(text: &str) -> Self {
         Self(HeapValue::new(text.as_bytes()))
     }
 
+    /// The text; empty outside a callback, and for what is no UTF-8.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self.0.bytes()).unwrap_or_default()
     }
 
     /// Replaces the text.
+    ///
+    /// # Panics
+    /// As for [`Text::new`].
     #[track_caller]
     pub fn set(&mut self, text: &str) {
         *self = Self::new(text);
     }
 
     /// Appends to the text. Costs a copy of the whole.
+    ///
+    /// # Panics
+    /// As for [`Text::new`].
     #[track_caller]
     pub fn push_str(&mut self, more: &str) {
         *self = Self::new(&[self.as_str(), more].concat());
@@ -51,16 +62,24 @@ impl Text {
 }
 
 impl Blob {
+    /// Keeps a copy of the bytes.
+    ///
+    /// # Panics
+    /// As for [`Text`].
     #[track_caller]
     pub fn new(bytes: &[u8]) -> Self {
         Self(HeapValue::new(bytes))
     }
 
+    /// The bytes; empty outside a callback.
     pub fn as_slice(&self) -> &[u8] {
         self.0.bytes()
     }
 
     /// Replaces the bytes.
+    ///
+    /// # Panics
+    /// As for [`Text`].
     #[track_caller]
     pub fn set(&mut self, bytes: &[u8]) {
         *self = Self::new(bytes);

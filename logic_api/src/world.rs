@@ -14,6 +14,7 @@ pub trait World: Sized {
     #[doc(hidden)]
     const HAS_HEAP: bool;
 
+    /// The tables as the schema tells them.
     fn schema() -> Schema;
 
     /// The views of the tables for one callback.

@@ -30,6 +30,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
+    /// Without outputs.
     pub fn new() -> Self {
         Self::default()
     }
@@ -54,6 +55,7 @@ impl Outbox {
         self.bytes = 0;
     }
 
+    /// The outputs so far.
     pub fn outputs(&self) -> &[Output] {
         &self.outputs
     }

@@ -82,14 +82,17 @@ impl Room {
         Ok(room)
     }
 
+    /// The name that it was created with.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// The version that runs it.
     pub fn logic(&self) -> &Arc<LogicVersion> {
         &self.logic
     }
 
+    /// Its world, to look at.
     pub fn world(&self) -> &World {
         &self.world
     }
@@ -201,7 +204,7 @@ impl Room {
         self.logic.defines("query")
     }
 
-    /// Exchanges the logic. The fork from before stays until [`Room::keep_swap`], so that [`Room::take_swap_back`] loses nothing.
+    /// Exchanges the logic. The fork from before stays until [`Room::keep_swap`], for [`Room::take_swap_back`].
     fn swap(&mut self, stamp: Stamp, to: Arc<LogicVersion>, outbox: &mut Outbox) -> Result<(), StepError> {
         if **self.world.schema() != **to.schema() {
             return Err(StepError::SchemaDiffers(differences(self.world.schema(), to.schema())));

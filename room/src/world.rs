@@ -23,6 +23,7 @@ pub struct World {
 /// What a world takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct WorldSize {
+    /// Of all tables.
     pub rows: u64,
     /// Pages of rows and indexes, shared ones included.
     pub pages: u64,
@@ -50,6 +51,7 @@ impl World {
         }
     }
 
+    /// What its tables look like.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }
@@ -59,6 +61,7 @@ impl World {
         &self.players
     }
 
+    /// What it takes.
     pub fn size(&self) -> WorldSize {
         let count = |number: usize| number as u64;
         let sizes = self.schema.tables.iter().map(|table| u64::from(table.row.size));

@@ -11,8 +11,10 @@ use syn::{DeriveInput, ItemImpl, parse_macro_input};
 /// Makes a struct a row, or a fieldless enum a column.
 ///
 /// A struct needs `#[repr(C)]` and named fields. `#[row(key)]` on at most one field, and `#[row(unique)]` on any, has the
-/// engine keep an index; each such field `name` gives a constant `BY_NAME` for `Table::find_by`. An enum needs `#[repr(u8)]`
-/// (or another integer), no fields in its variants, and `Clone`, `Copy` and `PartialEq`.
+/// engine keep an index; each such field `name` gives a constant `BY_NAME` for `Table::find_by`. In a nested row these words mean
+/// nothing: the indexes of a table are those of its own row.
+///
+/// An enum needs `#[repr(u8)]` (or another integer), no fields in its variants, and derived `Clone`, `Copy` and `PartialEq`.
 #[proc_macro_derive(Row, attributes(row))]
 pub fn row(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

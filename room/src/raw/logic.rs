@@ -76,6 +76,9 @@ impl LogicVersion {
     ///
     /// # Safety
     /// The functions of the table follow the contract (`docs/abi.md`) and stay where they are for the life of the process.
+    ///
+    /// # Errors
+    /// It says nothing that can be read, was built against another contract, or its schema is beyond what a room can hold.
     pub unsafe fn new(table: LogicTable) -> Result<Arc<Self>, BadLogic> {
         let globals = Globals { log: super::host::log, log_level_max: super::host::log_level_max() };
         // SAFETY: the caller's promise; the plugin copies the globals.

@@ -412,18 +412,20 @@ impl TwinOfKept for Room {
 #[test]
 fn rooms_agree_with_a_model_without_faults() {
     let (seeds, steps) = if cfg!(miri) { (1, 30) } else { (200, 120) };
-    let (mut faults, mut freezes, mut backs) = (0, 0, 0);
+    let (mut runs, mut faults, mut freezes, mut backs) = (0, 0, 0, 0);
     for_seeds(seeds, |seed| {
         let mut one = simulate(seed, steps);
         let two = simulate(seed, steps);
         assert_eq!(one.hashes, two.hashes, "the same seed gives the same worlds");
         assert_eq!(one.without_faults().state_hash(), one.driver.hash());
+        runs += 1;
         (faults, freezes, backs) = (faults + one.faults, freezes + one.freezes, backs + one.backs);
         let pool = one.pool.clone();
         drop(one);
         assert_eq!(pool.used_bytes(), 0, "every page went back");
     });
-    if seeds == 200 && std::env::var_os("HOTSEAT_SEED").is_none() {
+    // Few seeds may have few of something.
+    if runs >= 200 {
         assert!(
             faults > 1000 && freezes > 100 && backs > 100,
             "{faults} faults, {freezes} freezes, {backs} taken back"
