@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             if answer == 13 { Err("thirteen is refused here".into()) } else { Ok(answer) }
         });
     }
-    let tests: [(&str, fn()); 13] = [
+    let tests: [(&str, fn()); 14] = [
         ("a_sound_plugin_is_loaded_and_answers", a_sound_plugin_is_loaded_and_answers),
         ("a_crash_is_told_by_its_signal", a_crash_is_told_by_its_signal),
         ("an_exit_is_told_by_its_code", an_exit_is_told_by_its_code),
@@ -40,7 +40,8 @@ fn main() -> ExitCode {
         ("a_plugin_with_a_thread_is_refused", a_plugin_with_a_thread_is_refused),
         ("garbage_on_every_output_changes_nothing", garbage_on_every_output_changes_nothing),
         ("a_forged_verdict_is_not_believed", a_forged_verdict_is_not_believed),
-        ("a_forked_process_does_not_hold_the_probe_up", a_forked_process_does_not_hold_the_probe_up),
+        ("a_plugin_that_forks_is_refused_and_no_process_stays", a_plugin_that_forks_is_refused_and_no_process_stays),
+        ("a_plugin_that_changes_the_process_is_refused", a_plugin_that_changes_the_process_is_refused),
         ("the_loaders_own_reason_is_passed_on", the_loaders_own_reason_is_passed_on),
         ("a_crash_at_the_end_is_a_crash", a_crash_at_the_end_is_a_crash),
         ("memory_without_end_is_refused", memory_without_end_is_refused),
@@ -104,7 +105,8 @@ fn name(name: &str) -> PluginName {
 }
 
 const INCLUDES: &str = "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <unistd.h>\n\
-    #include <signal.h>\n#include <pthread.h>\n#define AT_START __attribute__((constructor)) static void\n\
+    #include <signal.h>\n#include <pthread.h>\n#include <fcntl.h>\n#include <sys/file.h>\n#include <sys/wait.h>\n\
+    #define AT_START __attribute__((constructor)) static void\n\
     #define AT_END __attribute__((destructor)) static void\n";
 const SOUND: &str = "unsigned hotseat_root(void) { return 7; }\n";
 const LONG: Duration = Duration::from_secs(60);
@@ -200,11 +202,36 @@ fn a_forged_verdict_is_not_believed() {
     assert!(printed.contains("\"loaded\":1"));
 }
 
-fn a_forked_process_does_not_hold_the_probe_up() {
+fn a_plugin_that_forks_is_refused_and_no_process_stays() {
+    let expected = "a.so: starts a process of its own: logic has none";
     // It keeps every descriptor open and would never end.
-    let code = "AT_START go(void) { if (fork() == 0) for (;;) pause(); }";
-    let probed = Setup::new(&format!("{SOUND}{code}"), LONG).probe().unwrap();
-    assert!(probed.took < LONG);
+    check("AT_START go(void) { if (fork() == 0) for (;;) pause(); }", "starts-processes", expected);
+    // One that has got away from its parent and its group, and holds a lock for as long as it lives.
+    let lock = tempfile::NamedTempFile::new().unwrap();
+    let code = format!(
+        "AT_START go(void) {{ if (fork() == 0) {{ setsid(); if (fork() == 0) {{\n\
+            flock(open(\"{}\", O_RDWR), LOCK_EX); for (;;) pause(); }}\n\
+         _exit(0); }} wait(0); }}",
+        lock.path().display()
+    );
+    check(&code, "starts-processes", expected);
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+}
+
+fn a_plugin_that_changes_the_process_is_refused() {
+    let expected = "a.so: opens or closes files while being loaded: logic has none";
+    for code in ["open(\"/dev/null\", O_RDONLY);", "close(0);", "dup2(open(\"/dev/full\", O_RDWR), 0);"] {
+        check(&format!("AT_START go(void) {{ {code} }}"), "changes-files", expected);
+    }
+    let expected = "a.so: changes what is done on signals: that is the engine's to say";
+    for code in
+        ["signal(SIGTERM, SIG_IGN);", "signal(SIGINT, exit);", "sigset_t s; sigfillset(&s); sigprocmask(0, &s, 0);"]
+    {
+        check(&format!("AT_START go(void) {{ {code} }}"), "changes-signals", expected);
+    }
+    // What is put back is no change.
+    let code = "AT_START go(void) { signal(SIGTERM, signal(SIGTERM, SIG_IGN)); close(dup(0)); }";
+    assert_eq!(Setup::new(&format!("{SOUND}{code}"), LONG).probe().unwrap().loaded, 7);
 }
 
 fn the_loaders_own_reason_is_passed_on() {

@@ -22,7 +22,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub use super::probe_fault::{ProbeEnd, ProbeFault};
+pub use super::probe_fault::{Change, ProbeEnd, ProbeFault};
 
 /// The child's first argument; its entry is [`super::probe_child::asked`].
 pub const PROBE_COMMAND: &str = "probe";
@@ -75,6 +75,7 @@ pub(super) enum Message<T> {
     Refused(String),
     /// The child has this many threads, one of which is its own.
     Threads(usize),
+    Changed(Change),
 }
 
 /// Maps the staged plugin in a child process. Blocks until that has ended; call it where blocking is allowed.
@@ -234,9 +235,10 @@ fn judge<T: DeserializeOwned>(
     match (ready, verdict) {
         (false, _) => Err(ProbeFault::NotReady { end, printed }),
         (true, None) => Err(ProbeFault::WhileLoading { end, printed }),
-        // These two have already refused it; how the process ended adds nothing.
+        // These have already refused it; how the process ended adds nothing.
         (true, Some(Message::Refused(reason))) => Err(ProbeFault::Refused { reason, printed }),
         (true, Some(Message::Threads(count))) => Err(ProbeFault::Threads { count, printed }),
+        (true, Some(Message::Changed(change))) => Err(ProbeFault::Changed { change, printed }),
         (true, Some(Message::Loaded(loaded))) if end == ProbeEnd::Exit(0) => Ok(loaded),
         (true, Some(_)) => Err(ProbeFault::AfterLoading { end, printed }),
     }

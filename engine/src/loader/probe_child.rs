@@ -28,6 +28,7 @@ use rustix::{
 };
 use serde::Serialize;
 
+use super::footing::Footing;
 use super::probe::{Line, Message, PROBE_COMMAND, VERDICT_BYTES_MAX};
 
 /// Address space of the child: many times a plugin's, and too little for one that allocates without end to hurt the machine.
@@ -77,24 +78,26 @@ impl ProbeRequest {
             }
             verdict.write_all(line.as_bytes())
         };
-        let written = write(Message::Ready).and_then(|()| write(examine(&self.staged, load)));
+        let written = write(Message::Ready).and_then(|()| write(examine(&self.staged, load)?));
         // An orderly end on purpose: destructors that crash would do so at the engine's end.
         process::exit(if written.is_ok() { 0 } else { EXIT_NOT_READY })
     }
 }
 
-fn examine<T>(staged: &Path, load: impl FnOnce(&Path) -> Result<T, String>) -> Message<T> {
+fn examine<T>(staged: &Path, load: impl FnOnce(&Path) -> Result<T, String>) -> io::Result<Message<T>> {
+    let footing = Footing::now()?;
     let message = match catch_unwind(AssertUnwindSafe(|| load(staged))) {
         Ok(Ok(loaded)) => Message::Loaded(loaded),
         Ok(Err(reason)) => Message::Refused(shortened(reason)),
         Err(panic) => Message::Refused(shortened(format!("the loader panicked: {}", panic_text(&*panic)))),
     };
-    match (&message, thread_count()) {
-        (Message::Loaded(_), Ok(1)) => message,
-        (Message::Loaded(_), Ok(count)) => Message::Threads(count),
-        (Message::Loaded(_), Err(error)) => Message::Refused(format!("its threads cannot be counted: {error}")),
+    if !matches!(message, Message::Loaded(_)) {
         // The reason is what matters, also when a thread was started before it.
-        _ => message,
+        return Ok(message);
+    }
+    match thread_count()? {
+        1 => Ok(footing.change()?.map_or(message, Message::Changed)),
+        count => Ok(Message::Threads(count)),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 /// Each names the plugin's doing as an operator can act on it. `printed` is the end of what it printed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeFault {
@@ -11,12 +13,36 @@ pub enum ProbeFault {
     AfterLoading { end: ProbeEnd, printed: String },
     #[error("starts a thread of its own: logic has no threads (it has {} after loading)", count - 1)]
     Threads { count: usize, printed: String },
+    #[error("{change}")]
+    Changed { change: Change, printed: String },
     #[error("{reason}")]
     Refused { reason: String, printed: String },
     #[error("the probe did not get as far as loading it: its process {}", end.bare())]
     NotReady { end: ProbeEnd, printed: String },
     #[error("the probe's process could not be {doing}: {source}")]
     Child { doing: &'static str, source: io::Error },
+}
+
+/// What a plugin has changed of the process that mapped it: in the engine, that would be the engine's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    #[error("starts a process of its own: logic has none")]
+    Processes,
+    #[error("opens or closes files while being loaded: logic has none")]
+    Files,
+    #[error("changes what is done on signals: that is the engine's to say")]
+    Signals,
+}
+
+impl Change {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Processes => "starts-processes",
+            Self::Files => "changes-files",
+            Self::Signals => "changes-signals",
+        }
+    }
 }
 
 /// How a child process ended.
@@ -43,6 +69,7 @@ impl ProbeFault {
             },
             Self::AfterLoading { .. } => "fails-at-exit",
             Self::Threads { .. } => "starts-threads",
+            Self::Changed { change, .. } => change.code(),
             Self::Refused { .. } => "refused-by-loader",
             Self::NotReady { .. } | Self::Child { .. } => "probe-failed",
         }
@@ -54,6 +81,7 @@ impl ProbeFault {
             Self::WhileLoading { printed, .. }
             | Self::AfterLoading { printed, .. }
             | Self::Threads { printed, .. }
+            | Self::Changed { printed, .. }
             | Self::Refused { printed, .. }
             | Self::NotReady { printed, .. } => Some(printed.as_str()).filter(|printed| !printed.is_empty()),
             Self::Child { .. } => None,
@@ -65,6 +93,7 @@ impl ProbeFault {
             Self::WhileLoading { printed, .. }
             | Self::AfterLoading { printed, .. }
             | Self::Threads { printed, .. }
+            | Self::Changed { printed, .. }
             | Self::Refused { printed, .. }
             | Self::NotReady { printed, .. } => *printed = text,
             Self::Child { .. } => {}
