@@ -14,8 +14,8 @@ use abi_stable::{
     type_layout::{TLFieldOrFunction, TypeLayout},
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-use logic_api::abi::{LogicModuleRef, LogicTable};
-use room::LogicVersion;
+use logic_api::abi::{CONTRACT, LogicModuleRef, LogicTable};
+use room::{BadLogic, LogicVersion};
 
 use super::map_fault::MapFault;
 
@@ -36,7 +36,12 @@ pub fn map(path: &Path) -> Result<Arc<LogicVersion>, MapFault> {
     let table = table(header)?;
     // SAFETY: the layout check has found the table's type to be ours, down to every type that its functions take; the
     // library is never unmapped. That its functions do what the contract says is what makes it a plugin.
-    unsafe { LogicVersion::new(table) }.map_err(|error| MapFault::Logic { reason: error.to_string() })
+    unsafe { LogicVersion::new(table) }.map_err(|error| match error {
+        BadLogic::Contract { found } => {
+            MapFault::Contract { expected: format!("contract {CONTRACT}"), found: format!("contract {found}") }
+        }
+        error => MapFault::Logic { reason: error.to_string() },
+    })
 }
 
 fn open(path: &Path) -> Result<&'static LibHeader, MapFault> {
