@@ -68,6 +68,12 @@ pub(crate) fn expand(arguments: TokenStream, item: &ItemImpl) -> Result<TokenStr
     let export = (!linked).then(|| {
         quote! {
             const _: () = {
+                #[cfg(panic = "abort")]
+                ::core::compile_error!(
+                    "a logic must not be built with panic = \"abort\": a panic in it would end the engine, which takes back \
+                     what panicked; remove it from the profile"
+                );
+
                 #[unsafe(export_name = #EXPORT_NAME)]
                 static HEADER: ::logic_api::abi::LibHeader = ::logic_api::raw::lib_header::<#of>();
             };
