@@ -1,7 +1,7 @@
 //! A room: a world, the logic that runs it, and the way back when that fails.
 
 use crate::input::{Input, LogicFault, Reply, Seq, Stamp, StepError};
-use crate::limits::REPLAY_INPUTS_MAX;
+use crate::limits::{OUTPUT_BYTES_MAX, REPLAY_INPUTS_MAX};
 use crate::outbox::Outbox;
 use crate::raw::{Arguments, Callback, Frame, Pool};
 use crate::schema_check::differences;
@@ -405,7 +405,7 @@ impl Room {
             let (version, tick) = (self.logic.version(), self.tick);
             return Err(LogicFault { version, callback: callback.name(), message, location, tick });
         }
-        if outbox.is_over_limit() {
+        if outbox.is_over_limit() || response.as_ref().is_some_and(|response| response.body.len() > OUTPUT_BYTES_MAX) {
             return Err(self.fault(callback, "made more output than an input may"));
         }
         Ok(Called { status, response, refusal })
