@@ -4,6 +4,7 @@
 
 mod support;
 
+mod bad_input;
 mod ending;
 mod faults;
 mod loading;

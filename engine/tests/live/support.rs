@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -108,13 +108,14 @@ impl Setup {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         let mut process = self.command(&["serve"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on http://").and_then(|address| address.parse().ok());
         let Some(address) = address else {
             let _reaped = process.wait();
             panic!("not started: {line:?}\n{}", std::fs::read_to_string(self.folder.path().join("log")).unwrap());
         };
-        Engine { setup: self, process, address }
+        Engine { setup: self, process, _stdout: stdout, address }
     }
 }
 
@@ -122,6 +123,8 @@ impl Setup {
 pub(crate) struct Engine {
     pub(crate) setup: Setup,
     process: Child,
+    /// Kept open, as a terminal is.
+    _stdout: BufReader<ChildStdout>,
     pub(crate) address: SocketAddr,
 }
 

@@ -4,7 +4,7 @@
 pub mod game;
 
 at_start! {{
-    for _ in 0..1000 {
+    for _ in 0..100 {
         println!("{{\"nonce\":\"0\",\"message\":\"ready\"}}\n\u{1b}[31m{{\"garbage\":");
         eprintln!("garbage \u{7}\u{1b}[2J");
     }

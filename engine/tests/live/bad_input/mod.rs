@@ -1,0 +1,20 @@
+//! Bad input: each is refused with its own reason, and the version before keeps answering.
+//!
+//! The plugins that misbehave are in `engine/tests/saboteurs`; cargo builds them when the first test asks for one.
+
+mod callbacks;
+mod constructors;
+mod contract;
+mod damage;
+mod door;
+mod files;
+mod names;
+mod races;
+mod swaps;
+mod to_and_fro;
+
+mod client;
+mod contracts;
+mod plugins;
+mod refusals;
+mod traces;
