@@ -1,5 +1,7 @@
 //! The binary: reads the command line and calls what does the work. Every error ends as one line on standard error.
 
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +88,19 @@ fn serve(flags: ServeFlags) -> Result<(), Failure> {
     served
 }
 
+/// From here on nothing is said on standard output. A plugin that prints must not fail because the reader of it has gone: in a
+/// constructor that would end the process.
+fn silence_stdout() {
+    match File::options().write(true).open("/dev/null") {
+        Ok(nowhere) => {
+            if let Err(error) = rustix::stdio::dup2_stdout(&nowhere) {
+                tracing::warn!(%error, "standard output stays open to plugins");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "standard output stays open to plugins"),
+    }
+}
+
 async fn serve_until_stopped(config: &Config, data: &DataFolder) -> Result<(), Failure> {
     let door = Door::open(config, data).await?;
     serve::end_on_signals(door.stop())?;
@@ -93,7 +108,9 @@ async fn serve_until_stopped(config: &Config, data: &DataFolder) -> Result<(), F
     let requests = metrics.requests();
     let engine = Arc::new(Engine::start(config, data, &door, metrics)?);
     let announced = door.announce()?;
-    println!("{announced}");
+    // Whoever started this may not be listening; then the address is in the data folder and in the log.
+    let _unheard = writeln!(io::stdout(), "{announced}");
+    silence_stdout();
     door.serve(Arc::clone(&engine), requests).await;
     let ended = engine.end().await;
     drop(announced);

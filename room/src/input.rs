@@ -75,6 +75,8 @@ pub enum StepError {
     Fault(#[from] LogicFault),
     #[error("the room is frozen: {0}; load a fix")]
     Frozen(LogicFault),
+    #[error("player 0 names nobody")]
+    Nobody,
     #[error("player {0} is in the room already")]
     AlreadyIn(PlayerId),
     #[error("player {0} is not in the room")]

@@ -346,6 +346,9 @@ impl Room {
     }
 
     fn join(&mut self, player: PlayerId, base: &Arguments<'_>, outbox: &mut Outbox) -> Result<Reply, StepError> {
+        if player == PlayerId(0) {
+            return Err(StepError::Nobody);
+        }
         if self.world.players().binary_search(&player).is_ok() {
             return Err(StepError::AlreadyIn(player));
         }

@@ -140,7 +140,7 @@ impl Seat {
             if found == to.build_id {
                 return Ok(Swapped { pause });
             }
-            self.room.take_swap_back();
+            self.take_room_back();
             Err(StepError::WrongCode { expected: to.build_id.to_string(), found: found.to_string() })
         });
         if let Err(error) = &swapped {
@@ -155,8 +155,14 @@ impl Seat {
     }
 
     pub(super) fn take_swap_back(&mut self) {
-        self.room.take_swap_back();
+        self.take_room_back();
         self.logic_changed();
+    }
+
+    fn take_room_back(&mut self) {
+        for lost in self.room.take_swap_back() {
+            tracing::warn!(room = self.room.name(), "an input is lost, which the version from before does not take: {lost}");
+        }
     }
 
     /// The last two inputs of a room.

@@ -55,9 +55,12 @@ impl Pool {
 
     /// Gets that many free pages ready, faulted in, so that the next writes after a fork need not wait for the system.
     pub fn reserve(&self, pages: usize) {
-        let mut free = self.0.free[CLASS_MAX as usize].lock();
-        while free.len() < pages {
-            self.0.grow(&mut free);
+        let free = &self.0.free[CLASS_MAX as usize];
+        while free.lock().len() < pages {
+            let chunk = self.0.chunk();
+            // SAFETY: just taken, nobody else refers to it.
+            let pages = unsafe { cut(chunk, CHUNK_BYTES, PAGE_BYTES) };
+            free.lock().extend(pages.skip(1).chain([Free(chunk)]));
         }
     }
 
@@ -74,25 +77,25 @@ impl Pool {
 
 impl Shared {
     fn take(&self, class: u8) -> NonNull<u8> {
-        let mut free = self.free[class as usize].lock();
-        if let Some(Free(start)) = free.pop() {
+        let free = || &self.free[class as usize];
+        if let Some(Free(start)) = free().lock().pop() {
             return start;
         }
-        if class == CLASS_MAX {
-            self.grow(&mut free);
+        // Not under the lock: the system takes its time, and other rooms have blocks to give back meanwhile.
+        let (source, bytes) = if class == CLASS_MAX {
+            (self.chunk(), CHUNK_BYTES)
         } else {
             // A page is cut into blocks of a smaller class for good: small tables are many or none.
-            let page = self.take(CLASS_MAX);
-            for offset in (0..PAGE_BYTES).step_by(block_bytes(class)).rev() {
-                // SAFETY: within the page.
-                free.push(Free(unsafe { page.add(offset) }));
-            }
-        }
-        free.pop().expect("just filled").0
+            (self.take(CLASS_MAX), PAGE_BYTES)
+        };
+        // SAFETY: just taken, nobody else refers to it.
+        let blocks = unsafe { cut(source, bytes, block_bytes(class)) };
+        free().lock().extend(blocks.skip(1));
+        source
     }
 
-    /// Adds a chunk of free pages, every one of them touched.
-    fn grow(&self, free: &mut Vec<Free>) {
+    /// A chunk from the system, every page of it touched.
+    fn chunk(&self) -> NonNull<u8> {
         let layout = chunk_layout();
         // SAFETY: the layout has a size.
         let chunk = unsafe { alloc(layout) };
@@ -102,11 +105,18 @@ impl Shared {
         unsafe { chunk.write_bytes(0, CHUNK_BYTES) };
         self.chunks.lock().push(Free(chunk));
         self.chunk_count.fetch_add(1, Ordering::Relaxed);
-        for offset in (0..CHUNK_BYTES).step_by(PAGE_BYTES).rev() {
-            // SAFETY: within the chunk.
-            free.push(Free(unsafe { chunk.add(offset) }));
-        }
+        chunk
     }
+}
+
+/// The blocks of a stretch of memory: the first, then the others from the last on, so that taking from the end goes upwards.
+///
+/// # Safety
+/// The stretch is one allocation, to which nobody else refers.
+unsafe fn cut(start: NonNull<u8>, bytes: usize, block: usize) -> impl Iterator<Item = Free> {
+    let offsets = std::iter::once(0).chain((block..bytes).step_by(block).rev());
+    // SAFETY: within the stretch, which is ours by the caller's promise.
+    offsets.map(move |offset| Free(unsafe { start.add(offset) }))
 }
 
 /// Asks for one huge page. A kernel that has none gives small ones, which only costs time.
