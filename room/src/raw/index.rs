@@ -4,7 +4,7 @@
 //! A page that is full is split in two, so that growth never stops a tick for a rehash of everything, and an insert after a fork
 //! copies one page. `docs/abi.md`, "Index", gives the layout that plugins read in place.
 
-use super::pool::{Block, CLASS_MAX, Pool};
+use super::pool::{Block, CLASS_MAX, Pool, fetch_counters};
 use logic_api::abi::{Bucket, IndexView};
 use std::sync::Arc;
 
@@ -85,6 +85,7 @@ impl Index {
     }
 
     pub(crate) fn fork(&mut self) -> Self {
+        fetch_counters(self.pages.iter().map(|page| &page.block));
         for page in &mut self.pages {
             page.owned = false;
         }

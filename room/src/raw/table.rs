@@ -5,7 +5,7 @@
 //! which a change of rows does not copy. Free slots are zero. `docs/abi.md`, "Table".
 
 use super::index::{Found, Index};
-use super::pool::{Block, CLASS_MAX, PAGE_BYTES, Pool, block_bytes};
+use super::pool::{Block, CLASS_MAX, PAGE_BYTES, Pool, block_bytes, fetch_counters};
 use crate::limits::{INDEXES_PER_TABLE_MAX, PAGES_PER_TABLE_MAX};
 use logic_api::abi::{IndexView, Inserted, RawId, TableView, hash_key};
 use logic_api::schema::TableSchema;
@@ -124,6 +124,7 @@ impl RawTable {
 
     /// A copy that shares all pages until one side writes.
     pub(crate) fn fork(&mut self) -> Self {
+        fetch_counters(self.pages.iter().chain(&self.generations));
         self.writable.fill(ptr::null_mut());
         self.owns_generations.fill(false);
         let indexes: Vec<Index> = self.indexes.iter_mut().map(Index::fork).collect();
