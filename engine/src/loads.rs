@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use logic_api::Manifest;
 use parking_lot::Mutex;
+use prometheus::IntGauge;
 use room::{Input, LogicVersion, Outbox, Room, Stamp, StepError, differences};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
@@ -155,9 +156,17 @@ impl Loads {
 
     /// Runs the new version's `upgraded` on a twin of every room, on a thread of its own.
     async fn rehearse(&self, to: Arc<Mapped>) -> Result<(), Refusal> {
+        // Loads come one after the other: one that runs now was left behind. Each more would cost another core.
+        if self.metrics.rehearsals.get() > 0 {
+            let reason = "the rehearsal of an earlier version has not returned from `upgraded` and holds a core; \
+                          nothing is loaded until it does: restart the engine";
+            return Err(Refusal::new(Kind::Unavailable, "rehearsal-stuck", reason));
+        }
         let twins = self.rooms.twins().await?;
         let (done, outcome) = oneshot::channel();
+        let running = Running::new(&self.metrics.rehearsals);
         let rehearse = move || {
+            let _running = running;
             // The logic's own log lines come when it is the rooms' turn.
             let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
             let _ = done.send(twins.into_iter().try_for_each(|twin| rehearse(twin, &to)));
@@ -206,6 +215,22 @@ impl Loads {
         let mut history = self.history.lock();
         history.truncate(SWAPS_KEPT_MAX - 1);
         history.push_front(record);
+    }
+}
+
+/// Counts a rehearsal for as long as its thread lives.
+struct Running(IntGauge);
+
+impl Running {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

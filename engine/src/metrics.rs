@@ -36,6 +36,8 @@ pub struct Metrics {
     requests: RequestMetrics,
     /// Loads that have begun or wait for their turn.
     pub loads_under_way: IntGauge,
+    /// Written by each rehearsal's thread.
+    pub rehearsals: IntGauge,
     /// Set after each load; versions are never unmapped.
     pub versions_mapped: IntGauge,
     /// Set by whoever reads: memory that rooms have taken from the system for their pages.
@@ -91,7 +93,11 @@ impl Metrics {
             overruns: register.counters("hotseat_tick_overruns_total", "Ticks that began late.", ROOM),
             faults: register.counters("hotseat_faults_total", "Panics of the logic, each undone.", ROOM),
             forks: register.counters("hotseat_forks_total", "Forks taken of the world.", ROOM),
-            step_seconds: register.histograms("hotseat_step_seconds", "Time of one request.", &STEP_SECONDS),
+            step_seconds: register.histograms(
+                "hotseat_step_seconds",
+                "Time of one request, be it a query or an input.",
+                &STEP_SECONDS,
+            ),
             tick_seconds: register.histograms("hotseat_tick_seconds", "Time of one tick.", &STEP_SECONDS),
             swap_pause_seconds: register.histograms(
                 "hotseat_swap_pause_seconds",
@@ -110,6 +116,8 @@ impl Metrics {
                 "Loads by outcome: done, or the refusal's code.",
                 &["outcome"],
             ),
+            rehearsals: register
+                .gauge("hotseat_rehearsals", "Rehearsals that run: one that stays was left behind and holds a core."),
             loads_under_way: register.gauge("hotseat_loads_under_way", "Loads that have begun or wait for their turn."),
             requests: RequestMetrics {
                 classes: ["2xx", "3xx", "4xx", "5xx"].map(|class| answers.with_label_values(&[class])),

@@ -2,7 +2,7 @@
 //!
 //! Every type here is part of the contract and is frozen: a changed field makes older plugins unloadable, which the layout
 //! check at load time finds and reports. New entries come through [`LogicModule::query_ext`]. `docs/abi.md` describes each.
-//! This module and the engine's loader are the only ones that name `abi_stable`.
+//! This module, the entries in `raw` that export it, and the engine's loader are the only ones that name `abi_stable`.
 
 use abi_stable::{
     StableAbi, declare_root_module_statics, library::RootModule, package_version_strings, sabi_types::VersionStrings,
@@ -66,7 +66,7 @@ pub struct IndexView {
     pub bucket_mask: u64,
 }
 
-/// A table, read and written in place. `docs/abi.md`, "Page".
+/// A table, read and written in place. `docs/abi.md`, "Table".
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct TableView {
@@ -125,7 +125,7 @@ pub struct Call {
     pub request: *const RawRequest,
     /// The room's name.
     pub room: RawBytes,
-    /// Name of a signal, of a version, or a reason.
+    /// The name of a signal, or the reason why a player leaves.
     pub text: RawBytes,
     /// A message, a join's hello, a signal's payload, the room's config.
     pub bytes: RawBytes,
@@ -134,7 +134,7 @@ pub struct Call {
     pub now_us: u64,
     pub seed: u64,
     pub player: u64,
-    /// A timer's tag, a version's number, a grace in milliseconds, a code.
+    /// A timer's tag, the number of the version before, or a grace in milliseconds.
     pub number: u64,
     pub timer: u64,
     pub table_count: u32,

@@ -59,7 +59,7 @@ pub trait Logic: World + LogicInfo + 'static {
     /// This version has just taken over from another one, with all its data.
     fn upgraded(&mut self, ctx: &mut Ctx, from: Version) {}
 
-    /// The engine will stop within `grace`.
+    /// The room ends in an orderly way, in `grace`: at once if that is zero. `dispose` follows.
     fn terminate(&mut self, ctx: &mut Ctx, grace: Duration) {}
 
     /// The room ends here.

@@ -32,7 +32,7 @@ impl<'a> Request<'a> {
 /// The answer to a [`Request`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// 100 to 599; anything else becomes 500.
+    /// 200 to 599; with anything else the caller gets 500.
     pub status: u16,
     pub content_type: Cow<'static, str>,
     /// Further headers.

@@ -1,5 +1,6 @@
 //! Everything that can happen to a room.
 
+use crate::limits::PLAYERS_MAX;
 use crate::{LogicVersion, Request, Response};
 use logic_api::{PlayerId, Tick, Version};
 use std::{fmt, sync::Arc, time::Duration};
@@ -79,6 +80,8 @@ pub enum StepError {
     Nobody,
     #[error("player {0} is in the room already")]
     AlreadyIn(PlayerId),
+    #[error("the room is full: it has {PLAYERS_MAX} players")]
+    RoomFull,
     #[error("player {0} is not in the room")]
     NotIn(PlayerId),
     #[error("the tables differ: {}", .0.join("; "))]

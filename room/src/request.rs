@@ -17,7 +17,7 @@ pub struct Request {
 /// What the logic answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// An HTTP status code, 100 to 599.
+    /// An HTTP status code, 200 to 599.
     pub status: u16,
     pub content_type: String,
     /// Further headers, beside the content type.

@@ -1,7 +1,7 @@
 //! A room: a world, the logic that runs it, and the way back when that fails.
 
 use crate::input::{Input, LogicFault, Reply, Seq, Stamp, StepError};
-use crate::limits::{OUTPUT_BYTES_MAX, REPLAY_INPUTS_MAX};
+use crate::limits::{OUTPUT_BYTES_MAX, PLAYERS_MAX, REPLAY_INPUTS_MAX};
 use crate::outbox::Outbox;
 use crate::raw::{Arguments, Callback, Frame, Pool};
 use crate::schema_check::differences;
@@ -351,6 +351,9 @@ impl Room {
         }
         if self.world.players().binary_search(&player).is_ok() {
             return Err(StepError::AlreadyIn(player));
+        }
+        if self.world.players().len() == PLAYERS_MAX {
+            return Err(StepError::RoomFull);
         }
         let arguments = Arguments { player: player.0, ..*base };
         let called = self.call(Callback::JoinAttempt, &arguments, outbox)?;

@@ -26,7 +26,7 @@ use crate::status::RoomStatus;
 const DEFAULT_ROOM: &str = "main";
 /// How long a load waits for a room to get to it, and an ending engine for its rooms: far more than a healthy callback takes.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pages that a pool gets ready at a time, for its lock is held meanwhile: what it takes from the system at once.
+/// Pages that a pool gets ready at a time: what it takes from the system at once.
 const RESERVE_PAGES: usize = (2 << 20) / PAGE_BYTES;
 /// The most pages that are got ready for a swap.
 const RESERVE_PAGES_MAX: usize = 2048;

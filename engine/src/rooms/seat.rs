@@ -161,7 +161,10 @@ impl Seat {
 
     fn take_room_back(&mut self) {
         for lost in self.room.take_swap_back() {
-            tracing::warn!(room = self.room.name(), "an input is lost, which the version from before does not take: {lost}");
+            tracing::warn!(
+                room = self.room.name(),
+                "an input is lost, which the version from before does not take: {lost}"
+            );
         }
     }
 

@@ -138,13 +138,18 @@ fn an_upgrade_that_panics_is_refused_before_anything_changes() {
 
 #[test]
 fn an_upgrade_that_never_returns_is_refused() {
-    let engine = Setup::new(moody(), &["game.1001.so", "plugin4.so"]).with("probe_timeout_ms = 300").start();
+    let engine = Setup::new(moody(), &["game.1001.so", "plugin4.so"]).with("probe_timeout_ms = 2000").start();
     let (status, code, reason) = engine.refusal("/load?name=plugin4.so");
     assert_eq!(
         (status, code.as_str(), reason.as_str()),
-        (422, "upgraded-failed", "upgraded did not return within 0.3 s")
+        (422, "upgraded-failed", "upgraded did not return within 2 s")
     );
     assert_eq!(engine.get("/count"), "1 in 1001\n");
+    // Its thread cannot be stopped: a second one would cost another core.
+    let (status, code, _) = engine.refusal("/load?name=plugin4.so");
+    assert_eq!((status, code.as_str()), (503, "rehearsal-stuck"));
+    assert!(engine.get("/metrics").contains("\nhotseat_rehearsals 1\n"));
+    assert_eq!(engine.get("/count"), "2 in 1001\n");
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(crate) const fn block_bytes(class: u8) -> usize {
     BLOCK_BYTES_MIN << class
 }
 
-/// A source of blocks, shared by all worlds of a process. Cheap to clone.
+/// A source of blocks, shared by the worlds that are made with it: those of a room thread, say. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Pool(Arc<Shared>);
 

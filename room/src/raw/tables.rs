@@ -13,7 +13,7 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// Empty tables of a schema that was checked (`crate::check_schema`).
+    /// Empty tables of a schema that was checked (`crate::schema_check`).
     pub(crate) fn new(schema: &Schema, pool: &Pool, seed: u64) -> Self {
         let layout = |(number, table)| Arc::new(TableLayout::new(number, table));
         let tables = schema.tables.iter().enumerate().map(layout);
