@@ -204,7 +204,7 @@ impl Room {
         self.logic.defines("query")
     }
 
-    /// Exchanges the logic. The fork from before stays until [`Room::keep_swap`], for [`Room::take_swap_back`].
+    /// Exchanges the logic. The fork from before stays until [`Room::keep_swap`], for [`Room::rewind_swap`].
     fn swap(&mut self, stamp: Stamp, to: Arc<LogicVersion>, outbox: &mut Outbox) -> Result<(), StepError> {
         if **self.world.schema() != **to.schema() {
             return Err(StepError::SchemaDiffers(differences(self.world.schema(), to.schema())));
@@ -230,7 +230,7 @@ impl Room {
     /// that have left stay out there. A room that was frozen is frozen again. Does nothing if the last swap was kept already.
     ///
     /// Returns why, for each input since that the version from before does not take: it is as if it had never come.
-    pub fn take_swap_back(&mut self) -> Vec<StepError> {
+    pub fn rewind_swap(&mut self) -> Vec<StepError> {
         let Some(trial) = self.trial.take() else { return Vec::new() };
         let inputs = std::mem::take(&mut self.back.inputs);
         self.frozen = trial.frozen;

@@ -34,7 +34,7 @@ pub(super) enum Command {
         seat: usize,
         reply: oneshot::Sender<Option<World>>,
     },
-    TakeSwapBack {
+    RewindSwap {
         seat: usize,
         reply: oneshot::Sender<()>,
     },

@@ -181,7 +181,7 @@ impl Rooms {
         let swapped: Result<Vec<_>, NotSwapped> = swapped.collect();
         if let Err(error) = swapped {
             // A room that was not swapped has nothing to take back.
-            self.ask_all(|seat, reply| Command::TakeSwapBack { seat, reply }).await;
+            self.ask_all(|seat, reply| Command::RewindSwap { seat, reply }).await;
             return Err(error);
         }
         let spent: Vec<Result<Option<World>, RoomError>> =

@@ -140,7 +140,7 @@ impl Seat {
             if found == to.build_id {
                 return Ok(Swapped { pause });
             }
-            self.take_room_back();
+            self.rewind_room();
             Err(StepError::WrongCode { expected: to.build_id.to_string(), found: found.to_string() })
         });
         if let Err(error) = &swapped {
@@ -154,13 +154,13 @@ impl Seat {
         self.room.keep_swap()
     }
 
-    pub(super) fn take_swap_back(&mut self) {
-        self.take_room_back();
+    pub(super) fn rewind_swap(&mut self) {
+        self.rewind_room();
         self.logic_changed();
     }
 
-    fn take_room_back(&mut self) {
-        for lost in self.room.take_swap_back() {
+    fn rewind_room(&mut self) {
+        for lost in self.room.rewind_swap() {
             tracing::warn!(
                 room = self.room.name(),
                 "an input is lost, which the version from before does not take: {lost}"

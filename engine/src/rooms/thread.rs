@@ -55,7 +55,7 @@ impl RoomThread {
             Command::Swap { reply, .. } if reply.is_closed() => return Some(Instant::now()),
             Command::Swap { seat, to, reply } => {
                 if reply.send(seats[seat].swap(&to, outlet)).is_err() {
-                    seats[seat].take_swap_back();
+                    seats[seat].rewind_swap();
                 }
                 seat
             }
@@ -63,8 +63,8 @@ impl RoomThread {
                 let _ = reply.send(seats[seat].keep_swap());
                 seat
             }
-            Command::TakeSwapBack { seat, reply } => {
-                seats[seat].take_swap_back();
+            Command::RewindSwap { seat, reply } => {
+                seats[seat].rewind_swap();
                 let _ = reply.send(());
                 seat
             }

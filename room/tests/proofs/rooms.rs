@@ -311,8 +311,8 @@ impl Simulation {
         self.accepted.push((stamp, input));
     }
 
-    fn take_swap_back(&mut self) {
-        let lost = self.driver.room.take_swap_back();
+    fn rewind_swap(&mut self) {
+        let lost = self.driver.room.rewind_swap();
         let Some(Trial { model, frozen, accepted }) = self.trial.take() else {
             assert_eq!(lost, []);
             return;
@@ -385,7 +385,7 @@ fn simulate(seed: u64, steps: u64) -> Simulation {
                 drop(this.driver.room.keep_swap());
                 this.trial = None;
             }
-            1 => this.take_swap_back(),
+            1 => this.rewind_swap(),
             2 => this.driver.room = this.driver.room.twin_of_kept(&mut this.trial),
             _ => {
                 let input = this.random_input(&mut rng);

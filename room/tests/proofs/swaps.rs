@@ -49,7 +49,7 @@ fn a_swap_can_be_taken_back_after_another_one_failed() {
     room.must(message(order::ADD));
     room.fault(Input::Swap(linked::<PanicsWhenUpgraded>()));
     assert_eq!(version(&room), 1002);
-    assert_eq!(room.room.take_swap_back(), []);
+    assert_eq!(room.room.rewind_swap(), []);
     assert_eq!(version(&room), 1001);
     assert_ne!(room.hash(), before, "what came after the swap is not lost");
     let mut never = self::room();
@@ -66,7 +66,7 @@ fn taking_a_swap_back_thaws_a_room_that_the_new_version_froze() {
     room.must(Input::Swap(linked::<Old>()));
     assert_eq!(room.fault(Input::Tick).callback, "tick");
     assert!(room.room.frozen().is_some());
-    assert_eq!(room.room.take_swap_back(), []);
+    assert_eq!(room.room.rewind_swap(), []);
     assert!(room.room.frozen().is_none());
     room.tick();
 }
@@ -78,7 +78,7 @@ fn taking_a_swap_back_freezes_a_room_that_was_frozen() {
     room.fault(Input::Tick);
     room.must(Input::Swap(linked::<New>()));
     room.tick();
-    assert!(matches!(room.room.take_swap_back()[..], [StepError::Frozen(_)]));
+    assert!(matches!(room.room.rewind_swap()[..], [StepError::Frozen(_)]));
     assert_eq!(room.room.frozen().map(|fault| fault.callback), Some("tick"));
     assert_eq!((room.room.tick().0, version(&room)), (0, 1001));
 }
@@ -90,7 +90,7 @@ fn what_only_the_new_version_takes_is_told_when_its_swap_is_taken_back() {
     for what in [order::ADD, order::NEW, order::ADD] {
         room.must(message(what));
     }
-    let lost = room.room.take_swap_back();
+    let lost = room.room.rewind_swap();
     assert!(matches!(&lost[..], [StepError::Fault(fault)] if fault.callback == "message"), "{lost:?}");
     assert!(room.room.frozen().is_none());
     let dump = String::from_utf8(room.room.query(&get("/dump")).unwrap().unwrap().body).unwrap();
@@ -102,7 +102,7 @@ fn a_swap_that_was_kept_is_not_taken_back() {
     let mut room = room();
     room.must(Input::Swap(linked::<New>()));
     drop(room.room.keep_swap());
-    assert_eq!(room.room.take_swap_back(), []);
+    assert_eq!(room.room.rewind_swap(), []);
     assert_eq!(version(&room), 1002);
 }
 
