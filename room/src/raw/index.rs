@@ -223,11 +223,17 @@ impl Index {
     }
 }
 
+/// The bucket that a hash belongs to.
+#[inline]
+fn home(hash: u64, buckets: usize) -> usize {
+    let bytes = Bucket::home(hash, ((buckets - 1) * size_of::<Bucket>()) as u64);
+    usize::try_from(bytes).expect("within a page") / size_of::<Bucket>()
+}
+
 /// The buckets to look into for a hash, in order, each of the page's buckets once.
 #[inline]
 fn probes(hash: u64, buckets: usize) -> impl Iterator<Item = usize> {
-    let bytes = Bucket::home(hash, ((buckets - 1) * size_of::<Bucket>()) as u64);
-    let home = usize::try_from(bytes).expect("within a page") / size_of::<Bucket>();
+    let home = home(hash, buckets);
     (0..buckets).map(move |step| (home + step) & (buckets - 1))
 }
 

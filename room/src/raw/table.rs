@@ -62,6 +62,9 @@ pub(crate) struct RawTable {
     rows: u32,
     /// The size of the pages: the largest, but for a lone one.
     class: u8,
+    /// Slots of a page of that size, and words of `live` for them. Kept, because a division is slow.
+    slots: usize,
+    live_words: usize,
     /// Rows, and where they start, for plugins to read.
     pages: Vec<Arc<Block>>,
     starts: Vec<*mut u8>,
@@ -97,9 +100,12 @@ unsafe impl Send for RawTable {}
 impl RawTable {
     pub(crate) fn new(layout: Arc<TableLayout>, pool: &Pool, seed: u64) -> Self {
         let indexes: Vec<Index> = layout.columns.iter().map(|_| Index::new(pool, seed)).collect();
-        let class = (0..=CLASS_MAX).find(|class| block_bytes(*class) >= layout.row_bytes);
+        let class = (0..=CLASS_MAX).find(|class| block_bytes(*class) >= layout.row_bytes).expect("a row fits a page");
+        let slots = slots_of_page(class, layout.row_bytes);
         Self {
-            class: class.expect("a row fits a page"),
+            class,
+            slots,
+            live_words: slots.div_ceil(64),
             layout,
             pool: pool.clone(),
             rows: 0,
@@ -133,6 +139,8 @@ impl RawTable {
             pool: self.pool.clone(),
             rows: self.rows,
             class: self.class,
+            slots: self.slots,
+            live_words: self.live_words,
             pages: self.pages.clone(),
             starts: self.starts.clone(),
             writable: self.writable.clone(),
@@ -163,8 +171,8 @@ impl RawTable {
             indexes: self.index_views.as_ptr(),
             rows: self.rows,
             page_count: narrow(self.pages.len()),
-            slots_per_page: narrow(self.slots()),
-            live_words: narrow(self.live_words()),
+            slots_per_page: narrow(self.slots),
+            live_words: narrow(self.live_words),
             row_size: narrow(self.layout.row_bytes),
             number: self.layout.number,
             index_count: narrow(self.indexes.len()),
@@ -176,17 +184,6 @@ impl RawTable {
     #[inline]
     pub(crate) fn take_moved_view(&mut self) -> Option<TableView> {
         std::mem::take(&mut self.moved).then(|| self.view())
-    }
-
-    /// Slots of a page. Their generations must fit a block too.
-    #[inline]
-    fn slots(&self) -> usize {
-        (block_bytes(self.class) / self.layout.row_bytes).min(PAGE_BYTES / size_of::<u32>())
-    }
-
-    #[inline]
-    fn live_words(&self) -> usize {
-        self.slots().div_ceil(64)
     }
 
     #[inline]
@@ -246,7 +243,7 @@ impl RawTable {
     /// # Safety
     /// `row` points to `row_bytes` bytes of a row of this table's schema.
     pub(crate) unsafe fn insert(&mut self, row: *const u8) -> Result<Inserted, InsertError> {
-        let (slots, words, row_bytes) = (self.slots(), self.live_words(), self.layout.row_bytes);
+        let (slots, words, row_bytes) = (self.slots, self.live_words, self.layout.row_bytes);
         let mut found = [(0, 0); INDEXES_PER_TABLE_MAX];
         let place = Place { starts: &self.starts, slots, row_bytes };
         for ((number, index), found) in self.indexes.iter_mut().enumerate().zip(&mut found) {
@@ -272,7 +269,7 @@ impl RawTable {
         }
         let page = self.page_with_room().ok_or(InsertError::Full)?;
         // A lone page may just have grown.
-        let (slots, words) = if page == 0 { (self.slots(), self.live_words()) } else { (slots, words) };
+        let (slots, words) = if page == 0 { (self.slots, self.live_words) } else { (slots, words) };
         let rows = self.unshare(page);
         let generations = self.own_generations(page);
         let live = &mut self.live[page * words..][..words];
@@ -309,10 +306,10 @@ impl RawTable {
             return false;
         }
         let (page, slot, row_bytes) = (page_of(id.slot), slot_of(id.slot), self.layout.row_bytes);
-        let words = self.live_words();
+        let words = self.live_words;
         let rows = self.unshare(page);
         let generations = self.own_generations(page);
-        let slots = self.slots();
+        let slots = self.slots;
         for number in 0..self.indexes.len() {
             let (offset, bytes) = self.layout.columns[number];
             let place = Place { starts: &self.starts, slots, row_bytes };
@@ -344,7 +341,7 @@ impl RawTable {
         let (offset, bytes) = self.layout.columns[number];
         // SAFETY: a value of the column, by the caller's promise.
         let old = unsafe { slice::from_raw_parts(old, bytes) };
-        let place = Place { starts: &self.starts, slots: self.slots(), row_bytes: self.layout.row_bytes };
+        let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
         let new = place.column(slot, offset, bytes);
         let index = &mut self.indexes[number];
         let hash = hash_key(index.seed(), new);
@@ -368,7 +365,7 @@ impl RawTable {
     fn rebuild_index(&mut self, number: usize, without: u32) {
         tracing::warn!(table = self.layout.number, "a logic did not tell of a changed key: making the index anew");
         let (offset, bytes) = self.layout.columns[number];
-        let place = Place { starts: &self.starts, slots: self.slots(), row_bytes: self.layout.row_bytes };
+        let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
         let seed = self.indexes[number].seed();
         let mut index = Index::new(&self.pool, seed);
         let hash_of = |slot| hash_key(seed, place.column(slot, offset, bytes));
@@ -384,7 +381,7 @@ impl RawTable {
 
     pub(crate) fn is_live(&self, id: RawId) -> bool {
         let (page, slot) = (page_of(id.slot), slot_of(id.slot));
-        if id.generation & 1 == 0 || page >= self.pages.len() || slot >= self.slots() {
+        if id.generation & 1 == 0 || page >= self.pages.len() || slot >= self.slots {
             return false;
         }
         // SAFETY: page and slot are in range.
@@ -394,7 +391,7 @@ impl RawTable {
     /// The live rows in slot order, as bytes. Padding reads as zero: what a plugin left there is arbitrary, and may be anything
     /// that was in its memory.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
-        let place = Place { starts: &self.starts, slots: self.slots(), row_bytes: self.layout.row_bytes };
+        let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
         self.live_slots().map(move |slot| {
             if self.layout.is_dense() {
                 return Cow::Borrowed(place.column(slot, 0, place.row_bytes));
@@ -409,10 +406,10 @@ impl RawTable {
 
     /// The slots of the live rows, ascending.
     fn live_slots(&self) -> impl Iterator<Item = u32> {
-        let words = self.live_words();
+        let words = self.live_words;
         (0..self.pages.len()).flat_map(move |page| {
             let live = move |slot: &usize| self.live[page * words + slot / 64] >> (slot % 64) & 1 == 1;
-            (0..self.slots()).filter(live).map(move |slot| slot_number(page, slot))
+            (0..self.slots).filter(live).map(move |slot| slot_number(page, slot))
         })
     }
 
@@ -431,7 +428,7 @@ impl RawTable {
     }
 
     fn page_hash(&self, page: usize) -> u64 {
-        let (slots, words, row_bytes) = (self.slots(), self.live_words(), self.layout.row_bytes);
+        let (slots, words, row_bytes) = (self.slots, self.live_words, self.layout.row_bytes);
         // SAFETY: within the page, which was zeroed when it was made; nobody writes while `self` is borrowed.
         let bytes = |offset: usize, len: usize| unsafe { slice::from_raw_parts(self.starts[page].add(offset), len) };
         // SAFETY: a `u32` for each slot.
@@ -483,7 +480,7 @@ impl RawTable {
         self.generation_starts.push(generations.start().cast::<u32>().cast_const());
         self.generations.push(Arc::new(generations));
         self.owns_generations.push(true);
-        self.live.resize(self.live.len() + self.live_words(), 0);
+        self.live.resize(self.live.len() + self.live_words, 0);
         self.page_rows.push(0);
         self.page_free_from.push(0);
         self.hashes.push(0);
@@ -493,8 +490,8 @@ impl RawTable {
 
     /// Blocks for the rows and the generations of a page, all zero.
     fn empty_blocks(&self) -> (Block, Block) {
-        let generation_bytes = self.slots() * size_of::<u32>();
-        let class = (0..=CLASS_MAX).find(|class| block_bytes(*class) >= generation_bytes).expect("see `slots`");
+        let generation_bytes = self.slots * size_of::<u32>();
+        let class = (0..=CLASS_MAX).find(|class| block_bytes(*class) >= generation_bytes).expect("see `slots_of_page`");
         let blocks = (self.pool.take(self.class), self.pool.take(class));
         // SAFETY: the blocks are new and ours alone.
         unsafe {
@@ -507,8 +504,10 @@ impl RawTable {
     /// Moves the lone page into a block of twice the size, so that small tables are small.
     #[cold]
     fn enlarge(&mut self) {
-        let (old_slots, row_bytes) = (self.slots(), self.layout.row_bytes);
+        let (old_slots, row_bytes) = (self.slots, self.layout.row_bytes);
         self.class += 1;
+        self.slots = slots_of_page(self.class, row_bytes);
+        self.live_words = self.slots.div_ceil(64);
         let (rows, generations) = self.empty_blocks();
         // SAFETY: different blocks, and the new ones have room for what the old ones hold.
         unsafe {
@@ -521,10 +520,15 @@ impl RawTable {
         self.generation_starts[0] = generations.start().cast::<u32>().cast_const();
         self.generations[0] = Arc::new(generations);
         self.owns_generations[0] = true;
-        self.live.resize(self.live_words(), 0);
+        self.live.resize(self.live_words, 0);
         self.dirty[0] = true;
         self.moved = true;
     }
+}
+
+/// Slots of a page of this size. Their generations must fit a block too.
+fn slots_of_page(class: u8, row_bytes: usize) -> usize {
+    (block_bytes(class) / row_bytes).min(PAGE_BYTES / size_of::<u32>())
 }
 
 /// How to find a column of a live row.
