@@ -65,6 +65,9 @@ Example:
     Check {
         /// The plugin's file.
         file: PathBuf,
+        /// Config file whose plugin_bytes_max and probe_timeout_ms hold [default: engine.toml if it is there].
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
 }
 

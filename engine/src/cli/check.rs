@@ -2,42 +2,68 @@
 
 use std::fmt::Write as _;
 use std::fs::DirBuilder;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use logic_api::schema::Schema;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError, Flags};
 use crate::loader::error::LoadError;
 use crate::loader::load::Loader;
-use crate::loader::name::{NameFault, PluginName};
+use crate::loader::name::{PLUGIN_NAME_BYTES_MAX, PluginName};
 use crate::loader::seal::Seal;
 
 /// Why a file would not be loaded, or cannot be tried.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
+    #[error("there is no file {file}")]
+    NoFile { file: String },
+    #[error(
+        "{file} is not named as a plugin is: at most {PLUGIN_NAME_BYTES_MAX} of a-z, 0-9, '.', '_' and '-', without a \
+         leading dot or \"..\", ending in .so"
+    )]
+    Name { file: String },
+    #[error("{file} cannot be read: {source}")]
+    Unreadable { file: String, source: io::Error },
     #[error(transparent)]
-    Name(#[from] NameFault),
+    Load(LoadError),
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Config(#[from] ConfigError),
     #[error("a folder to try the plugin in cannot be made at {folder}: {source}")]
     Folder { folder: String, source: io::Error },
 }
 
-/// Takes the file through everything that does not need a room; the text says what it is.
+impl CheckError {
+    /// The reason of a load, in words for somebody who gave a path: there is no plugins folder to name another of.
+    fn of(file: &Path, error: LoadError) -> CheckError {
+        match error {
+            LoadError::Folder { source, .. } => match source.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => CheckError::NoFile { file: as_given(file) },
+                _ => CheckError::Unreadable { file: as_given(file), source },
+            },
+            error => CheckError::Load(error),
+        }
+    }
+}
+
+/// Takes the file through everything that does not need a room, within the limits of the config; the text says what it is.
 ///
 /// # Errors
 /// [`CheckError`], with the reason that a load would give.
-pub fn check(file: &Path) -> Result<String, CheckError> {
-    let name = PluginName::parse(&file.file_name().unwrap_or_default().to_string_lossy())?;
+pub fn check(file: &Path, config: Option<PathBuf>) -> Result<String, CheckError> {
+    let Ok(name) = PluginName::parse(&file.file_name().unwrap_or_default().to_string_lossy()) else {
+        let (is_there, file) = (file.symlink_metadata().is_ok(), as_given(file));
+        return Err(if is_there { CheckError::Name { file } } else { CheckError::NoFile { file } });
+    };
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let config = Config { plugins: folder.to_owned(), ..Config::default() };
+    let config = Config::load(Flags { config, plugins: Some(folder.to_owned()), ..Flags::default() })?;
     let trial = Trial::make()?;
     let intake = Loader::new(&config, &trial.folder).intake;
-    let candidate = intake.read(&name)?;
-    let staged = intake.stage(&candidate)?;
-    let summary = intake.summary(&candidate, &staged)?;
+    let refused = |error| CheckError::of(file, error);
+    let candidate = intake.read(&name).map_err(refused)?;
+    let staged = intake.stage(&candidate).map_err(refused)?;
+    let summary = intake.summary(&candidate, &staged).map_err(refused)?;
     let manifest = &summary.manifest;
     let mut text = String::new();
     let seal = match candidate.seal {
@@ -49,6 +75,11 @@ pub fn check(file: &Path) -> Result<String, CheckError> {
     let _ = writeln!(text, "contract  {}\ncallbacks {}", manifest.contract, manifest.callbacks.join(", "));
     tables(&mut text, &manifest.schema);
     Ok(text)
+}
+
+/// The path on one line, whatever is in it.
+fn as_given(file: &Path) -> String {
+    file.display().to_string().replace(char::is_control, "?")
 }
 
 fn tables(text: &mut String, schema: &Schema) {

@@ -84,4 +84,23 @@ fn check_says_what_a_load_would() {
         setup.failure(&["check", "plugins/none.so"]),
         "no file \"none.so\" in plugins: it has text.so, plugin1.so"
     );
+    assert_eq!(setup.failure(&["check", "nowhere/a.so"]), "there is no file nowhere/a.so");
+    assert_eq!(setup.failure(&["check", "engine.toml/a.so"]), "there is no file engine.toml/a.so");
+    assert_eq!(setup.failure(&["check", "Nothing.toml"]), "there is no file Nothing.toml");
+    assert_eq!(
+        setup.failure(&["check", "engine.toml"]),
+        "engine.toml is not named as a plugin is: at most 64 of a-z, 0-9, '.', '_' and '-', without a leading dot or \
+         \"..\", ending in .so"
+    );
+}
+
+#[test]
+fn check_keeps_to_the_limits_of_the_config() {
+    let setup = Setup::new(Path::new("/nowhere"), &[]).with("plugin_bytes_max = 4096");
+    std::fs::write(setup.plugins().join("large.so"), [0; 5000]).unwrap();
+    let refused = "large.so has 5000 bytes, the limit is 4096 (plugin_bytes_max)";
+    assert_eq!(setup.failure(&["check", "plugins/large.so"]), refused);
+    std::fs::write(setup.plugins().join("roomy.toml"), "plugin_bytes_max = 8192\n").unwrap();
+    let failure = setup.failure(&["check", "plugins/large.so", "--config", "plugins/roomy.toml"]);
+    assert!(failure.starts_with("large.so: "), "{failure}");
 }
