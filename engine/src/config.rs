@@ -90,8 +90,11 @@ pub struct Flags {
 /// Why there is no config. Each text is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("config file {file} cannot be read: {source}")]
+    #[error("config file {file} cannot be read: {source}; give another --config, or none for the defaults")]
     Read { file: String, source: std::io::Error },
+    /// The file that is read unasked: to give none would not help.
+    #[error("config file {file} cannot be read: {source}; remove it for the defaults, or give another with --config")]
+    ReadUnasked { file: String, source: std::io::Error },
     #[error("{file} line {line}: {message}, in {found:?}")]
     Syntax { file: String, line: usize, message: String, found: String },
     #[error("{file} line {line}: unknown key {key:?}; accepted are {}", file::keys())]
@@ -173,7 +176,8 @@ fn read(path: &Path, must_exist: bool) -> Result<Option<(String, String)>, Confi
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some((file, text))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(None),
-        Err(source) => Err(ConfigError::Read { file, source }),
+        Err(source) if must_exist => Err(ConfigError::Read { file, source }),
+        Err(source) => Err(ConfigError::ReadUnasked { file, source }),
     }
 }
 
@@ -216,12 +220,38 @@ mod tests {
     }
 
     #[test]
-    fn a_config_that_was_asked_for_must_exist() {
+    fn a_config_that_cannot_be_read_is_told_with_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("missing.toml");
-        let error = Config::load(Flags { config: Some(path.clone()), ..Flags::default() }).unwrap_err().to_string();
-        let expected = format!("config file {} cannot be read: No such file or directory (os error 2)", path.display());
-        assert_eq!(error, expected);
+        let check = |name: &str, must_exist: bool, expected: &str| {
+            let error = read(&folder.path().join(name), must_exist).unwrap_err().to_string();
+            assert_eq!(error.replace(&folder.path().display().to_string(), "FOLDER"), expected);
+        };
+        std::fs::create_dir(folder.path().join("folder")).unwrap();
+        std::fs::write(folder.path().join("bytes.toml"), b"\xff").unwrap();
+        check(
+            "missing.toml",
+            true,
+            "config file FOLDER/missing.toml cannot be read: No such file or directory (os error 2); give another \
+             --config, or none for the defaults",
+        );
+        check(
+            "folder",
+            true,
+            "config file FOLDER/folder cannot be read: Is a directory (os error 21); give another --config, or none for \
+             the defaults",
+        );
+        check(
+            "bytes.toml",
+            true,
+            "config file FOLDER/bytes.toml cannot be read: stream did not contain valid UTF-8; give another --config, or \
+             none for the defaults",
+        );
+        check(
+            "bytes.toml",
+            false,
+            "config file FOLDER/bytes.toml cannot be read: stream did not contain valid UTF-8; remove it for the \
+             defaults, or give another with --config",
+        );
     }
 
     #[test]

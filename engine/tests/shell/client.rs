@@ -118,7 +118,10 @@ async fn something_else_at_that_address_is_told() {
 async fn a_config_that_is_missing_or_wrong_is_one_line() {
     let data = tempfile::tempdir().unwrap();
     let config = format!("{}/my.toml", data.path().display());
-    let expected = format!("config file {config} cannot be read: No such file or directory (os error 2)");
+    let expected = format!(
+        "config file {config} cannot be read: No such file or directory (os error 2); give another --config, or none for \
+         the defaults"
+    );
     check_failed(&["serve", "--config", &config], &expected).await;
     std::fs::write(&config, "\nroom_threads = 0\n").unwrap();
     let expected =
