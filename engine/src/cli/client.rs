@@ -31,6 +31,8 @@ const _: () = assert!(ANSWER_TIMEOUT.as_millis() >= 3 * PROBE_TIMEOUT_MS.max as 
 pub enum ClientError {
     #[error("no engine is running on data folder {data}: start one with scripts/run.sh")]
     NotRunning { data: String },
+    #[error("--url {url} does not say how to speak: write http://{url}")]
+    NoScheme { url: String },
     #[error("{url} cannot be reached: {reason}")]
     Unreachable { url: String, reason: String },
     #[error("{file} cannot be read: {source}")]
@@ -85,6 +87,9 @@ struct Answer {
 impl Engine {
     fn find(flags: &ClientFlags) -> Result<Engine, ClientError> {
         if let Some(url) = &flags.url {
+            if !url.contains("://") {
+                return Err(ClientError::NoScheme { url: url.clone() });
+            }
             // The token of another engine, or of one that only happens to be here, is not shown to any address given.
             let token = flags.data.as_deref().map(Token::load).transpose()?.flatten();
             return Ok(Engine { url: url.strip_suffix('/').unwrap_or(url).to_owned(), token, data: None });
@@ -204,9 +209,15 @@ mod tests {
 
     #[test]
     fn a_bad_url_is_told() {
-        for url in ["nonsense", "https://127.0.0.1:1", "127.0.0.1:12345", "ftp://127.0.0.1"] {
+        let told = |url: &str| {
             let flags = ClientFlags { url: Some(url.to_owned()), ..ClientFlags::default() };
-            let error = status(false, &flags).unwrap_err().to_string();
+            status(false, &flags).unwrap_err().to_string()
+        };
+        for url in ["127.0.0.1:12345", "localhost:1", "nonsense"] {
+            assert_eq!(told(url), format!("--url {url} does not say how to speak: write http://{url}"));
+        }
+        for url in ["https://127.0.0.1:1", "ftp://127.0.0.1", "http://127.0.0.1:none"] {
+            let error = told(url);
             assert!(error.starts_with(url) && error.contains(" cannot be reached: "), "{error}");
             assert!(!error.contains('\n'), "{error}");
         }
