@@ -115,23 +115,27 @@ fn swaps(text: &mut String, swaps: &[SwapRecord]) {
     let mut table = Table::new(&["swap at", "name", "from", "to", "outcome", "<pause", "<total", "who"]);
     let name = |side: &Option<VersionName>| side.as_ref().map_or_else(|| "-".to_owned(), version);
     for swap in swaps.iter().take(SWAPS_SHOWN_MAX) {
-        let outcome = match (swap.outcome, &swap.reason) {
-            (Outcome::Done, _) => "done".to_owned(),
-            (Outcome::Refused, None) => "refused".to_owned(),
-            (Outcome::Refused, Some(reason)) => format!("refused: {reason}"),
+        let outcome = match swap.outcome {
+            Outcome::Done => "done",
+            Outcome::Refused => "refused",
         };
         table.row([
             time(swap.at),
             swap.name.clone(),
             name(&swap.from),
             name(&swap.to),
-            outcome,
+            outcome.to_owned(),
             duration(swap.pause_us_max),
             duration(swap.total_us),
             swap.who.clone(),
         ]);
     }
     table.write(text);
+    // Not in the table: one long reason would make every line of it wider than a terminal.
+    for swap in swaps.iter().take(SWAPS_SHOWN_MAX) {
+        let Some(reason) = &swap.reason else { continue };
+        let _ = writeln!(text, "refused at {}: {reason}", time(swap.at));
+    }
 }
 
 /// Columns as wide as their widest cell; one whose title starts with `<` is of numbers and leans right.

@@ -41,7 +41,10 @@ async fn load_and_status_find_the_engine_by_its_data_folder() {
     "#]],
     )
     .await;
-    check_printed(&server, &["status"], expect![[r#"
+    check_printed(
+        &server,
+        &["status"],
+        expect![[r#"
         engine 0.1.0 on 127.0.0.1:12345, process 4321, up 1 h 2 min, 45.0 MiB in memory
 
         ROOM  VERSION  LOGIC  STATE     TICK  HZ  PLAYERS     ROWS    MEMORY  OVERRUNS  FAULTS
@@ -51,9 +54,12 @@ async fn load_and_status_find_the_engine_by_its_data_folder() {
         VERSION  NAME   FILE          BUILD ID      SHA256             SIZE  MAPPED AT             ROOMS
            1001  game1  game.1001.so  0123456789ab  fedcba987654  500.0 KiB  2026-01-02T03:04:06Z  main
 
-        SWAP AT               NAME        FROM        TO  OUTCOME                         PAUSE   TOTAL  WHO
-        2026-01-02T03:04:06Z  plugin2.so  game1 1001  -   refused: it is not an ELF file   0 us  1.5 ms  127.0.0.1:50000 (curl/8.5.0)
-    "#]]).await;
+        SWAP AT               NAME        FROM        TO  OUTCOME  PAUSE   TOTAL  WHO
+        2026-01-02T03:04:06Z  plugin2.so  game1 1001  -   refused   0 us  1.5 ms  127.0.0.1:50000 (curl/8.5.0)
+        refused at 2026-01-02T03:04:06Z: it is not an ELF file
+    "#]],
+    )
+    .await;
     let data = server.data.path().display().to_string();
     let (_, json, _) = run(&["status", "--json", "--data", &data]).await;
     assert_eq!(json, server.ask("GET", "/api/v1/status", &[]).await.body);
