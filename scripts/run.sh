@@ -5,8 +5,8 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 usage="usage: run.sh [--dev] [ARGUMENT...]
-Builds the engine, and the logic as version 1001 if plugins/ has none; then runs 'engine serve ARGUMENT...' in the
-project's folder.
+Builds the engine, and the logic as version 1001 if plugins/ (or the folder given by --plugins) has no game.<N>.so; then
+runs 'engine serve ARGUMENT...' in the project's folder.
   --dev   quick builds, slow game"
 
 profile=release
@@ -20,10 +20,25 @@ case ${1:-} in
 -h | --help) printf '%s\n' "$usage" && exit ;;
 esac
 
+# Where the engine is going to look.
+plugins=plugins
+previous=
+for argument; do
+    case $argument in
+    --plugins=*) plugins=${argument#*=} ;;
+    esac
+    if [[ $previous == --plugins ]]; then
+        plugins=$argument
+    fi
+    previous=$argument
+done
+
 need_toolchain
 enter_root
 program=$(built '/engine$' build -p engine --bin engine --profile "$profile") || die "the engine does not build, see above"
-if ! compgen -G 'plugins/*.so' >/dev/null; then
-    scripts/build_so.sh ${dev[@]+"${dev[@]}"} 1
+numbered=("$plugins"/game.[1-9]*.so)
+# A folder that is not there is for the engine to tell, and not to be made of a slip of the pen.
+if [[ -d $plugins && ! -e ${numbered[0]} ]]; then
+    scripts/build_so.sh ${dev[@]+"${dev[@]}"} --plugins "$plugins" 1
 fi
 exec "$program" serve "$@"

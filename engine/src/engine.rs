@@ -1,6 +1,7 @@
 //! The engine behind its door: the loader, the rooms and the loads, put together.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,6 +42,10 @@ pub struct Engine {
 pub enum EngineError {
     #[error("{plugins} has no logic: build one with scripts/build_so.sh")]
     NoLogic { plugins: String },
+    #[error(
+        "{plugins} has no game.<N>.so: build one with scripts/build_so.sh, or start on another file with --logic {other}"
+    )]
+    NoNumberedLogic { plugins: String, other: PluginName },
     #[error("{plugins} has no logic called {wanted:?}; it has {}", .found.join(", "))]
     NoSuchLogic { plugins: String, wanted: String, found: Vec<String> },
     #[error(transparent)]
@@ -142,11 +147,10 @@ impl Backend for Engine {
 
 /// The version to start on.
 fn first(config: &Config, loader: &Loader) -> Result<Arc<Mapped>, EngineError> {
-    let plugins = || shown(&config.plugins);
     let Some(wanted) = &config.logic else {
         let numbered = source::numbered(&config.plugins)?;
         let Some((_, newest)) = numbered.into_iter().next() else {
-            return Err(EngineError::NoLogic { plugins: plugins() });
+            return Err(no_logic(&config.plugins)?);
         };
         return loader.load(&newest, |_| Ok(()));
     };
@@ -163,9 +167,19 @@ fn first(config: &Config, loader: &Loader) -> Result<Arc<Mapped>, EngineError> {
         }
     }
     if found.is_empty() {
-        return Err(EngineError::NoLogic { plugins: plugins() });
+        return Err(no_logic(&config.plugins)?);
     }
-    Err(EngineError::NoSuchLogic { plugins: plugins(), wanted: wanted.clone(), found })
+    Err(EngineError::NoSuchLogic { plugins: shown(&config.plugins), wanted: wanted.clone(), found })
+}
+
+/// What to say of a folder without a numbered version: files of other names are passed over unless they are asked for.
+fn no_logic(plugins: &Path) -> Result<EngineError, LoadError> {
+    let other = source::all(plugins)?.into_iter().next();
+    let plugins = shown(plugins);
+    Ok(match other {
+        None => EngineError::NoLogic { plugins },
+        Some(other) => EngineError::NoNumberedLogic { plugins, other },
+    })
 }
 
 /// Why a file is passed over where a logic is looked for by name.

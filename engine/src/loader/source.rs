@@ -63,10 +63,8 @@ fn read_with(folder: &Path, name: &PluginName, bytes_max: u64, meanwhile: impl F
 /// # Errors
 /// [`LoadError::Folder`].
 pub fn numbered(folder: &Path) -> Result<Vec<(u32, PluginName)>, LoadError> {
-    let failed = |source: Errno| LoadError::Folder { folder: folder.into(), source: source.into() };
-    let folder_fd = open_folder(folder)?;
     let mut numbered = Vec::new();
-    for name in names(&folder_fd).map_err(failed)? {
+    for name in all(folder)? {
         let number = name.as_str().strip_prefix("game.").and_then(|rest| rest.strip_suffix(".so"));
         // Exactly as they are written, so that no two files have the same number.
         let number = number.filter(|digits| !digits.starts_with(['0', '+']));
@@ -74,6 +72,17 @@ pub fn numbered(folder: &Path) -> Result<Vec<(u32, PluginName)>, LoadError> {
     }
     numbered.sort_by(|one, other| other.cmp(one));
     Ok(numbered)
+}
+
+/// Every file that could be asked for, in the order of their names.
+///
+/// # Errors
+/// [`LoadError::Folder`].
+pub fn all(folder: &Path) -> Result<Vec<PluginName>, LoadError> {
+    let failed = |source: Errno| LoadError::Folder { folder: folder.into(), source: source.into() };
+    let mut names = names(&open_folder(folder)?).map_err(failed)?;
+    names.sort();
+    Ok(names)
 }
 
 fn open_folder(folder: &Path) -> Result<OwnedFd, LoadError> {

@@ -10,6 +10,12 @@ fn nothing() -> Setup {
 #[test]
 fn a_folder_without_logic_is_told() {
     assert_eq!(nothing().failure(&["serve"]), "plugins/ has no logic: build one with scripts/build_so.sh");
+    let other = nothing();
+    std::fs::write(other.plugins().join("plugin1.so"), "not looked into").unwrap();
+    let expected = "plugins/ has no game.<N>.so: build one with scripts/build_so.sh, or start on another file with \
+                    --logic plugin1.so";
+    assert_eq!(other.failure(&["serve"]), expected);
+    assert_eq!(other.failure(&["serve", "--logic", "game1"]), expected);
     assert_eq!(
         nothing().failure(&["serve", "--plugins", "missing"]),
         "the plugins folder missing cannot be opened: No such file or directory (os error 2); create it, or name another \
