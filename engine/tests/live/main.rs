@@ -8,5 +8,6 @@ mod bad_input;
 mod ending;
 mod faults;
 mod loading;
+mod metrics;
 mod starting;
 mod walk_through;
