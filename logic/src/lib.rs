@@ -42,7 +42,8 @@ impl Logic for Arena {
 
     fn request(&mut self, _ctx: &mut Ctx, request: &Request) -> Response {
         match (request.method, request.path) {
-            ("GET", "/hello") => self.greeting.answer(Self::version(), Self::name()),
+            // The engine sends the head of it alone where only that was asked for.
+            ("GET" | "HEAD", "/hello") => self.greeting.answer(Self::version(), Self::name()),
             _ => Response::not_found(),
         }
     }

@@ -1,6 +1,7 @@
 //! The arena in the test kit.
 
 use logic::Arena;
+use room::Request;
 use room::testing::TestRoom;
 
 #[test]
@@ -10,6 +11,16 @@ fn hello_tells_who_answers_and_who_did_before() {
     let greeting = "hello test, this is rust plugin test!, version=1000, name=logic";
     assert_eq!(hello(), format!("{greeting}, oldversion=0, oldName=\n"));
     assert_eq!(hello(), format!("{greeting}, oldversion=1000, oldName=logic\n"));
+}
+
+#[test]
+fn hello_answers_head_as_get() {
+    let ask = |method: &str| {
+        let request = Request { method: method.into(), path: "/hello".into(), ..Request::default() };
+        TestRoom::<Arena>::new().request(request)
+    };
+    assert_eq!(ask("HEAD"), ask("GET"));
+    assert_eq!((ask("HEAD").status, ask("POST").status), (200, 404));
 }
 
 #[test]
