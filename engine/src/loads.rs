@@ -166,10 +166,12 @@ impl Loads {
         let (done, outcome) = oneshot::channel();
         let running = Running::new(&self.metrics.rehearsals);
         let rehearse = move || {
-            let _running = running;
             // The logic's own log lines come when it is the rooms' turn.
             let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
-            let _ = done.send(twins.into_iter().try_for_each(|twin| rehearse(twin, &to)));
+            let outcome = twins.into_iter().try_for_each(|twin| rehearse(twin, &to));
+            // Before the outcome is known: the next load must not find this one still counted.
+            drop(running);
+            let _ = done.send(outcome);
         };
         let thread = std::thread::Builder::new().name("rehearsal".to_owned()).spawn(rehearse);
         if let Err(error) = thread {
