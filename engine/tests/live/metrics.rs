@@ -56,7 +56,7 @@ fn metrics_and_status_tell_what_has_been_done() {
     assert_eq!(reading.check_times("hotseat_swap_pause_seconds", 1.0, seconds_max), 1.0);
     assert_eq!(reading.of_main("hotseat_rows"), 1.0, "the greeting");
     assert!((1.0..100.0).contains(&reading.of_main("hotseat_pages")));
-    assert!(reading.of_main("hotseat_forks_total") >= 1.0, "a swap takes one");
+    assert!(reading.of_main("hotseat_forks_total") >= 1.0, "the world to fall back to");
     assert_eq!(reading.of_main("hotseat_faults_total"), 0.0);
     assert_eq!(reading.value("hotseat_versions_mapped"), 2.0);
     assert_eq!(reading.value("hotseat_loads_total{outcome=\"done\"}"), 1.0);

@@ -293,7 +293,7 @@ impl RawTable {
             (*generation, rows.add(slot * row_bytes))
         };
         let id = RawId { slot: slot_number(page, slot), generation };
-        for (index, (page, hash)) in self.indexes.iter_mut().zip(found) {
+        for (index, &(page, hash)) in self.indexes.iter_mut().zip(&found) {
             index.insert(page, hash, id.slot);
         }
         self.rows += 1;
