@@ -2,7 +2,8 @@
 
 use crate::support::{Driver, for_seeds, get, join, signal, stamp};
 use logic_api::prelude::*;
-use room::{Input, Output, Reply};
+use room::testing::TestRoom;
+use room::{Input, Output, Reply, StepError};
 use std::time::Duration;
 
 #[derive(Row, Debug, Default)]
@@ -177,4 +178,25 @@ fn randomness_is_that_of_the_stamp() {
         one.tick();
         assert_ne!(seen(one), before);
     });
+}
+
+#[derive(World, Debug)]
+struct Open;
+
+#[logic(linked)]
+impl Logic for Open {}
+
+#[test]
+fn a_room_takes_as_many_players_as_it_may_and_nobody_is_none() {
+    let mut open = TestRoom::<Open>::new();
+    let join = |player| Input::Join { player: PlayerId(player), hello: [].into() };
+    assert_eq!(open.step(join(0)), Err(StepError::Nobody));
+    let most = room::limits::PLAYERS_MAX as u64;
+    for player in 1..=most {
+        assert_eq!(open.step(join(player)), Ok(Reply::Done));
+    }
+    assert_eq!(open.step(join(most + 1)), Err(StepError::RoomFull));
+    assert_eq!(open.step(join(most)), Err(StepError::AlreadyIn(PlayerId(most))));
+    open.leave(PlayerId(1));
+    assert_eq!(open.step(join(most + 1)), Ok(Reply::Done));
 }
