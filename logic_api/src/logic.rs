@@ -16,8 +16,8 @@ pub trait Logic: World + LogicInfo + 'static {
     /// The room is new. `config` is what its creator gave.
     fn create(&mut self, ctx: &mut Ctx, config: &[u8]) {}
 
-    /// A player wants in. May refuse, with a reason that the player sees. Must not change the world on a refusal.
-    fn join_attempt(&mut self, ctx: &mut Ctx, player: PlayerId, join: &Join) -> Admission {
+    /// A player wants in. May refuse, with a reason that the player sees. Cannot change the world: who is refused was never there.
+    fn join_attempt(&self, ctx: &Ctx, player: PlayerId, join: &Join) -> Admission {
         Admission::Accept
     }
 

@@ -24,7 +24,7 @@ pub enum Input {
     Create {
         config: Arc<[u8]>,
     },
-    /// Asks `join_attempt`, then lets the player in.
+    /// Asks `join_attempt`, which cannot change the world, then lets the player in.
     Join {
         player: PlayerId,
         hello: Arc<[u8]>,
@@ -50,8 +50,13 @@ pub enum Input {
         name: Arc<str>,
         bytes: Arc<[u8]>,
     },
-    /// From here on this version runs the room.
+    /// From here on this version runs the room, on trial: one of the next two says what becomes of it.
     Swap(Arc<LogicVersion>),
+    /// The version on trial stays.
+    Confirm,
+    /// The version on trial goes: back to the fork from before its swap, and the inputs since once more on the version from
+    /// before.
+    Rewind,
     Terminate {
         grace: Duration,
     },
@@ -65,8 +70,18 @@ pub enum Reply {
     Done,
     /// To `Input::Request`.
     Response(Response),
-    /// To `Input::Join`: the logic refused the player, with this reason.
-    Refused(String),
+    /// To `Input::Rewind`: what the version from before did not take of that which the version on trial had.
+    Rewound(Vec<Lost>),
+}
+
+/// An input that was applied and, after a rewind, is as if it had never come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// Whose input it was; 0 where it was nobody's.
+    pub player: PlayerId,
+    /// What kind of input it was, as its callback is called.
+    pub callback: &'static str,
+    pub error: StepError,
 }
 
 /// Why an input was not applied. The world is as if it had never come.
@@ -76,6 +91,9 @@ pub enum StepError {
     Fault(#[from] LogicFault),
     #[error("the room is frozen: {0}; load a fix")]
     Frozen(LogicFault),
+    /// To `Input::Join`, with the reason that the player sees.
+    #[error("the logic refused the player: {0}")]
+    Refused(String),
     #[error("player 0 names nobody")]
     Nobody,
     #[error("player {0} is in the room already")]
@@ -84,6 +102,14 @@ pub enum StepError {
     RoomFull,
     #[error("player {0} is not in the room")]
     NotIn(PlayerId),
+    #[error("version {0} is on trial; confirm or rewind it first")]
+    OnTrial(Version),
+    #[error("no version is on trial")]
+    NoTrial,
+    #[error(
+        "version {version} is on trial with {inputs} inputs, which is as many as can be rewound; confirm or rewind it"
+    )]
+    TrialFull { version: Version, inputs: usize },
     #[error("the tables differ: {}", .0.join("; "))]
     SchemaDiffers(Vec<String>),
     #[error("the new code answers with another build id: expected {expected}, found {found}")]

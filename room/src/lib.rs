@@ -18,12 +18,13 @@ mod room;
 mod schema_check;
 pub mod testing;
 mod timers;
+mod trial;
 mod world;
 
-pub use input::{Input, LogicFault, Reply, Seq, Stamp, StepError};
+pub use input::{Input, LogicFault, Lost, Reply, Seq, Stamp, StepError};
 pub use outbox::{Outbox, Output};
 pub use raw::{BadLogic, LogicVersion, PAGE_BYTES, Pool};
 pub use request::{Request, Response};
-pub use room::{FORK_TICKS, Room};
+pub use room::{FORK_TICKS, Room, Spent};
 pub use schema_check::differences;
 pub use world::{World, WorldSize};

@@ -19,6 +19,9 @@ pub const PLAYERS_MAX: usize = 1 << 16;
 pub const OUTPUT_BYTES_MAX: usize = 64 << 20;
 /// Inputs kept since the last fork: what a fault may have to replay.
 pub const REPLAY_INPUTS_MAX: usize = 4096;
+/// Inputs kept while a version is on trial: what a rewind may have to replay. Half a minute of a thousand busy players.
+pub const TRIAL_INPUTS_MAX: usize = 1 << 19;
 
 const _: () = assert!(4 * ROW_BYTES_MAX <= PAGE_BYTES);
+const _: () = assert!(REPLAY_INPUTS_MAX < TRIAL_INPUTS_MAX);
 const _: () = assert!(HEAP_VALUE_BYTES_MAX <= HEAP_BYTES_MAX);

@@ -5,6 +5,7 @@ use crate::limits::{OUTPUT_BYTES_MAX, PLAYERS_MAX, REPLAY_INPUTS_MAX};
 use crate::outbox::Outbox;
 use crate::raw::{Arguments, Callback, Frame, Pool};
 use crate::schema_check::differences;
+use crate::trial::Trial;
 use crate::world::World;
 use crate::{LogicVersion, Request, Response};
 use logic_api::abi::status;
@@ -21,36 +22,32 @@ pub const FORK_TICKS: u64 = 20;
 /// Contract: one thread at a time; `step` and `query` in any order. What fails leaves the world as if it had not been tried.
 #[derive(Debug)]
 pub struct Room {
-    name: Arc<str>,
-    logic: Arc<LogicVersion>,
+    pub(crate) name: Arc<str>,
+    pub(crate) logic: Arc<LogicVersion>,
     world: World,
-    tick: Tick,
+    pub(crate) tick: Tick,
     seq: Seq,
-    frozen: Option<LogicFault>,
-    back: Back,
-    /// The last swap, while it may still be taken back: the fork from before it must stay.
-    trial: Option<Trial>,
+    pub(crate) frozen: Option<LogicFault>,
+    pub(crate) back: Back,
+    /// The last swap, until it is confirmed or rewound.
+    pub(crate) trial: Option<Trial>,
+    pub(crate) spent: Spent,
     forks: u64,
 }
 
-/// A swap that is neither kept nor taken back yet.
+/// A fork to go back to, and what came since.
 #[derive(Debug)]
-struct Trial {
-    /// The fault that had the room frozen before the swap.
-    frozen: Option<LogicFault>,
-    /// The fork before the one that the swap made. Nobody goes back to it, but dropping it takes time, and the room stands
-    /// still during a swap.
-    spent: Option<World>,
-}
-
-/// The fork that a fault goes back to, and what came since.
-#[derive(Debug)]
-struct Back {
+pub(crate) struct Back {
     world: World,
     logic: Arc<LogicVersion>,
     tick: Tick,
-    inputs: Vec<(Stamp, Input)>,
+    pub(crate) inputs: Vec<(Stamp, Input)>,
 }
+
+/// Worlds and inputs that nobody goes back to any more. Dropping them takes time, and the room stands still during a swap: who
+/// runs the room takes them away by [`Room::take_spent`].
+#[derive(Debug, Default)]
+pub struct Spent(pub(crate) Vec<Back>);
 
 impl Room {
     /// A new room, in which `create` has run.
@@ -76,6 +73,7 @@ impl Room {
             frozen: None,
             back,
             trial: None,
+            spent: Spent::default(),
             forks: 1,
         };
         room.step(stamp, Input::Create { config: config.into() }, outbox)?;
@@ -125,6 +123,7 @@ impl Room {
             frozen: self.frozen.clone(),
             back,
             trial: None,
+            spent: Spent::default(),
             forks: 0,
         }
     }
@@ -153,15 +152,17 @@ impl Room {
     ///
     /// # Errors
     /// The input was not applied, and the world is as if it had never come. A fault in a tick freezes the room: nothing but
-    /// `Input::Swap` is applied until a version comes that works.
+    /// `Input::Swap`, `Confirm` and `Rewind` is applied until a version comes that works.
     pub fn step(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Result<Reply, StepError> {
         let result = match (&self.frozen, input) {
             (_, Input::Swap(to)) => self.swap(stamp, to, outbox).map(|()| Reply::Done),
+            (_, Input::Confirm) => self.confirm().map(|()| Reply::Done),
+            (_, Input::Rewind) => self.rewind(outbox).map(Reply::Rewound),
             (Some(fault), input) if !matches!(input, Input::Dispose) => Err(StepError::Frozen(fault.clone())),
-            (_, input) => {
+            (_, input) => self.check_trial().and_then(|()| {
                 self.fork_if_due(&input);
                 self.attempt(stamp, input, outbox)
-            }
+            }),
         };
         match &result {
             Ok(_) => self.seq.0 += 1,
@@ -171,7 +172,7 @@ impl Room {
     }
 
     /// Applies an input, or goes back to before it.
-    fn attempt(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Result<Reply, StepError> {
+    pub(crate) fn attempt(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Result<Reply, StepError> {
         let result = self.apply(stamp, &input, outbox);
         match &result {
             Ok(_) => self.back.inputs.push((stamp, input)),
@@ -204,58 +205,43 @@ impl Room {
         self.logic.defines("query")
     }
 
-    /// Exchanges the logic. The fork from before stays until [`Room::keep_swap`], for [`Room::rewind_swap`].
+    /// Exchanges the logic. The new version is on trial until [`Input::Confirm`] or [`Input::Rewind`].
     fn swap(&mut self, stamp: Stamp, to: Arc<LogicVersion>, outbox: &mut Outbox) -> Result<(), StepError> {
+        if self.trial.is_some() {
+            return Err(StepError::OnTrial(self.logic.version()));
+        }
         if **self.world.schema() != **to.schema() {
             return Err(StepError::SchemaDiffers(differences(self.world.schema(), to.schema())));
         }
         let before = self.fork();
         if let Err(error) = self.apply(stamp, &Input::Swap(to.clone()), outbox) {
             self.restore();
-            // The swap before this one can still be taken back.
+            // It has what came before the swap, for the next fault.
             self.back = before;
             return Err(error);
         }
-        self.trial = Some(Trial { frozen: self.frozen.take(), spent: Some(before.world) });
+        self.trial = Some(Trial::new(self.frozen.take()));
+        self.spent.0.push(before);
         self.back.inputs.push((stamp, Input::Swap(to)));
         Ok(())
     }
 
-    /// The last swap stands. The caller gets a fork that nobody needs any more, to drop where that may take its time.
-    pub fn keep_swap(&mut self) -> Option<World> {
-        self.trial.take()?.spent
-    }
-
-    /// Undoes the last swap: back to the fork from before it, and the inputs since once more, on the version from before. Outputs
-    /// that have left stay out there. A room that was frozen is frozen again. Does nothing if the last swap was kept already.
-    ///
-    /// Returns why, for each input since that the version from before does not take: it is as if it had never come.
-    pub fn rewind_swap(&mut self) -> Vec<StepError> {
-        let Some(trial) = self.trial.take() else { return Vec::new() };
-        let inputs = std::mem::take(&mut self.back.inputs);
-        self.frozen = trial.frozen;
-        self.restore();
-        let mut lost = Vec::new();
-        let mut unheard = Outbox::new();
-        let _silence = silence();
-        for (stamp, input) in inputs.into_iter().filter(|(_, input)| !matches!(input, Input::Swap(_))) {
-            let result = match &self.frozen {
-                Some(fault) => Err(StepError::Frozen(fault.clone())),
-                None => self.attempt(stamp, input, &mut unheard),
-            };
-            lost.extend(result.err());
-            unheard.clear();
-        }
-        lost
+    /// What swaps, confirms and rewinds have left over, to drop where that may take its time.
+    pub fn take_spent(&mut self) -> Spent {
+        std::mem::take(&mut self.spent)
     }
 
     /// Makes a new fork to go back to, if it is time.
-    fn fork_if_due(&mut self, input: &Input) {
+    pub(crate) fn fork_if_due(&mut self, input: &Input) {
         let ticks = self.tick.0 - self.back.tick.0;
         let is_full = self.back.inputs.len() >= REPLAY_INPUTS_MAX;
         let is_due = matches!(input, Input::Tick) && ticks >= FORK_TICKS;
-        if self.trial.is_none() && (is_full || is_due) {
-            self.fork();
+        if is_full || is_due {
+            let before = self.fork();
+            match &mut self.trial {
+                Some(trial) => trial.keep(before),
+                None => drop(before),
+            }
         }
     }
 
@@ -266,7 +252,7 @@ impl Room {
         std::mem::replace(&mut self.back, back)
     }
 
-    fn restore(&mut self) {
+    pub(crate) fn restore(&mut self) {
         self.world = self.back.world.fork();
         self.logic = self.back.logic.clone();
         self.tick = self.back.tick;
@@ -334,6 +320,8 @@ impl Room {
                 self.call(Callback::Init, &base, outbox)?;
                 self.call(Callback::Upgraded, &Arguments { number: from.into(), ..base }, outbox)?;
             }
+            // Not applied to a world, but to a room: `step` does, and they are never among the inputs of a replay.
+            Input::Confirm | Input::Rewind => return Err(StepError::NoTrial),
             Input::Terminate { grace } => {
                 let number = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
                 self.call(Callback::Terminate, &Arguments { number, ..base }, outbox)?;
@@ -358,7 +346,7 @@ impl Room {
         let arguments = Arguments { player: player.0, ..*base };
         let called = self.call(Callback::JoinAttempt, &arguments, outbox)?;
         if called.status == status::DECLINED {
-            return Ok(Reply::Refused(called.refusal.unwrap_or_default()));
+            return Err(StepError::Refused(called.refusal.unwrap_or_default()));
         }
         self.world.add_player(player);
         self.call(Callback::Join, &arguments, outbox)?;
@@ -403,7 +391,7 @@ impl Room {
         outbox: &mut Outbox,
     ) -> Result<Called, LogicFault> {
         let arguments = Arguments { room: &self.name, ..*arguments };
-        let mut frame = Frame::new(&mut self.world, outbox, &arguments, callback == Callback::Query);
+        let mut frame = Frame::new(&mut self.world, outbox, &arguments, callback.is_read_only());
         let status = self.logic.call(callback, &mut frame, &arguments);
         let Frame { response, refusal, panic, .. } = frame;
         if status == status::FAULT {
@@ -429,7 +417,7 @@ impl Room {
 }
 
 /// Keeps this thread's logs quiet while inputs are applied that have been logged before.
-fn silence() -> tracing::subscriber::DefaultGuard {
+pub(crate) fn silence() -> tracing::subscriber::DefaultGuard {
     tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default())
 }
 

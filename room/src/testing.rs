@@ -143,9 +143,10 @@ impl<L: Logic> TestRoom<L> {
     pub fn try_join(&mut self, hello: &[u8]) -> Result<PlayerId, String> {
         self.last_player += 1;
         let player = PlayerId(self.last_player);
-        match self.must(Input::Join { player, hello: hello.into() }) {
-            Reply::Refused(reason) => Err(reason),
-            _ => Ok(player),
+        match self.step(Input::Join { player, hello: hello.into() }) {
+            Ok(_) => Ok(player),
+            Err(StepError::Refused(reason)) => Err(reason),
+            Err(error) => panic!("{error}"),
         }
     }
 
@@ -223,7 +224,7 @@ impl<L: Logic> TestRoom<L> {
         if let Err(error) = self.step(Input::Swap(logic)) {
             return Err((self, error));
         }
-        drop(self.room.keep_swap());
+        self.must(Input::Confirm);
         let Self { room, now_us, inputs, seed, last_player, received, kicked, outbox, .. } = self;
         Ok(TestRoom { room, now_us, inputs, seed, last_player, received, kicked, outbox, logic: PhantomData })
     }

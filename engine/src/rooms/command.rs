@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use room::{Request, Response, Room, Stamp, StepError, World};
+use room::{Request, Response, Room, Spent, Stamp, StepError};
 use tokio::sync::oneshot;
 
 use crate::loader::versions::Mapped;
@@ -32,7 +32,7 @@ pub(super) enum Command {
     /// The reply is what was spent, to be dropped elsewhere.
     KeepSwap {
         seat: usize,
-        reply: oneshot::Sender<Option<World>>,
+        reply: oneshot::Sender<Spent>,
     },
     RewindSwap {
         seat: usize,

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use room::{LogicVersion, PAGE_BYTES, Pool, Request, Response, Room, Stamp, World};
+use room::{LogicVersion, PAGE_BYTES, Pool, Request, Response, Room, Spent, Stamp};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -184,8 +184,7 @@ impl Rooms {
             self.ask_all(|seat, reply| Command::RewindSwap { seat, reply }).await;
             return Err(error);
         }
-        let spent: Vec<Result<Option<World>, RoomError>> =
-            self.ask_all(|seat, reply| Command::KeepSwap { seat, reply }).await;
+        let spent: Vec<Result<Spent, RoomError>> = self.ask_all(|seat, reply| Command::KeepSwap { seat, reply }).await;
         drop(spent);
         swapped
     }

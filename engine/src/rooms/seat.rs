@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use room::{Input, LogicFault, Outbox, Pool, Reply, Request, Room, Stamp, StepError, World};
+use room::{Input, LogicFault, Lost, Outbox, Pool, Reply, Request, Room, Spent, Stamp, StepError};
 
 use crate::loader::elf::BuildId;
 use crate::loader::versions::Mapped;
@@ -150,20 +150,29 @@ impl Seat {
         swapped
     }
 
-    pub(super) fn keep_swap(&mut self) -> Option<World> {
-        self.room.keep_swap()
+    /// Confirms the swap on trial, if there is one.
+    pub(super) fn keep_swap(&mut self) -> Spent {
+        let _no_trial = self.room.step(self.clock.stamp(), Input::Confirm, &mut self.outbox);
+        self.room.take_spent()
     }
 
+    /// Rewinds the swap on trial, if there is one.
     pub(super) fn rewind_swap(&mut self) {
         self.rewind_room();
+        drop(self.room.take_spent());
         self.logic_changed();
     }
 
     fn rewind_room(&mut self) {
-        for lost in self.room.rewind_swap() {
+        let Ok(Reply::Rewound(lost)) = self.room.step(self.clock.stamp(), Input::Rewind, &mut self.outbox) else {
+            return;
+        };
+        for Lost { player, callback, error } in lost {
             tracing::warn!(
                 room = self.room.name(),
-                "an input is lost, which the version from before does not take: {lost}"
+                player = player.0,
+                callback,
+                "an input is lost, which the version from before does not take: {error}"
             );
         }
     }

@@ -219,7 +219,7 @@ unsafe extern "C" fn heap_free(context: *mut (), id: RawHeapId) {
 unsafe extern "C" fn emit_output(context: *mut (), kind: u32, player: u64, content: RawBytes) {
     // SAFETY: the contract.
     let (frame, content) = unsafe { (frame(context), bytes(content)) };
-    if frame.read_only {
+    if frame.read_only && kind != emit::REFUSE {
         return;
     }
     let player = PlayerId(player);

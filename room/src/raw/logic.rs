@@ -31,6 +31,11 @@ pub(crate) enum Callback {
 }
 
 impl Callback {
+    /// Whether the host refuses what would change the world.
+    pub(crate) fn is_read_only(self) -> bool {
+        matches!(self, Self::JoinAttempt | Self::Query)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Init => "init",
@@ -137,7 +142,7 @@ impl LogicVersion {
 
     /// Runs a callback on the frame's world. Returns a status of the contract.
     pub(crate) fn call(&self, callback: Callback, frame: &mut Frame<'_>, arguments: &Arguments<'_>) -> u32 {
-        let read_only = callback == Callback::Query;
+        let read_only = callback.is_read_only();
         with_call(frame, arguments, read_only, |call| self.enter(callback, call))
     }
 

@@ -62,17 +62,17 @@ fn panics() -> ! {
     panic!("{ON_PURPOSE}")
 }
 
+fn attempt(join: &Join) -> Admission {
+    match join.hello {
+        b"no" => Admission::Refuse("not today".into()),
+        b"panic early" => panics(),
+        _ => Admission::Accept,
+    }
+}
+
 impl Rules<'_> {
     fn create(&mut self, config: &[u8]) {
         self.game.config = config.len() as u64;
-    }
-
-    fn attempt(&mut self, join: &Join) -> Admission {
-        match join.hello {
-            b"no" => Admission::Refuse("not today".into()),
-            b"panic early" => panics(),
-            _ => Admission::Accept,
-        }
     }
 
     fn join(&mut self, ctx: &mut Ctx, player: PlayerId, join: &Join) {
@@ -209,8 +209,8 @@ macro_rules! version {
             fn create(&mut self, _ctx: &mut Ctx, config: &[u8]) {
                 self.rules().create(config);
             }
-            fn join_attempt(&mut self, _ctx: &mut Ctx, _player: PlayerId, join: &Join) -> Admission {
-                self.rules().attempt(join)
+            fn join_attempt(&self, _ctx: &Ctx, _player: PlayerId, join: &Join) -> Admission {
+                attempt(join)
             }
             fn join(&mut self, ctx: &mut Ctx, player: PlayerId, join: &Join) {
                 self.rules().join(ctx, player, join);

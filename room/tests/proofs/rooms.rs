@@ -41,7 +41,6 @@ struct ModelAvatar {
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Done(Vec<Output>),
-    Refused,
     Answer(String),
     Fault(&'static str),
     NotApplied,
@@ -63,7 +62,7 @@ impl Model {
                     return Outcome::NotApplied;
                 }
                 match &**hello {
-                    b"no" => return Outcome::Refused,
+                    b"no" => return Outcome::NotApplied,
                     b"panic early" => return Outcome::Fault("join_attempt"),
                     b"panic" => return Outcome::Fault("join"),
                     _ => {}
@@ -266,17 +265,14 @@ impl Simulation {
         let result = self.driver.step(input.clone());
         let stamp = stamp(self.driver.inputs);
         let mut next = self.model.clone();
-        let expected = match self.frozen && !is_swap {
+        let expected = match (self.frozen && !is_swap) || (is_swap && self.trial.is_some()) {
             true => Outcome::NotApplied,
             false => next.apply(stamp, &input),
         };
         let outputs = self.driver.outputs().to_vec();
         let found = match &result {
             Ok(Reply::Done) => Outcome::Done(outputs),
-            Ok(Reply::Refused(reason)) => {
-                assert_eq!(reason, "not today");
-                Outcome::Refused
-            }
+            Ok(Reply::Rewound(_)) => unreachable!("{input:?}"),
             Ok(Reply::Response(response)) => Outcome::Answer(String::from_utf8(response.body.clone()).unwrap()),
             Err(StepError::Fault(fault)) => {
                 let text = fault.message.as_str();
@@ -284,7 +280,12 @@ impl Simulation {
                 assert!(!fault.location.is_empty() && outputs.is_empty());
                 Outcome::Fault(fault.callback)
             }
+            Err(StepError::Refused(reason)) => {
+                assert_eq!(reason, "not today");
+                Outcome::NotApplied
+            }
             Err(StepError::Frozen(_) | StepError::NotIn(_) | StepError::AlreadyIn(_)) => Outcome::NotApplied,
+            Err(StepError::OnTrial(_)) if is_swap => Outcome::NotApplied,
             Err(other) => panic!("{other}"),
         };
         assert_eq!(found, expected, "{input:?} on {:?}", self.model);
@@ -311,12 +312,19 @@ impl Simulation {
         self.accepted.push((stamp, input));
     }
 
-    fn rewind_swap(&mut self) {
-        let lost = self.driver.room.rewind_swap();
+    fn confirm(&mut self) {
+        let confirmed = self.driver.step(Input::Confirm);
+        drop(self.driver.room.take_spent());
+        assert_eq!(confirmed, self.trial.take().map(|_| Reply::Done).ok_or(StepError::NoTrial));
+    }
+
+    fn rewind(&mut self) {
+        let rewound = self.driver.step(Input::Rewind);
         let Some(Trial { model, frozen, accepted }) = self.trial.take() else {
-            assert_eq!(lost, []);
+            assert_eq!(rewound, Err(StepError::NoTrial));
             return;
         };
+        let Ok(Reply::Rewound(lost)) = rewound else { panic!("{rewound:?}") };
         self.backs += 1;
         (self.model, self.frozen) = (model, frozen);
         let mut lost = lost.iter();
@@ -332,7 +340,8 @@ impl Simulation {
             match outcome {
                 Outcome::Fault(callback) => {
                     let error = lost.next();
-                    assert!(matches!(error, Some(StepError::Fault(fault)) if fault.callback == callback), "{error:?}");
+                    let fault = error.map(|lost| &lost.error);
+                    assert!(matches!(fault, Some(StepError::Fault(fault)) if fault.callback == callback), "{error:?}");
                     self.frozen |= matches!(input, Input::Tick);
                 }
                 Outcome::NotApplied => assert!(lost.next().is_some()),
@@ -370,7 +379,9 @@ impl Simulation {
         for (stamp, input) in &self.accepted {
             outbox.drain().for_each(drop);
             room.step(*stamp, input.clone(), &mut outbox).unwrap();
-            drop(room.keep_swap());
+            if matches!(input, Input::Swap(_)) {
+                room.step(*stamp, Input::Confirm, &mut outbox).unwrap();
+            }
         }
         room
     }
@@ -381,11 +392,8 @@ fn simulate(seed: u64, steps: u64) -> Simulation {
     let mut this = Simulation::new();
     for _ in 0..steps {
         match rng.below(40) {
-            0 => {
-                drop(this.driver.room.keep_swap());
-                this.trial = None;
-            }
-            1 => this.rewind_swap(),
+            0 => this.confirm(),
+            1 => this.rewind(),
             2 => this.driver.room = this.driver.room.twin_of_kept(&mut this.trial),
             _ => {
                 let input = this.random_input(&mut rng);

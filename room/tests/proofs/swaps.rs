@@ -3,7 +3,7 @@
 use crate::game::{Different, Forgetful, New, Old, PanicsWhenUpgraded, order};
 use crate::support::{Driver, get, join, linked};
 use logic_api::PlayerId;
-use room::{Input, StepError};
+use room::{FORK_TICKS, Input, Lost, Output, Reply, StepError, limits};
 
 fn message(what: u8) -> Input {
     Input::Message { player: PlayerId(1), bytes: [what, 1, 0].into() }
@@ -13,6 +13,13 @@ fn room() -> Driver {
     let mut room = Driver::new::<Old>();
     room.must(join(1));
     room
+}
+
+fn rewind(room: &mut Driver) -> Vec<Lost> {
+    match room.must(Input::Rewind) {
+        Reply::Rewound(lost) => lost,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn version(room: &Driver) -> u32 {
@@ -42,20 +49,22 @@ fn a_swap_that_fails_leaves_no_trace() {
 }
 
 #[test]
-fn a_swap_can_be_taken_back_after_another_one_failed() {
+fn a_second_swap_waits_for_the_verdict_on_the_first() {
     let mut room = room();
     let before = room.hash();
     room.must(Input::Swap(linked::<New>()));
     room.must(message(order::ADD));
-    room.fault(Input::Swap(linked::<PanicsWhenUpgraded>()));
+    let error = room.step(Input::Swap(linked::<PanicsWhenUpgraded>())).unwrap_err();
+    assert_eq!(error.to_string(), "version 1002 is on trial; confirm or rewind it first");
     assert_eq!(version(&room), 1002);
-    assert_eq!(room.room.rewind_swap(), []);
+    assert_eq!(rewind(&mut room), []);
     assert_eq!(version(&room), 1001);
     assert_ne!(room.hash(), before, "what came after the swap is not lost");
     let mut never = self::room();
     never.inputs += 1;
     never.must(message(order::ADD));
     assert_eq!(room.hash(), never.hash());
+    assert_eq!(room.fault(Input::Swap(linked::<PanicsWhenUpgraded>())).callback, "upgraded");
 }
 
 #[test]
@@ -66,7 +75,7 @@ fn taking_a_swap_back_thaws_a_room_that_the_new_version_froze() {
     room.must(Input::Swap(linked::<Old>()));
     assert_eq!(room.fault(Input::Tick).callback, "tick");
     assert!(room.room.frozen().is_some());
-    assert_eq!(room.room.rewind_swap(), []);
+    assert_eq!(rewind(&mut room), []);
     assert!(room.room.frozen().is_none());
     room.tick();
 }
@@ -78,7 +87,7 @@ fn taking_a_swap_back_freezes_a_room_that_was_frozen() {
     room.fault(Input::Tick);
     room.must(Input::Swap(linked::<New>()));
     room.tick();
-    assert!(matches!(room.room.rewind_swap()[..], [StepError::Frozen(_)]));
+    assert!(matches!(rewind(&mut room)[..], [Lost { callback: "tick", error: StepError::Frozen(_), .. }]));
     assert_eq!(room.room.frozen().map(|fault| fault.callback), Some("tick"));
     assert_eq!((room.room.tick().0, version(&room)), (0, 1001));
 }
@@ -90,20 +99,84 @@ fn what_only_the_new_version_takes_is_told_when_its_swap_is_taken_back() {
     for what in [order::ADD, order::NEW, order::ADD] {
         room.must(message(what));
     }
-    let lost = room.room.rewind_swap();
-    assert!(matches!(&lost[..], [StepError::Fault(fault)] if fault.callback == "message"), "{lost:?}");
+    let lost = rewind(&mut room);
+    let [Lost { player: PlayerId(1), callback: "message", error: StepError::Fault(_) }] = lost[..] else {
+        panic!("{lost:?}")
+    };
     assert!(room.room.frozen().is_none());
     let dump = String::from_utf8(room.room.query(&get("/dump")).unwrap().unwrap().body).unwrap();
     assert!(dump.ends_with("\n1 1 2  None\n"), "{dump}");
 }
 
 #[test]
-fn a_swap_that_was_kept_is_not_taken_back() {
+fn a_swap_that_was_confirmed_is_not_taken_back() {
     let mut room = room();
     room.must(Input::Swap(linked::<New>()));
-    drop(room.room.keep_swap());
-    assert_eq!(room.room.rewind_swap(), []);
+    assert_eq!(room.room.trial_inputs(), Some(0));
+    room.must(Input::Confirm);
+    assert_eq!(room.room.trial_inputs(), None);
+    for verdict in [Input::Rewind, Input::Confirm] {
+        assert_eq!(room.step(verdict), Err(StepError::NoTrial));
+    }
     assert_eq!(version(&room), 1002);
+}
+
+#[test]
+fn a_trial_may_be_longer_than_the_time_between_two_forks() {
+    let mut room = room();
+    room.must(Input::Swap(linked::<New>()));
+    let mut inputs = Vec::new();
+    for round in 0..4 {
+        inputs.extend((0..FORK_TICKS).map(|_| Input::Tick));
+        inputs.push(message(order::ADD));
+        inputs.push(if round == 2 { join(7) } else { message(order::NOTE) });
+    }
+    for input in &inputs {
+        room.must(input.clone());
+        room.fault(message(order::CHANGE_ALL_THEN_PANIC));
+    }
+    assert_eq!(room.room.trial_inputs(), Some(inputs.len()));
+    assert_eq!(rewind(&mut room), []);
+    let mut never = self::room();
+    never.inputs += 1;
+    for input in inputs {
+        never.must(input);
+        never.inputs += 1;
+    }
+    assert_eq!((room.hash(), version(&room)), (never.hash(), 1001));
+    // And there is a fork to go back to.
+    let before = room.hash();
+    room.fault(message(order::CHANGE_ALL_THEN_PANIC));
+    assert_eq!(room.hash(), before);
+}
+
+#[test]
+fn of_the_past_once_more_only_kicks_are_heard() {
+    let mut room = room();
+    room.must(Input::Swap(linked::<New>()));
+    for what in [order::ADD, order::KICK, order::ADD] {
+        room.must(message(what));
+    }
+    assert_eq!(rewind(&mut room), []);
+    assert_eq!(room.outputs(), [Output::Kick { player: PlayerId(1), reason: "enough".into() }]);
+}
+
+#[test]
+fn a_trial_ends_where_no_more_can_be_kept() {
+    if cfg!(miri) {
+        return;
+    }
+    let mut room = room();
+    room.must(Input::Swap(linked::<New>()));
+    for _ in 0..limits::TRIAL_INPUTS_MAX {
+        room.must(message(order::ADD));
+    }
+    let full = StepError::TrialFull { version: logic_api::Version(1002), inputs: limits::TRIAL_INPUTS_MAX };
+    for _ in 0..2 {
+        assert_eq!(room.step(Input::Tick), Err(full.clone()));
+    }
+    room.must(Input::Confirm);
+    room.tick();
 }
 
 #[test]
