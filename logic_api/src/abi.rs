@@ -125,7 +125,7 @@ pub struct Call {
     pub request: *const RawRequest,
     /// The room's name.
     pub room: RawBytes,
-    /// The name of a signal, or the reason why a player leaves.
+    /// The name of a signal, the reason why a player leaves, or the claims of one who joins.
     pub text: RawBytes,
     /// A message, a join's hello, a signal's payload, the room's config.
     pub bytes: RawBytes,
@@ -201,6 +201,8 @@ pub struct Host {
     ),
     /// The players in the room, ascending. Valid until the callback returns.
     pub players: unsafe extern "C" fn(context: *mut (), len: *mut usize) -> *const u64,
+    /// 1 if the player is in the room and has a connection, else 0.
+    pub is_connected: unsafe extern "C" fn(context: *mut (), player: u64) -> u32,
     /// 0 where the limit is reached.
     pub timer_set: unsafe extern "C" fn(context: *mut (), delay_us: u64, tag: u64) -> u64,
     pub timer_cancel: unsafe extern "C" fn(context: *mut (), timer: u64) -> u32,

@@ -42,13 +42,19 @@ impl<'a> Ctx<'a> {
         &mut self.rng
     }
 
-    /// The players in the room, ascending.
+    /// The players in the room, ascending, with or without a connection.
     #[inline]
     pub fn players(&self) -> &'a [PlayerId] {
         self.call.players()
     }
 
-    /// Sends bytes to a player. A player who is not in the room gets nothing.
+    /// Whether a player has a connection. One who has none may be back; what is sent to them meanwhile is lost.
+    #[inline]
+    pub fn is_connected(&self, player: PlayerId) -> bool {
+        self.call.is_connected(player)
+    }
+
+    /// Sends bytes to a player. A player who is not in the room, or has no connection, gets nothing.
     #[inline]
     pub fn send(&mut self, player: PlayerId, bytes: &[u8]) {
         self.call.emit(emit::SEND, player.0, bytes);
@@ -60,7 +66,7 @@ impl<'a> Ctx<'a> {
         self.call.emit(emit::SEND, self.call.fields().player, bytes);
     }
 
-    /// Sends bytes to every player in the room.
+    /// Sends bytes to every player in the room who has a connection.
     #[inline]
     pub fn broadcast(&mut self, bytes: &[u8]) {
         self.call.emit(emit::BROADCAST, 0, bytes);

@@ -24,10 +24,10 @@ pub trait Logic: World + LogicInfo + 'static {
     /// A player is in.
     fn join(&mut self, ctx: &mut Ctx, player: PlayerId, join: &Join) {}
 
-    /// A player's connection is gone; they may be back.
+    /// A player's connection is gone; they may be back. What they are sent until then is lost.
     fn drop(&mut self, ctx: &mut Ctx, player: PlayerId) {}
 
-    /// A dropped player is back.
+    /// A dropped player is back, perhaps as a client that knows nothing any more: send it what `join` sends.
     fn reconnect(&mut self, ctx: &mut Ctx, player: PlayerId) {}
 
     /// A player is out for good: they left, were kicked, or stayed away too long.
@@ -81,6 +81,9 @@ pub trait Logic: World + LogicInfo + 'static {
 pub struct Join<'a> {
     /// The bytes that the client sent with its wish to join.
     pub hello: &'a [u8],
+    /// What the player's credentials say of them, as a JSON object, and the engine has verified; empty where they say nothing,
+    /// because the engine's `auth` is not `"jwt"`.
+    pub claims: &'a str,
 }
 
 /// The answer to a wish to join.

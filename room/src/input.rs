@@ -24,14 +24,18 @@ pub enum Input {
     Create {
         config: Arc<[u8]>,
     },
-    /// Asks `join_attempt`, which cannot change the world, then lets the player in.
+    /// Asks `join_attempt`, which cannot change the world, then lets the player in, with a connection.
     Join {
         player: PlayerId,
         hello: Arc<[u8]>,
+        /// What their credentials say of them, as JSON; may be empty.
+        claims: Arc<str>,
     },
+    /// The player's connection is gone.
     Drop {
         player: PlayerId,
     },
+    /// The player has a connection again.
     Reconnect {
         player: PlayerId,
     },
@@ -39,9 +43,16 @@ pub enum Input {
         player: PlayerId,
         reason: Arc<str>,
     },
+    /// Consumes the number, which must be above those consumed before. Gaps are the sender's business.
     Message {
         player: PlayerId,
+        number: u32,
         bytes: Arc<[u8]>,
+    },
+    /// Consumes the number of a message that failed, and calls nothing: the player is not to send it again.
+    Skip {
+        player: PlayerId,
+        number: u32,
     },
     /// Fires the timers that are due, then calls `tick`.
     Tick,
@@ -74,11 +85,13 @@ pub enum Reply {
     Rewound(Vec<Lost>),
 }
 
-/// An input that was applied and, after a rewind, is as if it had never come.
+/// An input that was applied and, after a rewind, is as if it had never come, but that the number of a message stays consumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
     /// Whose input it was; 0 where it was nobody's.
     pub player: PlayerId,
+    /// Of a message; 0 for everything else.
+    pub number: u32,
     /// What kind of input it was, as its callback is called.
     pub callback: &'static str,
     pub error: StepError,
@@ -110,6 +123,12 @@ pub enum StepError {
         "version {version} is on trial with {inputs} inputs, which is as many as can be rewound; confirm or rewind it"
     )]
     TrialFull { version: Version, inputs: usize },
+    #[error("player {0} has a connection already")]
+    Connected(PlayerId),
+    #[error("player {0} has no connection that could be lost")]
+    NotConnected(PlayerId),
+    #[error("player {player} sent input {number}, but {consumed} was consumed already")]
+    Consumed { player: PlayerId, number: u32, consumed: u32 },
     #[error("the tables differ: {}", .0.join("; "))]
     SchemaDiffers(Vec<String>),
     #[error("the new code answers with another build id: expected {expected}, found {found}")]

@@ -27,4 +27,4 @@ pub use raw::{BadLogic, LogicVersion, PAGE_BYTES, Pool};
 pub use request::{Request, Response};
 pub use room::{FORK_TICKS, Room, Spent};
 pub use schema_check::differences;
-pub use world::{World, WorldSize};
+pub use world::{Player, World, WorldSize};

@@ -292,12 +292,22 @@ impl Room {
                 self.call(Callback::Init, &base, outbox)?;
                 self.call(Callback::Create, &Arguments { bytes: config, ..base }, outbox)?;
             }
-            Input::Join { player, hello } => return self.join(*player, &Arguments { bytes: hello, ..base }, outbox),
-            Input::Drop { player } => self.of_player(Callback::Drop, *player, base, outbox)?,
-            Input::Reconnect { player } => self.of_player(Callback::Reconnect, *player, base, outbox)?,
-            Input::Message { player, bytes } => {
-                self.of_player(Callback::Message, *player, Arguments { bytes, ..base }, outbox)?;
+            Input::Join { player, hello, claims } => {
+                return self.join(*player, &Arguments { bytes: hello, text: claims, ..base }, outbox);
             }
+            Input::Drop { player } => {
+                self.world.set_connected(*player, false)?;
+                self.call(Callback::Drop, &Arguments { player: player.0, ..base }, outbox)?;
+            }
+            Input::Reconnect { player } => {
+                self.world.set_connected(*player, true)?;
+                self.call(Callback::Reconnect, &Arguments { player: player.0, ..base }, outbox)?;
+            }
+            Input::Message { player, number, bytes } => {
+                self.world.consume(*player, *number)?;
+                self.call(Callback::Message, &Arguments { player: player.0, bytes, ..base }, outbox)?;
+            }
+            Input::Skip { player, number } => self.world.consume(*player, *number)?,
             Input::Leave { player, reason } => {
                 if !self.world.remove_player(*player) {
                     return Err(StepError::NotIn(*player));
@@ -351,20 +361,6 @@ impl Room {
         self.world.add_player(player);
         self.call(Callback::Join, &arguments, outbox)?;
         Ok(Reply::Done)
-    }
-
-    fn of_player(
-        &mut self,
-        callback: Callback,
-        player: PlayerId,
-        arguments: Arguments<'_>,
-        outbox: &mut Outbox,
-    ) -> Result<(), StepError> {
-        if self.world.players().binary_search(&player).is_err() {
-            return Err(StepError::NotIn(player));
-        }
-        self.call(callback, &Arguments { player: player.0, ..arguments }, outbox)?;
-        Ok(())
     }
 
     fn tick_once(&mut self, base: Arguments<'_>, outbox: &mut Outbox) -> Result<(), StepError> {

@@ -141,9 +141,18 @@ impl<L: Logic> TestRoom<L> {
     /// If the logic fails.
     #[track_caller]
     pub fn try_join(&mut self, hello: &[u8]) -> Result<PlayerId, String> {
+        self.try_join_with(hello, "")
+    }
+
+    /// As [`TestRoom::try_join`], with what the player's credentials say of them, as JSON.
+    ///
+    /// # Panics
+    /// If the logic fails.
+    #[track_caller]
+    pub fn try_join_with(&mut self, hello: &[u8], claims: &str) -> Result<PlayerId, String> {
         self.last_player += 1;
         let player = PlayerId(self.last_player);
-        match self.step(Input::Join { player, hello: hello.into() }) {
+        match self.step(Input::Join { player, hello: hello.into(), claims: claims.into() }) {
             Ok(_) => Ok(player),
             Err(StepError::Refused(reason)) => Err(reason),
             Err(error) => panic!("{error}"),
@@ -170,7 +179,8 @@ impl<L: Logic> TestRoom<L> {
     /// Sends a message from a player to the logic.
     #[track_caller]
     pub fn send(&mut self, player: PlayerId, bytes: &[u8]) {
-        self.must(Input::Message { player, bytes: bytes.into() });
+        let number = self.room.world().player(player).map_or(0, |player| player.consumed) + 1;
+        self.must(Input::Message { player, number, bytes: bytes.into() });
     }
 
     /// Lets a twentieth of a second pass, then ticks.
@@ -253,19 +263,25 @@ impl<L: Logic> TestRoom<L> {
         Duration::from_micros(self.now_us)
     }
 
-    /// Carries the outputs out; who is kicked leaves.
+    fn is_connected(&self, player: PlayerId) -> bool {
+        self.room.world().player(player).is_some_and(|player| player.is_connected)
+    }
+
+    /// Carries the outputs out, to those who have a connection; who is kicked leaves.
     fn deliver(&mut self) {
         let outputs: Vec<Output> = self.outbox.drain().collect();
         for output in outputs {
             match output {
                 Output::Send { to, bytes } => {
-                    if self.room.world().players().contains(&to) {
+                    if self.is_connected(to) {
                         self.received.entry(to).or_default().push(bytes.to_vec());
                     }
                 }
                 Output::Broadcast { except, bytes } => {
                     for player in self.room.world().players().iter().filter(|player| **player != except) {
-                        self.received.entry(*player).or_default().push(bytes.to_vec());
+                        if self.is_connected(*player) {
+                            self.received.entry(*player).or_default().push(bytes.to_vec());
+                        }
                     }
                 }
                 Output::Kick { player, reason } => {

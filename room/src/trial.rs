@@ -79,17 +79,21 @@ impl Room {
     }
 
     fn once_more(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Option<Lost> {
-        let (callback, player) = (input.callback(), input.player());
-        let result = match &self.frozen {
+        let (callback, player, number) = (input.callback(), input.player(), input.number());
+        let mut attempt = |input: Input| match &self.frozen {
             Some(fault) => Err(StepError::Frozen(fault.clone())),
             None => {
                 self.fork_if_due(&input);
                 self.attempt(stamp, input, outbox)
             }
         };
-        let error = result.err()?;
+        let error = attempt(input).err()?;
+        if number > 0 {
+            // Its sender knows that it was consumed. A room that is frozen cannot keep that, nor anything else since.
+            let _unless_frozen = attempt(Input::Skip { player, number });
+        }
         outbox.clear();
-        Some(Lost { player, callback, error })
+        Some(Lost { player, number, callback, error })
     }
 }
 
@@ -101,8 +105,17 @@ impl Input {
             | Self::Drop { player }
             | Self::Reconnect { player }
             | Self::Leave { player, .. }
-            | Self::Message { player, .. } => *player,
+            | Self::Message { player, .. }
+            | Self::Skip { player, .. } => *player,
             _ => PlayerId(0),
+        }
+    }
+
+    /// The number that it consumes; 0 if it consumes none.
+    pub fn number(&self) -> u32 {
+        match self {
+            Self::Message { number, .. } | Self::Skip { number, .. } => *number,
+            _ => 0,
         }
     }
 
@@ -115,6 +128,7 @@ impl Input {
             Self::Reconnect { .. } => "reconnect",
             Self::Leave { .. } => "leave",
             Self::Message { .. } => "message",
+            Self::Skip { .. } => "skip",
             Self::Tick => "tick",
             Self::Request(_) => "request",
             Self::Signal { .. } => "signal",

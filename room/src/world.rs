@@ -1,5 +1,6 @@
 //! The world of a room: all its state.
 
+use crate::StepError;
 use crate::heap::Heap;
 use crate::raw::{Pool, Tables};
 use crate::timers::Timers;
@@ -16,8 +17,25 @@ pub struct World {
     tables: Tables,
     heap: Heap,
     timers: Timers,
-    /// Ascending. Shared with forks until someone joins or leaves.
+    /// Ascending, apart from the rest because callbacks see just these. Shared with forks until someone joins or leaves.
     players: Arc<Vec<PlayerId>>,
+    /// Of the players, in their order. Shared with forks until one of them sends something.
+    presences: Arc<Vec<Presence>>,
+}
+
+/// A player in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Player {
+    pub id: PlayerId,
+    pub is_connected: bool,
+    /// The number of the last message that was consumed; 0: none.
+    pub consumed: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Presence {
+    is_connected: bool,
+    consumed: u32,
 }
 
 /// What a world takes.
@@ -37,7 +55,8 @@ impl World {
     /// An empty world. `seed` only places keys in the indexes.
     pub(crate) fn new(schema: Arc<Schema>, pool: &Pool, seed: u64) -> Self {
         let tables = Tables::new(&schema, pool, seed);
-        Self { schema, tables, heap: Heap::default(), timers: Timers::default(), players: Arc::default() }
+        let (heap, timers) = (Heap::default(), Timers::default());
+        Self { schema, tables, heap, timers, players: Arc::default(), presences: Arc::default() }
     }
 
     /// A copy that shares every page until one side writes to it. Costs time in proportion to the pages, not the rows.
@@ -48,6 +67,7 @@ impl World {
             heap: self.heap.clone(),
             timers: self.timers.clone(),
             players: self.players.clone(),
+            presences: self.presences.clone(),
         }
     }
 
@@ -59,6 +79,13 @@ impl World {
     /// The players in the room, ascending.
     pub fn players(&self) -> &[PlayerId] {
         &self.players
+    }
+
+    /// One of the players, `None` if they are not in.
+    #[inline]
+    pub fn player(&self, id: PlayerId) -> Option<Player> {
+        let Presence { is_connected, consumed } = self.presences[self.players.binary_search(&id).ok()?];
+        Some(Player { id, is_connected, consumed })
     }
 
     /// What it takes.
@@ -84,8 +111,10 @@ impl World {
         hash.update(&self.heap.state_hash().to_le_bytes());
         self.timers.hash_into(&mut hash);
         hash.update(&self.players.len().to_le_bytes());
-        for player in self.players.iter() {
+        for (player, presence) in self.players.iter().zip(self.presences.iter()) {
             hash.update(&player.0.to_le_bytes());
+            hash.update(&presence.consumed.to_le_bytes());
+            hash.update(&[presence.is_connected.into()]);
         }
         hash.digest()
     }
@@ -102,15 +131,40 @@ impl World {
         self.tables.iter().zip(other.tables.iter()).map(|(one, two)| one.pages_shared_with(two)).sum()
     }
 
-    /// False if the player is in already.
+    /// With a connection. False if the player is in already.
     pub(crate) fn add_player(&mut self, player: PlayerId) -> bool {
         match self.players.binary_search(&player) {
             Ok(_) => false,
             Err(at) => {
                 Arc::make_mut(&mut self.players).insert(at, player);
+                Arc::make_mut(&mut self.presences).insert(at, Presence { is_connected: true, consumed: 0 });
                 true
             }
         }
+    }
+
+    /// # Errors
+    /// The player is not in, or is as they should become already.
+    pub(crate) fn set_connected(&mut self, player: PlayerId, is_connected: bool) -> Result<(), StepError> {
+        let at = self.players.binary_search(&player).map_err(|_| StepError::NotIn(player))?;
+        if self.presences[at].is_connected == is_connected {
+            return Err(if is_connected { StepError::Connected(player) } else { StepError::NotConnected(player) });
+        }
+        Arc::make_mut(&mut self.presences)[at].is_connected = is_connected;
+        Ok(())
+    }
+
+    /// # Errors
+    /// The player is not in, or this number or a later one is consumed already.
+    #[inline]
+    pub(crate) fn consume(&mut self, player: PlayerId, number: u32) -> Result<(), StepError> {
+        let at = self.players.binary_search(&player).map_err(|_| StepError::NotIn(player))?;
+        let consumed = self.presences[at].consumed;
+        if number <= consumed {
+            return Err(StepError::Consumed { player, number, consumed });
+        }
+        Arc::make_mut(&mut self.presences)[at].consumed = number;
+        Ok(())
     }
 
     /// False if the player is not in.
@@ -118,6 +172,7 @@ impl World {
         match self.players.binary_search(&player) {
             Ok(at) => {
                 Arc::make_mut(&mut self.players).remove(at);
+                Arc::make_mut(&mut self.presences).remove(at);
                 true
             }
             Err(_) => false,

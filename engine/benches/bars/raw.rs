@@ -73,6 +73,7 @@ static HOST: Host = Host {
     emit,
     respond,
     players,
+    is_connected,
     timer_set,
     timer_cancel,
     fault,
@@ -106,6 +107,9 @@ unsafe extern "C" fn respond(_: *mut (), _: u32, _: RawBytes, _: *const RawHeade
     unasked()
 }
 unsafe extern "C" fn players(_: *mut (), _: *mut usize) -> *const u64 {
+    unasked()
+}
+unsafe extern "C" fn is_connected(_: *mut (), _: u64) -> u32 {
     unasked()
 }
 unsafe extern "C" fn timer_set(_: *mut (), _: u64, _: u64) -> u64 {

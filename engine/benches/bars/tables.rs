@@ -14,24 +14,32 @@ const STAMP: Stamp = Stamp { now_us: 1, seed: 42 };
 pub(crate) struct Driver {
     pub(crate) room: Room,
     outbox: Outbox,
+    number: u32,
 }
 
 impl Driver {
     pub(crate) fn new(logic: Arc<LogicVersion>) -> Self {
         let mut outbox = Outbox::new();
         let mut room = Room::create("bench", logic, &Pool::new(), STAMP, b"", &mut outbox).expect("the logic creates");
-        room.step(STAMP, Input::Join { player: PLAYER, hello: [].into() }, &mut outbox).expect("the logic lets in");
-        Self { room, outbox }
+        room.step(STAMP, Input::Join { player: PLAYER, hello: [].into(), claims: "".into() }, &mut outbox)
+            .expect("the logic lets in");
+        Self { room, outbox, number: 0 }
     }
 
     pub(crate) fn message(operation: u8, numbers: impl Iterator<Item = u64>) -> Input {
         let mut bytes = vec![operation];
         numbers.for_each(|number| bytes.extend(number.to_le_bytes()));
-        Input::Message { player: PLAYER, bytes: bytes.into() }
+        Input::Message { player: PLAYER, number: 0, bytes: bytes.into() }
     }
 
+    /// Gives a message its number.
     pub(crate) fn step(&mut self, input: &Input) {
-        self.room.step(STAMP, input.clone(), &mut self.outbox).expect("the logic does not fail");
+        let mut input = input.clone();
+        if let Input::Message { number, .. } = &mut input {
+            self.number += 1;
+            *number = self.number;
+        }
+        self.room.step(STAMP, input, &mut self.outbox).expect("the logic does not fail");
     }
 
     /// The numbers that the last message was answered with.

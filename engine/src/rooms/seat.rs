@@ -167,10 +167,11 @@ impl Seat {
         let Ok(Reply::Rewound(lost)) = self.room.step(self.clock.stamp(), Input::Rewind, &mut self.outbox) else {
             return;
         };
-        for Lost { player, callback, error } in lost {
+        for Lost { player, number, callback, error } in lost {
             tracing::warn!(
                 room = self.room.name(),
                 player = player.0,
+                number,
                 callback,
                 "an input is lost, which the version from before does not take: {error}"
             );

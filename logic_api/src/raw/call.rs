@@ -118,6 +118,15 @@ impl<'a> CallRef<'a> {
     }
 
     #[inline]
+    pub(crate) fn is_connected(self, player: PlayerId) -> bool {
+        // SAFETY: as in `emit`.
+        unsafe {
+            let host = &*self.0.host;
+            (host.is_connected)(self.0.context, player.0) != 0
+        }
+    }
+
+    #[inline]
     pub(crate) fn timer_set(self, delay_us: u64, tag: u64) -> u64 {
         // SAFETY: as in `emit`.
         unsafe {

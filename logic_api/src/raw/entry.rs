@@ -135,7 +135,7 @@ fn player(call: CallRef<'_>) -> PlayerId {
 
 #[inline]
 fn join_of<'a>(call: CallRef<'a>) -> Join<'a> {
-    Join { hello: call.bytes() }
+    Join { hello: call.bytes(), claims: call.text() }
 }
 
 unsafe extern "C" fn start<const LINKED: bool>(globals: *const Globals) {

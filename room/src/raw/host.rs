@@ -114,6 +114,7 @@ pub(super) static HOST: Host = Host {
     emit: emit_output,
     respond,
     players,
+    is_connected,
     timer_set,
     timer_cancel,
     fault,
@@ -263,6 +264,12 @@ unsafe extern "C" fn players(context: *mut (), len: *mut usize) -> *const u64 {
     unsafe { len.write(players.len()) };
     // A `PlayerId` is a transparent `u64`. No callback changes the list, so it stays until the callback returns.
     players.as_ptr().cast()
+}
+
+unsafe extern "C" fn is_connected(context: *mut (), player: u64) -> u32 {
+    // SAFETY: the contract.
+    let frame = unsafe { frame(context) };
+    u32::from(frame.world.player(PlayerId(player)).is_some_and(|player| player.is_connected))
 }
 
 unsafe extern "C" fn timer_set(context: *mut (), delay_us: u64, tag: u64) -> u64 {

@@ -1,6 +1,6 @@
 //! What a callback can ask of its `Ctx`.
 
-use crate::support::{Driver, for_seeds, get, join, signal, stamp};
+use crate::support::{Driver, for_seeds, get, join, message, signal, stamp};
 use logic_api::prelude::*;
 use room::testing::TestRoom;
 use room::{Input, Output, Reply, StepError};
@@ -39,19 +39,23 @@ impl Logic for Witness {
         assert!(config.is_empty());
         self.see(ctx, "create");
     }
-    fn join_attempt(&self, ctx: &Ctx, player: PlayerId, _join: &Join) -> Admission {
-        assert!(!ctx.players().contains(&player), "they are not in yet");
+    fn join_attempt(&self, ctx: &Ctx, player: PlayerId, join: &Join) -> Admission {
+        assert!(!ctx.players().contains(&player) && !ctx.is_connected(player), "they are not in yet");
+        if join.claims.contains("banned") {
+            return Admission::Refuse(join.claims.into());
+        }
         Admission::Accept
     }
     fn join(&mut self, ctx: &mut Ctx, player: PlayerId, _join: &Join) {
-        assert!(ctx.players().contains(&player));
+        assert!(ctx.players().contains(&player) && ctx.is_connected(player));
         self.see(ctx, "join");
     }
     fn drop(&mut self, ctx: &mut Ctx, player: PlayerId) {
-        assert!(ctx.players().contains(&player), "they may be back");
+        assert!(ctx.players().contains(&player) && !ctx.is_connected(player), "they may be back");
         self.see(ctx, "drop");
     }
-    fn reconnect(&mut self, ctx: &mut Ctx, _player: PlayerId) {
+    fn reconnect(&mut self, ctx: &mut Ctx, player: PlayerId) {
+        assert!(ctx.is_connected(player));
         self.see(ctx, "reconnect");
     }
     fn leave(&mut self, ctx: &mut Ctx, player: PlayerId, reason: &str) {
@@ -101,13 +105,13 @@ fn seen(driver: &mut Driver) -> String {
 fn every_callback_sees_its_input_and_nothing_else() {
     let player = PlayerId(4);
     let mut room = Driver::new::<Witness>();
-    let (message, reason) = (Input::Message { player, bytes: [].into() }, "bored".into());
+    let reason = "bored".into();
     let inputs = [
         (join(9), "join", "[PlayerId(9)]"),
         (join(4), "join", "[PlayerId(4), PlayerId(9)]"),
         (Input::Drop { player }, "drop", "[PlayerId(4), PlayerId(9)]"),
         (Input::Reconnect { player }, "reconnect", "[PlayerId(4), PlayerId(9)]"),
-        (message, "message", "[PlayerId(4), PlayerId(9)]"),
+        (message(4, b""), "message", "[PlayerId(4), PlayerId(9)]"),
         (Input::Tick, "tick", "[PlayerId(4), PlayerId(9)]"),
         (Input::Leave { player, reason }, "leave", "[PlayerId(9)]"),
         (signal("hi"), "hi", "[PlayerId(9)]"),
@@ -130,7 +134,7 @@ fn outputs_come_in_the_order_they_were_made() {
     let mut room = Driver::new::<Witness>();
     let player = PlayerId(4);
     room.must(join(4));
-    room.must(Input::Message { player, bytes: b"echo"[..].into() });
+    room.must(message(4, b"echo"));
     let send = |to: u64, bytes: &[u8]| Output::Send { to: PlayerId(to), bytes: bytes.into() };
     let broadcast = |except: u64, bytes: &[u8]| Output::Broadcast { except: PlayerId(except), bytes: bytes.into() };
     let kick = Output::Kick { player, reason: "enough".into() };
@@ -159,9 +163,61 @@ fn what_comes_out_of_order_is_refused() {
     let player = PlayerId(4);
     let refusal = |room: &mut Driver, input: Input| room.step(input).unwrap_err().to_string();
     assert_eq!(refusal(&mut room, Input::Drop { player }), "player 4 is not in the room");
-    assert_eq!(refusal(&mut room, Input::Message { player, bytes: [].into() }), "player 4 is not in the room");
+    assert_eq!(refusal(&mut room, message(4, b"")), "player 4 is not in the room");
+    assert_eq!(refusal(&mut room, Input::Skip { player, number: 1 }), "player 4 is not in the room");
     room.must(join(4));
     assert_eq!(refusal(&mut room, join(4)), "player 4 is in the room already");
+    assert_eq!(refusal(&mut room, Input::Reconnect { player }), "player 4 has a connection already");
+    room.must(Input::Drop { player });
+    assert_eq!(refusal(&mut room, Input::Drop { player }), "player 4 has no connection that could be lost");
+}
+
+#[test]
+fn a_number_is_consumed_once() {
+    let mut room = Driver::new::<Witness>();
+    let player = PlayerId(4);
+    room.must(join(4));
+    let numbered = |number: u32| Input::Message { player, number, bytes: [].into() };
+    for number in [1, 2, 5] {
+        room.must(numbered(number));
+    }
+    room.must(Input::Skip { player, number: 6 });
+    let before = (room.hash(), room.room.seq());
+    for input in [numbered(5), numbered(6), Input::Skip { player, number: 6 }] {
+        let error = room.step(input).unwrap_err();
+        assert!(matches!(error, StepError::Consumed { consumed: 6, .. }), "{error}");
+    }
+    assert_eq!((room.hash(), room.room.seq()), before);
+    room.must(numbered(7));
+    assert_eq!(room.room.world().player(player), Some(room::Player { id: player, is_connected: true, consumed: 7 }));
+}
+
+#[test]
+fn presence_and_consumed_numbers_are_state() {
+    let mut room = Driver::new::<Witness>();
+    let player = PlayerId(4);
+    room.must(join(4));
+    let hashes = [room.hash(), {
+        room.must(Input::Skip { player, number: 1 });
+        room.hash()
+    }];
+    assert_ne!(hashes[0], hashes[1]);
+    let mut fork = room.room.fork_world();
+    room.must(Input::Drop { player });
+    assert_ne!(room.hash(), hashes[1]);
+    assert_eq!(fork.state_hash(), hashes[1]);
+    assert!(fork.player(player).is_some_and(|player| player.is_connected));
+}
+
+#[test]
+fn claims_reach_whoever_decides_on_a_join() {
+    let mut room = TestRoom::<Witness>::new();
+    let claims = r#"{"sub":"eve","banned":true}"#;
+    assert_eq!(room.try_join_with(b"", claims), Err(claims.to_owned()));
+    let ann = room.try_join_with(b"", r#"{"sub":"ann"}"#).unwrap();
+    room.drop_connection(ann);
+    room.send(ann, b"sent before the connection was lost");
+    assert_eq!(room.received(ann), [[0; 0]; 0], "nobody is there to hear");
 }
 
 #[test]
@@ -189,7 +245,6 @@ impl Logic for Open {}
 #[test]
 fn a_room_takes_as_many_players_as_it_may_and_nobody_is_none() {
     let mut open = TestRoom::<Open>::new();
-    let join = |player| Input::Join { player: PlayerId(player), hello: [].into() };
     assert_eq!(open.step(join(0)), Err(StepError::Nobody));
     let most = room::limits::PLAYERS_MAX as u64;
     for player in 1..=most {

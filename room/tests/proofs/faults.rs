@@ -1,7 +1,7 @@
 //! What a fault leaves behind: nothing. And the limits, of which each is a fault or an error of its own.
 
 use crate::game::{Old, order};
-use crate::support::{Driver, ON_PURPOSE, get, join, signal_bytes};
+use crate::support::{Driver, ON_PURPOSE, get, join, join_saying, message, signal_bytes};
 use crate::zoo::{Zoo, on, try_on};
 use logic_api::prelude::*;
 use room::{Input, limits};
@@ -11,7 +11,7 @@ fn room() -> Driver {
     let mut room = Driver::new::<Old>();
     room.must(join(1));
     room.must(join(2));
-    room.must(Input::Message { player: PlayerId(1), bytes: [order::TIMER, 9, 1].into() });
+    room.must(message(1, &[order::TIMER, 9, 1]));
     room
 }
 
@@ -31,11 +31,10 @@ fn check_no_trace(input: Input, callback: &str) {
 #[test]
 fn a_fault_leaves_no_trace() {
     let player = PlayerId(1);
-    let message = |what: u8| Input::Message { player, bytes: [what, 0, 0].into() };
-    check_no_trace(message(order::PANIC), "message");
-    check_no_trace(message(order::CHANGE_ALL_THEN_PANIC), "message");
-    check_no_trace(Input::Join { player: PlayerId(3), hello: b"panic"[..].into() }, "join");
-    check_no_trace(Input::Join { player: PlayerId(3), hello: b"panic early"[..].into() }, "join_attempt");
+    check_no_trace(message(1, &[order::PANIC, 0, 0]), "message");
+    check_no_trace(message(1, &[order::CHANGE_ALL_THEN_PANIC, 0, 0]), "message");
+    check_no_trace(join_saying(3, b"panic"), "join");
+    check_no_trace(join_saying(3, b"panic early"), "join_attempt");
     check_no_trace(Input::Leave { player, reason: "panic".into() }, "leave");
     check_no_trace(Input::Request(get("/panic").into()), "request");
     check_no_trace(signal_bytes("panic", b""), "signal");
@@ -90,7 +89,7 @@ fn a_fault_in_create_is_no_room() {
 fn more_output_than_an_input_may_make_is_a_fault() {
     let mut room = room();
     let before = room.hash();
-    let fault = room.fault(Input::Message { player: PlayerId(1), bytes: [order::FLOOD, 0, 0].into() });
+    let fault = room.fault(message(1, &[order::FLOOD, 0, 0]));
     assert_eq!(fault.message, "made more output than an input may");
     assert_eq!((room.hash(), room.outputs().len()), (before, 0));
 }

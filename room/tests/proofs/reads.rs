@@ -1,7 +1,7 @@
 //! `query` reads, and that is all it can do.
 
 use crate::game::Old;
-use crate::support::{Driver, get, join};
+use crate::support::{Driver, get, join, message};
 use room::Room;
 
 #[test]
@@ -24,8 +24,7 @@ fn a_query_cannot_make_text() {
 fn a_frozen_room_still_answers_queries() {
     let mut room = Driver::new::<Old>();
     room.must(join(1));
-    let bytes = [crate::game::order::BOMB, 0, 0].into();
-    room.must(room::Input::Message { player: logic_api::PlayerId(1), bytes });
+    room.must(message(1, &[crate::game::order::BOMB, 0, 0]));
     room.fault(room::Input::Tick);
     assert!(room.room.query(&get("/dump")).unwrap().is_some());
 }

@@ -1,7 +1,7 @@
 //! Rooms against a model in which nothing faulty ever happened: random inputs, faults, swaps, and the way back.
 
 use crate::game::{New, Old, PanicsWhenUpgraded, TAG_PANICS, TAG_SETS_ANOTHER, order};
-use crate::support::{Driver, for_seeds, get, linked, stamp};
+use crate::support::{self, Driver, for_seeds, get, join_saying, linked, stamp};
 use logic_api::{PlayerId, Rng};
 use room::{Input, LogicVersion, Outbox, Output, Pool, Reply, Room, Stamp, StepError};
 use std::collections::BTreeMap;
@@ -35,6 +35,8 @@ struct ModelAvatar {
     score: u64,
     note: String,
     timer: Option<u64>,
+    is_connected: bool,
+    consumed: u32,
 }
 
 /// What the model says that happens.
@@ -57,7 +59,7 @@ fn broadcast(except: u64, bytes: &[u8]) -> Output {
 impl Model {
     fn apply(&mut self, Stamp { now_us, seed }: Stamp, input: &Input) -> Outcome {
         match input {
-            Input::Join { player, hello } => {
+            Input::Join { player, hello, .. } => {
                 if self.avatars.contains_key(&player.0) {
                     return Outcome::NotApplied;
                 }
@@ -72,7 +74,9 @@ impl Model {
                 }
                 self.joined += 1;
                 let note = String::from_utf8_lossy(hello).into_owned();
-                self.avatars.insert(player.0, ModelAvatar { badge: self.joined, score: 0, note, timer: None });
+                let (timer, is_connected, consumed) = (None, true, 0);
+                let avatar = ModelAvatar { badge: self.joined, score: 0, note, timer, is_connected, consumed };
+                self.avatars.insert(player.0, avatar);
                 match self.slots.iter().position(Option::is_none) {
                     Some(free) => self.slots[free] = Some(player.0),
                     None => self.slots.push(Some(player.0)),
@@ -90,7 +94,16 @@ impl Model {
                 self.slots.iter_mut().filter(|slot| **slot == Some(player.0)).for_each(|slot| *slot = None);
                 Outcome::Done(vec![broadcast(0, reason.as_bytes())])
             }
-            Input::Message { player, bytes } => self.message(now_us, player.0, bytes),
+            Input::Drop { player } => self.connect(player.0, false),
+            Input::Reconnect { player } => self.connect(player.0, true),
+            Input::Message { player, number, bytes } => match self.consume(player.0, *number) {
+                true => self.message(now_us, player.0, bytes),
+                false => Outcome::NotApplied,
+            },
+            Input::Skip { player, number } => match self.consume(player.0, *number) {
+                true => Outcome::Done(Vec::new()),
+                false => Outcome::NotApplied,
+            },
             Input::Tick => self.tick(now_us, seed),
             Input::Request(request) if request.path == "/panic" => Outcome::Fault("request"),
             Input::Request(request) => {
@@ -110,6 +123,26 @@ impl Model {
                 Outcome::Done(Vec::new())
             }
             other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn connect(&mut self, player: u64, is_connected: bool) -> Outcome {
+        match self.avatars.get_mut(&player) {
+            Some(avatar) if avatar.is_connected != is_connected => {
+                avatar.is_connected = is_connected;
+                Outcome::Done(Vec::new())
+            }
+            _ => Outcome::NotApplied,
+        }
+    }
+
+    fn consume(&mut self, player: u64, number: u32) -> bool {
+        match self.avatars.get_mut(&player) {
+            Some(avatar) if avatar.consumed < number => {
+                avatar.consumed = number;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -176,7 +209,7 @@ impl Model {
         let Self { joined, ticks, chance, fired, bomb, upgraded_from, log, .. } = self;
         let mut text = format!("3 {joined} {ticks} {chance} {fired} {bomb} {upgraded_from} {log}\n");
         for player in self.slots.iter().flatten() {
-            let ModelAvatar { badge, score, note, timer } = &self.avatars[player];
+            let ModelAvatar { badge, score, note, timer, .. } = &self.avatars[player];
             writeln!(text, "{player} {badge} {score} {note} {timer:?}").unwrap();
         }
         text
@@ -228,17 +261,21 @@ impl Simulation {
 
     fn random_input(&self, rng: &mut Rng) -> Input {
         let player = PlayerId(1 + rng.below(6));
-        let message = |bytes: &[u8]| Input::Message { player, bytes: bytes.into() };
+        let message = |bytes: &[u8]| support::message(player.0, bytes);
         let hello: &[u8] = rng.pick(&[&b"ann"[..], b"bob", b"", b"no", b"panic", b"panic early"]).unwrap();
         let reason = *rng.pick(&["left", "gone", "panic"]).unwrap();
         match rng.below(100) {
-            0..35 => Input::Tick,
-            35..45 => Input::Join { player, hello: hello.into() },
+            0..30 => Input::Tick,
+            30..32 => Input::Drop { player },
+            32..34 => Input::Reconnect { player },
+            34 => Input::Skip { player, number: u32::try_from(rng.below(20)).unwrap() },
+            35..45 => join_saying(player.0, hello),
             45..50 => Input::Leave { player, reason: reason.into() },
             50..55 => Input::Request(Arc::new(get(rng.pick(&["/a", "/b", "/panic"]).unwrap()))),
             55..58 => Input::Signal { name: (*rng.pick(&["x", "y", "panic"]).unwrap()).into(), bytes: [].into() },
             58..63 => Input::Swap(rng.pick(&self.versions).unwrap().clone()),
-            63..66 => message(b"short"),
+            63..65 => message(b"short"),
+            65 => Input::Message { player, number: u32::try_from(1 + rng.below(20)).unwrap(), bytes: [].into() },
             _ => {
                 let what = match rng.below(30) {
                     0 => order::BOMB,
@@ -259,6 +296,7 @@ impl Simulation {
     }
 
     fn step(&mut self, input: Input) {
+        let input = self.driver.numbered(input);
         let is_swap = matches!(input, Input::Swap(_));
         let before = self.driver.hash();
         let seq = self.driver.room.seq().0;
@@ -284,7 +322,14 @@ impl Simulation {
                 assert_eq!(reason, "not today");
                 Outcome::NotApplied
             }
-            Err(StepError::Frozen(_) | StepError::NotIn(_) | StepError::AlreadyIn(_)) => Outcome::NotApplied,
+            Err(
+                StepError::Frozen(_)
+                | StepError::NotIn(_)
+                | StepError::AlreadyIn(_)
+                | StepError::Connected(_)
+                | StepError::NotConnected(_)
+                | StepError::Consumed { .. },
+            ) => Outcome::NotApplied,
             Err(StepError::OnTrial(_)) if is_swap => Outcome::NotApplied,
             Err(other) => panic!("{other}"),
         };
@@ -343,8 +388,14 @@ impl Simulation {
                     let fault = error.map(|lost| &lost.error);
                     assert!(matches!(fault, Some(StepError::Fault(fault)) if fault.callback == callback), "{error:?}");
                     self.frozen |= matches!(input, Input::Tick);
+                    self.skip(stamp, &input);
                 }
-                Outcome::NotApplied => assert!(lost.next().is_some()),
+                Outcome::NotApplied => {
+                    assert!(lost.next().is_some());
+                    if !self.frozen {
+                        self.skip(stamp, &input);
+                    }
+                }
                 _ => {
                     self.model = next;
                     self.accepted.push((stamp, input));
@@ -354,6 +405,14 @@ impl Simulation {
         assert_eq!(lost.next(), None);
     }
 
+    /// The number of a message that is lost stays consumed.
+    fn skip(&mut self, stamp: Stamp, input: &Input) {
+        let Input::Message { player, number, .. } = *input else { return };
+        if self.model.consume(player.0, number) {
+            self.accepted.push((stamp, Input::Skip { player, number }));
+        }
+    }
+
     fn compare(&mut self) {
         let room = &mut self.driver.room;
         assert_eq!(room.tick().0, self.model.tick);
@@ -361,6 +420,10 @@ impl Simulation {
         assert_eq!(room.logic().version().0, self.model.version);
         let players: Vec<u64> = room.world().players().iter().map(|player| player.0).collect();
         assert!(players.iter().eq(self.model.avatars.keys()));
+        for (player, avatar) in &self.model.avatars {
+            let player = room.world().player(PlayerId(*player)).unwrap();
+            assert_eq!((player.is_connected, player.consumed), (avatar.is_connected, avatar.consumed));
+        }
         let before = room.state_hash();
         let answer = room.query(&get("/dump")).unwrap().unwrap();
         assert_eq!(String::from_utf8(answer.body).unwrap(), self.model.dump());

@@ -70,9 +70,20 @@ impl Driver {
     }
 
     pub(crate) fn step(&mut self, input: Input) -> Result<Reply, StepError> {
+        let input = self.numbered(input);
         self.outbox.drain().for_each(drop);
         self.inputs += 1;
         self.room.step(stamp(self.inputs), input, &mut self.outbox)
+    }
+
+    /// A message of number 0 gets the next one of its player.
+    pub(crate) fn numbered(&self, mut input: Input) -> Input {
+        if let Input::Message { player, number, .. } | Input::Skip { player, number } = &mut input
+            && *number == 0
+        {
+            *number = self.room.world().player(*player).map_or(0, |player| player.consumed) + 1;
+        }
+        input
     }
 
     #[track_caller]
@@ -116,7 +127,16 @@ pub(crate) fn signal_bytes(name: &str, bytes: &[u8]) -> Input {
 }
 
 pub(crate) fn join(player: u64) -> Input {
-    Input::Join { player: logic_api::PlayerId(player), hello: [].into() }
+    join_saying(player, b"")
+}
+
+pub(crate) fn join_saying(player: u64, hello: &[u8]) -> Input {
+    Input::Join { player: logic_api::PlayerId(player), hello: hello.into(), claims: "".into() }
+}
+
+/// With the player's next number.
+pub(crate) fn message(player: u64, bytes: &[u8]) -> Input {
+    Input::Message { player: logic_api::PlayerId(player), number: 0, bytes: bytes.into() }
 }
 
 pub(crate) fn get(path: &str) -> room::Request {

@@ -1,12 +1,12 @@
 //! Swaps that are refused, that fail, and that are taken back.
 
 use crate::game::{Different, Forgetful, New, Old, PanicsWhenUpgraded, order};
-use crate::support::{Driver, get, join, linked};
+use crate::support::{self, Driver, get, join, linked};
 use logic_api::PlayerId;
 use room::{FORK_TICKS, Input, Lost, Output, Reply, StepError, limits};
 
 fn message(what: u8) -> Input {
-    Input::Message { player: PlayerId(1), bytes: [what, 1, 0].into() }
+    support::message(1, &[what, 1, 0])
 }
 
 fn room() -> Driver {
@@ -100,9 +100,10 @@ fn what_only_the_new_version_takes_is_told_when_its_swap_is_taken_back() {
         room.must(message(what));
     }
     let lost = rewind(&mut room);
-    let [Lost { player: PlayerId(1), callback: "message", error: StepError::Fault(_) }] = lost[..] else {
+    let [Lost { player: PlayerId(1), number: 2, callback: "message", error: StepError::Fault(_) }] = lost[..] else {
         panic!("{lost:?}")
     };
+    assert_eq!(room.room.world().player(PlayerId(1)).map(|player| player.consumed), Some(3));
     assert!(room.room.frozen().is_none());
     let dump = String::from_utf8(room.room.query(&get("/dump")).unwrap().unwrap().body).unwrap();
     assert!(dump.ends_with("\n1 1 2  None\n"), "{dump}");
@@ -185,7 +186,7 @@ fn a_logic_with_a_memory_of_its_own_is_found_out() {
     room.must(join(1));
     (0..2).for_each(|_| drop(room.must(message(0))));
     // The third fails on purpose, and the replay of the second by its count of messages.
-    assert_eq!(room.fault(Input::Message { player: PlayerId(1), bytes: b"panic"[..].into() }).callback, "message");
+    assert_eq!(room.fault(support::message(1, b"panic")).callback, "message");
     let fault = room.room.frozen().unwrap().clone();
     assert_eq!(fault.callback, "replay");
     assert!(fault.message.ends_with("on purpose; the logic is not deterministic"), "{fault}");

@@ -1,12 +1,11 @@
 //! Timers: state of the room, in an order of their own.
 
 use crate::game::{New, Old, TAG_PANICS, TAG_SETS_ANOTHER, order};
-use crate::support::{Driver, get, join, linked};
-use logic_api::PlayerId;
+use crate::support::{self, Driver, get, join, linked};
 use room::{Input, Output};
 
 fn message(what: u8, number: u8, tag: u64) -> Input {
-    Input::Message { player: PlayerId(1), bytes: [what, number, tag as u8].into() }
+    support::message(1, &[what, number, tag as u8])
 }
 
 /// What has fired, as `number:tag@tick`.
@@ -53,7 +52,7 @@ fn a_cancelled_timer_does_not_fire() {
     room.must(message(order::TIMER, 0, 1));
     for answer in [&b"cancelled"[..], b"no timer"] {
         room.must(message(order::CANCEL, 0, 0));
-        assert_eq!(room.outputs()[0], Output::Send { to: PlayerId(1), bytes: answer.into() });
+        assert_eq!(room.outputs()[0], Output::Send { to: logic_api::PlayerId(1), bytes: answer.into() });
     }
     room.tick();
     assert_eq!(fired(&mut room), "");

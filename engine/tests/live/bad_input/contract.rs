@@ -45,7 +45,7 @@ fn another_contract_is_refused_by_what_differs() {
     let more = format!("{function}\n    pub more: unsafe extern \"C\" fn(context: *mut ()),");
     let more = Edit { file: abi, from: function, to: &more };
     engine.put("more.so", &of_other_contract("more", &[more]));
-    engine.check_refused("more.so", 422, "layout-differs", expect!["more.so: the shared type `Host` has another size: expected 104 bytes, found 112; build it against this engine's logic_api"]);
+    engine.check_refused("more.so", 422, "layout-differs", expect!["more.so: the shared type `Host` has another size: expected 112 bytes, found 120; build it against this engine's logic_api"]);
     engine.end();
 }
 
