@@ -1,5 +1,6 @@
 //! The heap of a world: texts and blobs of any length, shared between forks.
 
+use crate::bytes::{Malformed, Reader, put_bytes};
 use crate::limits::{HEAP_BYTES_MAX, HEAP_VALUE_BYTES_MAX};
 use logic_api::abi::RawHeapId;
 use std::sync::Arc;
@@ -87,6 +88,33 @@ impl Heap {
         xxh3_64(&bytes)
     }
 
+    /// The generations of a page, and its live values, each after its length.
+    pub(crate) fn put_page(&self, number: usize, out: &mut Vec<u8>) {
+        let page = &self.pages[number];
+        page.generations.iter().for_each(|generation| out.extend_from_slice(&generation.to_le_bytes()));
+        page.values.iter().flatten().for_each(|value| put_bytes(out, value));
+    }
+
+    /// Adds the next page, which `put_page` wrote.
+    pub(crate) fn read_page(&mut self, from: &mut Reader<'_>) -> Result<(), Malformed> {
+        let mut page = Page { generations: [0; VALUES_PER_PAGE], values: [const { None }; VALUES_PER_PAGE], live: 0 };
+        for generation in &mut page.generations {
+            *generation = from.u32("generation of a text")?;
+        }
+        for slot in (0..VALUES_PER_PAGE).filter(|slot| page.generations[*slot] & 1 == 1) {
+            let value = from.bytes("text")?;
+            self.bytes += value.len();
+            if value.len() > HEAP_VALUE_BYTES_MAX || self.bytes > HEAP_BYTES_MAX {
+                let expected = "no more than a heap may hold";
+                return Err(Malformed::Value { what: "bytes of texts", found: self.bytes as u64, expected });
+            }
+            page.values[slot] = Some(value.into());
+            page.live += 1;
+        }
+        self.add_page(page);
+        Ok(())
+    }
+
     fn locate(&self, id: RawHeapId) -> Option<(usize, usize)> {
         let (page, slot) = (id.slot as usize / VALUES_PER_PAGE, id.slot as usize % VALUES_PER_PAGE);
         let is_live = self.pages.get(page)?.generations[slot] == id.generation && id.generation & 1 == 1;
@@ -97,13 +125,18 @@ impl Heap {
         if let Some(word) = self.free.iter().position(|word| *word != 0) {
             return word * 64 + self.free[word].trailing_zeros() as usize;
         }
+        self.add_page(Page { generations: [0; VALUES_PER_PAGE], values: [const { None }; VALUES_PER_PAGE], live: 0 })
+    }
+
+    fn add_page(&mut self, page: Page) -> usize {
         let number = self.pages.len();
-        let page = Page { generations: [0; VALUES_PER_PAGE], values: [const { None }; VALUES_PER_PAGE], live: 0 };
+        self.free.resize(number / 64 + 1, 0);
+        if page.live < VALUES_PER_PAGE {
+            self.free[number / 64] |= 1 << (number % 64);
+        }
         self.pages.push(Arc::new(page));
         self.hashes.push(0);
         self.dirty.push(true);
-        self.free.resize(number / 64 + 1, 0);
-        self.free[number / 64] |= 1 << (number % 64);
         number
     }
 }

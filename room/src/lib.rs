@@ -3,6 +3,7 @@
 //!
 //! What never lives here: files, sockets, threads, clocks. Time and randomness come in with the input.
 
+mod bytes;
 mod heap;
 mod input;
 pub mod limits;
@@ -13,18 +14,23 @@ mod outbox;
     reason = "a walk over pointers is one step, and its comment lists what it needs"
 )]
 mod raw;
+mod record;
 mod request;
 mod room;
 mod schema_check;
+mod snapshot;
 pub mod testing;
 mod timers;
 mod trial;
 mod world;
 
+pub use bytes::Malformed;
 pub use input::{Input, LogicFault, Lost, Reply, Seq, Stamp, StepError};
 pub use outbox::{Outbox, Output};
 pub use raw::{BadLogic, LogicVersion, PAGE_BYTES, Pool};
+pub use record::{Note, RECORD_FORMAT, Record, RecordKind, VersionMark, encode_input};
 pub use request::{Request, Response};
 pub use room::{FORK_TICKS, Room, Spent};
 pub use schema_check::differences;
+pub use snapshot::{Image, SNAPSHOT_FORMAT, SnapshotError, check_snapshot};
 pub use world::{Player, World, WorldSize};

@@ -5,11 +5,13 @@ use crate::limits::{OUTPUT_BYTES_MAX, PLAYERS_MAX, REPLAY_INPUTS_MAX};
 use crate::outbox::Outbox;
 use crate::raw::{Arguments, Callback, Frame, Pool};
 use crate::schema_check::differences;
+use crate::snapshot::{Image, Parts, SnapshotError};
 use crate::trial::Trial;
 use crate::world::World;
-use crate::{LogicVersion, Request, Response};
+use crate::{LogicVersion, Request, Response, VersionMark};
 use logic_api::abi::status;
 use logic_api::{PlayerId, Tick};
+use std::io;
 use std::sync::Arc;
 
 /// How often a room makes the fork that a fault goes back to.
@@ -27,6 +29,8 @@ pub struct Room {
     world: World,
     pub(crate) tick: Tick,
     seq: Seq,
+    /// The time of the last input that was applied.
+    now_us: u64,
     pub(crate) frozen: Option<LogicFault>,
     pub(crate) back: Back,
     /// The last swap, until it is confirmed or rewound.
@@ -70,6 +74,7 @@ impl Room {
             world,
             tick: Tick(0),
             seq: Seq(0),
+            now_us: 0,
             frozen: None,
             back,
             trial: None,
@@ -120,12 +125,47 @@ impl Room {
             world,
             tick: self.tick,
             seq: self.seq,
+            now_us: self.now_us,
             frozen: self.frozen.clone(),
             back,
             trial: None,
             spent: Spent::default(),
             forks: 0,
         }
+    }
+
+    /// The room as it is, for a snapshot; none while a swap may still be taken back, for that needs what came before it.
+    pub fn image(&mut self) -> Option<Image> {
+        if self.trial.is_some() {
+            return None;
+        }
+        // The fork to go back to is made anew, so that the pages written from here on are copied for both at once.
+        let spent = Spent(vec![self.fork()]);
+        Some(Image {
+            name: self.name.clone(),
+            logic: self.logic.clone(),
+            world: self.back.world.fork(),
+            tick: self.tick,
+            seq: self.seq,
+            now_us: self.now_us,
+            frozen: self.frozen.clone(),
+            _spent: spent,
+        })
+    }
+
+    /// The room that [`Image::write`] wrote. `find` gives the version that ran it, or says why not.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]: what was read is damaged, or needs a version that there is not.
+    pub fn from_snapshot(
+        from: &mut impl io::Read,
+        pool: &Pool,
+        find: impl FnOnce(&VersionMark) -> Result<Arc<LogicVersion>, String>,
+    ) -> Result<Self, SnapshotError> {
+        let Parts { name, logic, mut world, tick, seq, now_us, frozen } = Parts::read(from, pool, find)?;
+        let back = Back { world: world.fork(), logic: logic.clone(), tick, inputs: Vec::new() };
+        let spent = Spent::default();
+        Ok(Self { name, logic, world, tick, seq, now_us, frozen, back, trial: None, spent, forks: 1 })
     }
 
     /// How often the room has forked its world.
@@ -141,6 +181,21 @@ impl Room {
     /// The last input that was applied.
     pub fn seq(&self) -> Seq {
         self.seq
+    }
+
+    /// The time of the last input that was applied, in microseconds since the Unix epoch.
+    pub fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    /// True while the last swap may still be taken back.
+    pub fn is_on_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    /// Freezes the room, as a fault in a tick would have.
+    pub fn freeze(&mut self, fault: LogicFault) {
+        self.frozen.get_or_insert(fault);
     }
 
     /// The fault that froze the room, if one did.
@@ -165,7 +220,10 @@ impl Room {
             }),
         };
         match &result {
-            Ok(_) => self.seq.0 += 1,
+            Ok(_) => {
+                self.seq.0 += 1;
+                self.now_us = stamp.now_us;
+            }
             Err(_) => outbox.clear(),
         }
         result

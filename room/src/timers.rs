@@ -1,5 +1,6 @@
 //! The timers of a room: state of the world, so they fork with it.
 
+use crate::bytes::{Malformed, Reader, length};
 use crate::limits::TIMERS_MAX;
 use std::{collections::BTreeMap, sync::Arc};
 use xxhash_rust::xxh3::Xxh3;
@@ -53,6 +54,31 @@ impl Timers {
         let tag = Arc::make_mut(&mut self.pending).remove(&(due_us, timer))?;
         Arc::make_mut(&mut self.due).remove(&timer);
         Some(Due { timer, tag })
+    }
+
+    /// The number set last, then due time, number and tag of each in the order in which they fire.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.last.to_le_bytes());
+        out.extend_from_slice(&length(self.pending.len()));
+        for ((due_us, timer), tag) in self.pending.iter() {
+            [due_us, timer, tag].iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+        }
+    }
+
+    /// What `put` wrote.
+    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (last, count) = (from.u64("last timer")?, from.u32("number of timers")? as usize);
+        let (mut pending, mut due) = (BTreeMap::new(), BTreeMap::new());
+        for _ in 0..count {
+            let (due_us, timer) = (from.u64("due time")?, from.u64("timer")?);
+            let is_next = pending.last_key_value().is_none_or(|(before, _)| *before < (due_us, timer));
+            if !is_next || timer > last || count > TIMERS_MAX || due.insert(timer, due_us).is_some() {
+                let expected = "timers in the order in which they fire, each once, none after the last";
+                return Err(Malformed::Value { what: "timer", found: timer, expected });
+            }
+            pending.insert((due_us, timer), from.u64("tag")?);
+        }
+        Ok(Self { pending: Arc::new(pending), due: Arc::new(due), last })
     }
 
     pub(crate) fn hash_into(&self, hash: &mut Xxh3) {

@@ -131,6 +131,20 @@ impl World {
         self.tables.iter().zip(other.tables.iter()).map(|(one, two)| one.pages_shared_with(two)).sum()
     }
 
+    /// Puts a world together from parts that were read from a snapshot. The players are in ascending order.
+    pub(crate) fn of_parts(
+        schema: Arc<Schema>,
+        tables: Tables,
+        heap: Heap,
+        timers: Timers,
+        players: &[Player],
+    ) -> Self {
+        let presence = |player: &Player| Presence { is_connected: player.is_connected, consumed: player.consumed };
+        let presences = Arc::new(players.iter().map(presence).collect());
+        let players = Arc::new(players.iter().map(|player| player.id).collect());
+        Self { schema, tables, heap, timers, players, presences }
+    }
+
     /// With a connection. False if the player is in already.
     pub(crate) fn add_player(&mut self, player: PlayerId) -> bool {
         match self.players.binary_search(&player) {

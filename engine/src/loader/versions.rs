@@ -46,6 +46,7 @@ impl Versions {
         }
         let logic = raw::map(staged)?;
         candidate.check_echo(&BuildId::from(logic.build_id()).to_string())?;
+        logic.came_from(*candidate.sha256.as_bytes());
         let mapped = Arc::new(Mapped {
             logic,
             sha256: candidate.sha256,

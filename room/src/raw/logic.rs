@@ -1,13 +1,17 @@
 //! A version of a logic: its function table, copied out of the plugin once, and what it says of itself.
 
 use super::host::{Arguments, Frame, HOST, HostCall};
+use crate::VersionMark;
 use crate::outbox::Outbox;
 use crate::world::World;
 use logic_api::abi::{CONTRACT, Call, Globals, LogicTable, RawBytes, Sink, status};
 use logic_api::schema::Schema;
 use logic_api::{Logic, Manifest, Version};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::{fmt, slice};
+
+/// What a fault may be said to have happened in beside a callback: going over a room's inputs again, and the process itself.
+const NO_CALLBACKS: [&str; 2] = ["replay", "process"];
 
 /// The callbacks, as [`LogicVersion`] calls them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +34,31 @@ pub(crate) enum Callback {
     Dispose,
 }
 
+/// The name as faults carry it; none if no fault has it.
+pub(crate) fn fault_callback(name: &str) -> Option<&'static str> {
+    Callback::ALL.into_iter().map(Callback::name).chain(NO_CALLBACKS).find(|known| *known == name)
+}
+
 impl Callback {
+    const ALL: [Self; 16] = [
+        Self::Init,
+        Self::Create,
+        Self::JoinAttempt,
+        Self::Join,
+        Self::Drop,
+        Self::Reconnect,
+        Self::Leave,
+        Self::Message,
+        Self::Tick,
+        Self::Timer,
+        Self::Query,
+        Self::Request,
+        Self::Signal,
+        Self::Upgraded,
+        Self::Terminate,
+        Self::Dispose,
+    ];
+
     /// Whether the host refuses what would change the world.
     pub(crate) fn is_read_only(self) -> bool {
         matches!(self, Self::JoinAttempt | Self::Query)
@@ -63,6 +91,8 @@ pub struct LogicVersion {
     table: LogicTable,
     manifest: Manifest,
     schema: Arc<Schema>,
+    /// Of the plugin's file, once whoever mapped it has said so.
+    sha256: OnceLock<[u8; 32]>,
 }
 
 /// The function table is not one that a room can work with.
@@ -96,7 +126,7 @@ impl LogicVersion {
         }
         crate::schema_check::check(&manifest.schema).map_err(BadLogic::Schema)?;
         let schema = Arc::new(manifest.schema.clone());
-        Ok(Arc::new(Self { table, manifest, schema }))
+        Ok(Arc::new(Self { table, manifest, schema, sha256: OnceLock::new() }))
     }
 
     /// A logic that is linked into this program: for tests and benches, which need no plugin then.
@@ -138,6 +168,21 @@ impl LogicVersion {
     pub fn build_id(&self) -> Vec<u8> {
         // SAFETY: the promise of `new`.
         unsafe { collect(self.table.build_id) }
+    }
+
+    /// Says which file the code came from: the hash of its bytes. Only the first time counts, for the code does not change.
+    pub fn came_from(&self, sha256: [u8; 32]) {
+        self.sha256.get_or_init(|| sha256);
+    }
+
+    /// What names this version in a journal.
+    pub fn mark(&self) -> VersionMark {
+        VersionMark {
+            version: self.version(),
+            name: self.name().to_owned(),
+            build_id: self.build_id(),
+            sha256: self.sha256.get().copied().unwrap_or_default(),
+        }
     }
 
     /// Runs a callback on the frame's world. Returns a status of the contract.

@@ -11,5 +11,6 @@ pub use logic::{BadLogic, LogicVersion};
 pub use pool::{PAGE_BYTES, Pool};
 
 pub(crate) use host::{Arguments, Frame};
-pub(crate) use logic::{Callback, inspect};
+pub(crate) use logic::{Callback, fault_callback, inspect};
+pub(crate) use table::RawTable;
 pub(crate) use tables::Tables;

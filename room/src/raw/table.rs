@@ -4,6 +4,8 @@
 //! between the rows of two pages costs the processor's look-ahead a tenth of the speed. The generations are blocks of their own,
 //! which a change of rows does not copy. Free slots are zero. `docs/abi.md`, "Table".
 
+mod image;
+
 use super::index::{Found, Index};
 use super::pool::{Block, CLASS_MAX, PAGE_BYTES, Pool, block_bytes, fetch_counters};
 use crate::limits::{INDEXES_PER_TABLE_MAX, PAGES_PER_TABLE_MAX};
@@ -364,12 +366,17 @@ impl RawTable {
     #[cold]
     fn rebuild_index(&mut self, number: usize, without: u32) {
         tracing::warn!(table = self.layout.number, "a logic did not tell of a changed key: making the index anew");
+        self.make_index(number, Some(without));
+    }
+
+    /// Makes an index from all rows but the one in a slot.
+    fn make_index(&mut self, number: usize, without: Option<u32>) {
         let (offset, bytes) = self.layout.columns[number];
         let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
         let seed = self.indexes[number].seed();
         let mut index = Index::new(&self.pool, seed);
         let hash_of = |slot| hash_key(seed, place.column(slot, offset, bytes));
-        for slot in self.live_slots().filter(|slot| *slot != without) {
+        for slot in self.live_slots().filter(|slot| Some(*slot) != without) {
             // Where too many rows have one value, which only such a logic can bring about, the rest are not found by it.
             if let Some(page) = index.grow(hash_of(slot), hash_of) {
                 index.insert(page, hash_of(slot), slot);

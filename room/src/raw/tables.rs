@@ -20,6 +20,15 @@ impl Tables {
         Self::of(tables.map(|layout| RawTable::new(layout, pool, seed)).collect())
     }
 
+    /// Tables that `read_table` gives one after the other, in the order of the schema.
+    pub(crate) fn read<E>(
+        schema: &Schema,
+        mut read_table: impl FnMut(Arc<TableLayout>) -> Result<RawTable, E>,
+    ) -> Result<Self, E> {
+        let layouts = schema.tables.iter().enumerate().map(|(number, table)| Arc::new(TableLayout::new(number, table)));
+        Ok(Self::of(layouts.map(&mut read_table).collect::<Result<_, _>>()?))
+    }
+
     fn of(tables: Vec<RawTable>) -> Self {
         let views = Views::new(tables.iter().map(RawTable::view).collect());
         Self { tables, views }

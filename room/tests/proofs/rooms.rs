@@ -1,6 +1,8 @@
 //! Rooms against a model in which nothing faulty ever happened: random inputs, faults, swaps, and the way back.
 
 use crate::game::{New, Old, PanicsWhenUpgraded, TAG_PANICS, TAG_SETS_ANOTHER, order};
+use crate::records::through_bytes;
+use crate::snapshots::restored;
 use crate::support::{self, Driver, for_seeds, get, join_saying, linked, stamp};
 use logic_api::{PlayerId, Rng};
 use room::{Input, LogicVersion, Outbox, Output, Pool, Reply, Room, Stamp, StepError};
@@ -441,9 +443,12 @@ impl Simulation {
             Room::create("proof", self.versions[0].clone(), &self.pool, stamp(0), b"abc", &mut outbox).unwrap();
         for (stamp, input) in &self.accepted {
             outbox.drain().for_each(drop);
-            room.step(*stamp, input.clone(), &mut outbox).unwrap();
-            if matches!(input, Input::Swap(_)) {
-                room.step(*stamp, Input::Confirm, &mut outbox).unwrap();
+            // From their records, as after a crash.
+            let (stamp, input) = through_bytes(*stamp, input);
+            let is_swap = matches!(input, Input::Swap(_));
+            room.step(stamp, input, &mut outbox).unwrap();
+            if is_swap {
+                room.step(stamp, Input::Confirm, &mut outbox).unwrap();
             }
         }
         room
@@ -458,6 +463,10 @@ fn simulate(seed: u64, steps: u64) -> Simulation {
             0 => this.confirm(),
             1 => this.rewind(),
             2 => this.driver.room = this.driver.room.twin_of_kept(&mut this.trial),
+            3 => {
+                this.confirm();
+                this.driver.room = restored(&mut this.driver.room, &this.pool);
+            }
             _ => {
                 let input = this.random_input(&mut rng);
                 this.step(input);
@@ -497,9 +506,6 @@ fn rooms_agree_with_a_model_without_faults() {
     });
     // Few seeds may have few of something.
     if runs >= 200 {
-        assert!(
-            faults > 1000 && freezes > 100 && backs > 100,
-            "{faults} faults, {freezes} freezes, {backs} taken back"
-        );
+        assert!(faults > 1000 && freezes > 50 && backs > 100, "{faults} faults, {freezes} freezes, {backs} taken back");
     }
 }

@@ -1,5 +1,6 @@
 //! Tables against plain collections: random writes on a world and on its forks, which must not see each other.
 
+use crate::snapshots::restored;
 use crate::support::{Driver, for_seeds, linked};
 use crate::zoo::{Facts, Kind, Zoo, try_on};
 use logic_api::prelude::*;
@@ -339,7 +340,8 @@ fn simulate(seed: u64, steps: u64) {
                 });
                 worlds.push(thread.join().unwrap());
             }
-            90..96 => {
+            90..94 => worlds[at].room = restored(&mut worlds[at].room, &pool),
+            94..97 => {
                 let hash = worlds[at].room.state_hash();
                 assert_eq!(worlds[at].room.state_hash(), hash);
             }
