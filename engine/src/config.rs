@@ -4,19 +4,23 @@
 
 mod file;
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use crate::logs::LogFormat;
+use crate::rooms::RoomName;
 
 /// Used only if it exists; a file given by `--config` has to.
 pub const CONFIG_FILE: &str = "engine.toml";
 
-/// Rooms that may be made at start.
+/// Rooms at a time, those of the config included.
 pub const ROOMS_MAX: usize = 1024;
 pub const ROOM_NAME_BYTES_MAX: usize = 64;
+/// The longest config of one room.
+pub const ROOM_CONFIG_BYTES_MAX: usize = 64 << 10;
 pub const ALLOWED_HOSTS_MAX: usize = 64;
 
 /// The bounds of a number, and what it is where nothing is said.
@@ -32,6 +36,17 @@ impl Limit {
         assert!(min <= default && default <= max);
         Limit { min, default, max }
     }
+
+    #[must_use]
+    pub fn accepts(self, number: u64) -> bool {
+        (self.min..=self.max).contains(&number)
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "a whole number from {} to {}", self.min, self.max)
+    }
 }
 
 const KIB: u64 = 1 << 10;
@@ -40,6 +55,9 @@ const MIB: u64 = 1 << 20;
 pub const TICK_HZ: Limit = Limit::new(0, 20, 1000);
 /// The default is the number of cores, within these bounds.
 pub const ROOM_THREADS: Limit = Limit::new(1, 1, 256);
+pub const PLAYERS_MAX: Limit = Limit::new(1, 10_000, room::limits::PLAYERS_MAX as u64);
+pub const ROOM_LINGER_MS: Limit = Limit::new(0, 30_000, 86_400_000);
+pub const TERMINATE_GRACE_MS: Limit = Limit::new(0, 3_000, 60_000);
 pub const PLUGIN_BYTES_MAX: Limit = Limit::new(4 * KIB, 256 * MIB, 4096 * MIB);
 pub const PROBE_TIMEOUT_MS: Limit = Limit::new(10, 2_000, 60_000);
 pub const REQUEST_BODY_BYTES_MAX: Limit = Limit::new(1, MIB, 64 * MIB);
@@ -51,6 +69,7 @@ const END_MARGIN: Duration = Duration::from_secs(1);
 // A request waits for at least one tick, so a deadline below the slowest tick would refuse healthy rooms by default.
 const _: () = assert!(REQUEST_TIMEOUT_MS.default > 1000);
 // Each bound fits the type of its field, and TOML's integers.
+const _: () = assert!(PLAYERS_MAX.max <= usize::MAX as u64);
 const _: () = assert!(TICK_HZ.max <= u32::MAX as u64 && ROOM_THREADS.max <= usize::MAX as u64);
 const _: () = assert!(REQUEST_BODY_BYTES_MAX.max <= usize::MAX as u64 && PLUGIN_BYTES_MAX.max <= i64::MAX as u64);
 
@@ -65,8 +84,16 @@ pub struct Config {
     /// 0: rooms do not tick.
     pub tick_hz: u32,
     /// Made at start; at least one, none twice.
-    pub rooms: Vec<String>,
+    pub rooms: Vec<RoomName>,
     pub room_threads: usize,
+    /// Seats of a room for which nothing else is said.
+    pub players_max: usize,
+    /// Whether a player who finds no room gets one opened.
+    pub rooms_on_demand: bool,
+    /// How long a room that goes when it is empty stays so.
+    pub room_linger: Duration,
+    /// How long a room that ends goes on for those who are in.
+    pub terminate_grace: Duration,
     pub log: LogFormat,
     /// `Host` values beside the names of this machine.
     pub allowed_hosts: Vec<String>,
@@ -158,8 +185,12 @@ impl Default for Config {
             data: PathBuf::from("data"),
             logic: None,
             tick_hz: u32::try_from(TICK_HZ.default).expect("asserted above"),
-            rooms: vec!["main".to_owned()],
+            rooms: vec![RoomName::parse("main").expect("it is a name")],
             room_threads: cores.min(threads_max),
+            players_max: usize::try_from(PLAYERS_MAX.default).expect("asserted above"),
+            rooms_on_demand: false,
+            room_linger: Duration::from_millis(ROOM_LINGER_MS.default),
+            terminate_grace: Duration::from_millis(TERMINATE_GRACE_MS.default),
             log: LogFormat::Auto,
             allowed_hosts: Vec::new(),
             plugin_bytes_max: PLUGIN_BYTES_MAX.default,

@@ -91,7 +91,7 @@ impl Engine {
     }
 
     fn versions(&self) -> Vec<VersionStatus> {
-        let running: Vec<_> = self.rooms.logics().collect();
+        let running = self.rooms.logics();
         let version = |mapped: &Arc<Mapped>| {
             let rooms = running.iter().filter(|(_, logic)| Arc::ptr_eq(logic, &mapped.logic));
             VersionStatus {
@@ -102,7 +102,7 @@ impl Engine {
                 file: mapped.file.to_string(),
                 bytes: mapped.bytes,
                 mapped_at: mapped.mapped_at,
-                rooms: rooms.map(|(room, _)| (*room).to_owned()).collect(),
+                rooms: rooms.map(|(room, _)| room.to_string()).collect(),
             }
         };
         self.loader.versions.list().iter().map(version).collect()

@@ -120,7 +120,7 @@ impl Loads {
         let _turn = self.turn.lock().await;
         self.check_stop()?;
         let to = self.prepare(name.clone()).await?;
-        let from: Vec<_> = self.rooms.logics().map(|(_, logic)| version_name(&logic)).collect();
+        let from: Vec<_> = self.rooms.logics().iter().map(|(_, logic)| version_name(logic)).collect();
         let swapped = self.swap(&to).await.map_err(|refusal| Refused { refusal, to: Some(version_name(&to.logic)) })?;
         let first = from.first().cloned();
         Ok((first, loaded(&to, from, swapped, started)))
@@ -209,7 +209,7 @@ impl Loads {
             Err(Refused { refusal, to }) => {
                 let (code, reason) = (refusal.code(), refusal.reason());
                 tracing::warn!(who, name, code, reason, total_us, "load refused");
-                let from = self.rooms.logics().next().map(|(_, logic)| version_name(&logic));
+                let from = self.rooms.logics().first().map(|(_, logic)| version_name(logic));
                 let (to, reason) = (to.clone(), Some(reason.to_owned()));
                 SwapRecord { at, who, name, from, to, outcome: Outcome::Refused, reason, pause_us_max: 0, total_us }
             }

@@ -38,6 +38,10 @@ pub struct Metrics {
     pub loads_under_way: IntGauge,
     /// Written by each rehearsal's thread.
     pub rehearsals: IntGauge,
+    /// Rooms that there are. Written by the rooms' threads, as the two below.
+    pub rooms_open: IntGauge,
+    pub rooms_opened: IntCounter,
+    pub rooms_closed: IntCounter,
     /// Set after each load; versions are never unmapped.
     pub versions_mapped: IntGauge,
     /// Set by whoever reads: memory that rooms have taken from the system for their pages.
@@ -118,6 +122,9 @@ impl Metrics {
             ),
             rehearsals: register
                 .gauge("hotseat_rehearsals", "Rehearsals that run: one that stays was left behind and holds a core."),
+            rooms_open: register.gauge("hotseat_rooms", "Rooms that there are."),
+            rooms_opened: register.counter("hotseat_rooms_opened_total", "Rooms opened, those of the config included."),
+            rooms_closed: register.counter("hotseat_rooms_closed_total", "Rooms closed."),
             loads_under_way: register.gauge("hotseat_loads_under_way", "Loads that have begun or wait for their turn."),
             requests: RequestMetrics {
                 classes: ["2xx", "3xx", "4xx", "5xx"].map(|class| answers.with_label_values(&[class])),
@@ -145,6 +152,23 @@ impl Metrics {
             swap_pause_seconds: self.rooms.swap_pause_seconds.with_label_values(label),
             rows: self.rooms.rows.with_label_values(label),
             pages: self.rooms.pages.with_label_values(label),
+        }
+    }
+
+    /// Takes a room's numbers out of what is shown. A room of the same name starts again from zero.
+    pub fn forget_room(&self, name: &str) {
+        let label = &[name];
+        let RoomVectors { ticks, overruns, faults, forks, step_seconds, tick_seconds, swap_pause_seconds, rows, pages } =
+            &self.rooms;
+        // A room that was never shown has nothing to take out.
+        for counters in [ticks, overruns, faults, forks] {
+            let _ = counters.remove_label_values(label);
+        }
+        for histograms in [step_seconds, tick_seconds, swap_pause_seconds] {
+            let _ = histograms.remove_label_values(label);
+        }
+        for gauges in [rows, pages] {
+            let _ = gauges.remove_label_values(label);
         }
     }
 
@@ -205,6 +229,10 @@ impl Register<'_> {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels).expect(WELL_FORMED))
     }
 
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.add(IntCounter::new(name, help).expect(WELL_FORMED))
+    }
+
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.add(IntGauge::new(name, help).expect(WELL_FORMED))
     }
@@ -227,6 +255,22 @@ mod tests {
     }
 
     #[test]
+    fn a_room_that_is_forgotten_is_shown_no_more_and_starts_again() {
+        let metrics = Metrics::new();
+        metrics.room("main").ticks.inc();
+        let duel = metrics.room("duel");
+        duel.ticks.inc();
+        metrics.forget_room("duel");
+        // Its thread may still hold the handles.
+        duel.ticks.inc();
+        let text = metrics.render();
+        assert!(!text.contains("duel"), "{text}");
+        check_lines(&text, &["hotseat_ticks_total{room=\"main\"} 1"]);
+        let _again = metrics.room("duel");
+        check_lines(&metrics.render(), &["hotseat_ticks_total{room=\"duel\"} 0"]);
+    }
+
+    #[test]
     fn what_is_counted_is_shown() {
         let metrics = Metrics::new();
         let room = metrics.room("main");
@@ -236,6 +280,9 @@ mod tests {
         room.step_seconds.observe(3e-6);
         room.swap_pause_seconds.observe(2e-5);
         metrics.versions_mapped.set(2);
+        metrics.rooms_open.set(1);
+        metrics.rooms_opened.inc_by(2);
+        metrics.rooms_closed.inc();
         metrics.requests().count(StatusCode::NOT_FOUND);
         metrics.count_load(&Ok(()));
         metrics.count_load::<()>(&Err(Refusal::new(Kind::Conflict, "load-busy", "another load is under way")));
@@ -249,6 +296,9 @@ mod tests {
                 "hotseat_step_seconds_bucket{room=\"main\",le=\"0.000005\"} 1",
                 "hotseat_swap_pause_seconds_count{room=\"main\"} 1",
                 "hotseat_versions_mapped 2",
+                "hotseat_rooms 1",
+                "hotseat_rooms_opened_total 2",
+                "hotseat_rooms_closed_total 1",
                 "hotseat_requests_total{class=\"2xx\"} 0",
                 "hotseat_requests_total{class=\"4xx\"} 1",
                 "hotseat_loads_total{outcome=\"done\"} 1",

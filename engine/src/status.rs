@@ -36,11 +36,17 @@ pub struct EngineStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RoomStatus {
     pub name: String,
+    /// Given once in the life of the engine, unlike the name.
+    pub id: u64,
+    pub label: Option<String>,
     pub version: u32,
     pub logic: String,
     pub state: RoomState,
+    /// Whether players are kept out.
+    pub locked: bool,
     pub tick: u64,
     pub players: u64,
+    pub players_max: u64,
     pub rows: u64,
     pub pages: u64,
     pub bytes: u64,
@@ -57,6 +63,37 @@ pub enum RoomState {
     Running,
     /// The logic's `tick` panicked: connections stay, nothing moves until a version is loaded.
     Frozen,
+    /// It has been told to end, and takes nobody in.
+    Ending,
+}
+
+/// A room that is to be opened, as `POST /api/v1/rooms` takes it. What is left out is as in the config.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NewRoom {
+    /// `None`: the engine makes one up.
+    pub name: Option<String>,
+    /// What the logic's `create` gets, as UTF-8.
+    pub config: Option<String>,
+    pub players_max: Option<u64>,
+    pub locked: bool,
+    /// By which players can ask for any room of a kind.
+    pub label: Option<String>,
+    pub dispose_when_empty: bool,
+    /// How long it stays empty before it goes; only beside `dispose_when_empty`.
+    pub linger_ms: Option<u64>,
+    pub tick_hz: Option<u64>,
+}
+
+/// What is to change about a room, as `PATCH /api/v1/rooms/NAME` takes it. What is left out stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoomChange {
+    pub locked: Option<bool>,
+    /// Nobody is sent away by a lower one.
+    pub players_max: Option<u64>,
+    /// Empty: no label.
+    pub label: Option<String>,
 }
 
 /// A panic of the logic, never of the engine.

@@ -63,6 +63,7 @@ fn rooms(text: &mut String, status: &Status) {
         let state = match room.state {
             RoomState::Running => "running",
             RoomState::Frozen => "FROZEN",
+            RoomState::Ending => "ending",
         };
         table.row([
             room.name.clone(),

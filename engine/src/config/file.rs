@@ -13,11 +13,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::{
-    ALLOWED_HOSTS_MAX, Config, ConfigError, Limit, PLUGIN_BYTES_MAX, PROBE_TIMEOUT_MS, REQUEST_BODY_BYTES_MAX,
-    REQUEST_TIMEOUT_MS, ROOM_NAME_BYTES_MAX, ROOM_THREADS, ROOMS_MAX, TICK_HZ,
+    ALLOWED_HOSTS_MAX, Config, ConfigError, Limit, PLAYERS_MAX, PLUGIN_BYTES_MAX, PROBE_TIMEOUT_MS,
+    REQUEST_BODY_BYTES_MAX, REQUEST_TIMEOUT_MS, ROOM_LINGER_MS, ROOM_THREADS, ROOMS_MAX, TERMINATE_GRACE_MS, TICK_HZ,
 };
+use crate::rooms::RoomName;
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 17] = [
     "listen",
     "plugins",
     "data",
@@ -25,6 +26,10 @@ const KEYS: [&str; 13] = [
     "tick_hz",
     "rooms",
     "room_threads",
+    "players_max",
+    "rooms_on_demand",
+    "room_linger_ms",
+    "terminate_grace_ms",
     "log",
     "allowed_hosts",
     "plugin_bytes_max",
@@ -85,8 +90,12 @@ fn set(config: &mut Config, key: &str, value: Value<'_>) -> Result<(), Refused> 
         "data" => config.data = PathBuf::from(text(value)?),
         "logic" => config.logic = Some(text(value)?),
         "tick_hz" => config.tick_hz = number(value, TICK_HZ)?,
-        "rooms" => config.rooms = list(value, 1, ROOMS_MAX, is_room_name)?,
+        "rooms" => config.rooms = room_names(value)?,
         "room_threads" => config.room_threads = number(value, ROOM_THREADS)?,
+        "players_max" => config.players_max = number(value, PLAYERS_MAX)?,
+        "rooms_on_demand" => config.rooms_on_demand = read(value)?,
+        "room_linger_ms" => config.room_linger = Duration::from_millis(number(value, ROOM_LINGER_MS)?),
+        "terminate_grace_ms" => config.terminate_grace = Duration::from_millis(number(value, TERMINATE_GRACE_MS)?),
         "log" => config.log = read(value)?,
         "allowed_hosts" => config.allowed_hosts = list(value, 0, ALLOWED_HOSTS_MAX, is_host)?,
         "plugin_bytes_max" => config.plugin_bytes_max = number(value, PLUGIN_BYTES_MAX)?,
@@ -99,26 +108,26 @@ fn set(config: &mut Config, key: &str, value: Value<'_>) -> Result<(), Refused> 
 }
 
 fn accepted(key: &str) -> String {
-    let between = |limit: Limit| format!("a whole number from {} to {}", limit.min, limit.max);
     match key {
         "listen" => "an IP address and a port in quotes, such as \"127.0.0.1:12345\"".to_owned(),
         "plugins" | "data" => "a folder's path in quotes".to_owned(),
         "logic" => "the name or the file of a version in quotes, such as \"game1\" or \"plugin2.so\"".to_owned(),
-        "tick_hz" => format!("{} (0: no ticks)", between(TICK_HZ)),
-        "rooms" => format!(
-            "a list of 1 to {ROOMS_MAX} different names of a-z, A-Z, 0-9, '.', '_' and '-', each of at most \
-             {ROOM_NAME_BYTES_MAX} characters"
-        ),
-        "room_threads" => between(ROOM_THREADS),
+        "tick_hz" => format!("{TICK_HZ} (0: no ticks)"),
+        "rooms" => format!("a list of 1 to {ROOMS_MAX} different names, each {}", RoomName::accepted()),
+        "room_threads" => ROOM_THREADS.to_string(),
+        "players_max" => PLAYERS_MAX.to_string(),
+        "rooms_on_demand" => "true or false".to_owned(),
+        "room_linger_ms" => ROOM_LINGER_MS.to_string(),
+        "terminate_grace_ms" => TERMINATE_GRACE_MS.to_string(),
         "log" => "\"auto\", \"human\" or \"json\"".to_owned(),
         "allowed_hosts" => format!(
             "a list of at most {ALLOWED_HOSTS_MAX} different Host values in lower case, such as \
              [\"game.example.org\", \"10.0.0.5:12345\"]"
         ),
-        "plugin_bytes_max" => between(PLUGIN_BYTES_MAX),
-        "probe_timeout_ms" => between(PROBE_TIMEOUT_MS),
-        "request_body_bytes_max" => between(REQUEST_BODY_BYTES_MAX),
-        "request_timeout_ms" => between(REQUEST_TIMEOUT_MS),
+        "plugin_bytes_max" => PLUGIN_BYTES_MAX.to_string(),
+        "probe_timeout_ms" => PROBE_TIMEOUT_MS.to_string(),
+        "request_body_bytes_max" => REQUEST_BODY_BYTES_MAX.to_string(),
+        "request_timeout_ms" => REQUEST_TIMEOUT_MS.to_string(),
         _ => unreachable!("only a key that `set` knows has a value that it can refuse: {key}"),
     }
 }
@@ -134,7 +143,7 @@ fn text(value: Value<'_>) -> Result<String, Refused> {
 
 fn number<T: TryFrom<u64>>(value: Value<'_>, limit: Limit) -> Result<T, Refused> {
     let number: u64 = read(value)?;
-    if number < limit.min || number > limit.max {
+    if !limit.accepts(number) {
         return Err(Refused::Value);
     }
     T::try_from(number).map_err(|_| Refused::Value)
@@ -147,9 +156,9 @@ fn list(value: Value<'_>, min: usize, max: usize, is_accepted: fn(&str) -> bool)
     if all_accepted && (min..=max).contains(&list.len()) { Ok(list) } else { Err(Refused::Value) }
 }
 
-fn is_room_name(name: &str) -> bool {
-    let is_accepted = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=ROOM_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_accepted)
+fn room_names(value: Value<'_>) -> Result<Vec<RoomName>, Refused> {
+    let names = list(value, 1, ROOMS_MAX, |name| RoomName::parse(name).is_some())?;
+    Ok(names.iter().filter_map(|name| RoomName::parse(name)).collect())
 }
 
 /// The characters of a name, an address and a port; a wildcard is none of them.
@@ -218,8 +227,12 @@ mod tests {
             data = "d"
             logic = "game1"
             tick_hz = 0
-            rooms = ["a", "B-2_c.d"]
+            rooms = ["a", "b-2_c.d"]
             room_threads = 3
+            players_max = 65536
+            rooms_on_demand = true
+            room_linger_ms = 0
+            terminate_grace_ms = 60000
             log = "json"
             allowed_hosts = ["game.example.org", "[2001:db8::1]:80"]
             plugin_bytes_max = 4096
@@ -233,8 +246,12 @@ mod tests {
             data: "d".into(),
             logic: Some("game1".to_owned()),
             tick_hz: 0,
-            rooms: vec!["a".to_owned(), "B-2_c.d".to_owned()],
+            rooms: ["a", "b-2_c.d"].iter().filter_map(|name| RoomName::parse(name)).collect(),
             room_threads: 3,
+            players_max: 65_536,
+            rooms_on_demand: true,
+            room_linger: Duration::ZERO,
+            terminate_grace: Duration::from_secs(60),
             log: crate::logs::LogFormat::Json,
             allowed_hosts: vec!["game.example.org".to_owned(), "[2001:db8::1]:80".to_owned()],
             plugin_bytes_max: 4096,
@@ -257,8 +274,8 @@ mod tests {
                 "data = \"a\n",
             ],
             expect![[r#"
-                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
-                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
+                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
+                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
                 engine.toml line 2: duplicate key, in "data = \"b\""
                 engine.toml line 1: string values must be quoted, expected literal string, in "tick_hz ="
                 engine.toml line 2: unclosed array, expected `]`, in "rooms = [\"a\""
@@ -291,7 +308,12 @@ mod tests {
                 "rooms = []",
                 "rooms = [\"a\", \"a\"]",
                 "rooms = [\"a b\"]",
+                "rooms = [\"A\"]",
                 "room_threads = 0",
+                "players_max = 0",
+                "rooms_on_demand = 1",
+                "room_linger_ms = -1",
+                "terminate_grace_ms = 60001",
                 "log = \"xml\"",
                 "allowed_hosts = [\"*\"]",
                 "plugin_bytes_max = 0",
@@ -307,10 +329,15 @@ mod tests {
                 engine.toml line 1: logic = 1002 is not accepted; accepted is the name or the file of a version in quotes, such as "game1" or "plugin2.so"
                 engine.toml line 1: tick_hz = 1001 is not accepted; accepted is a whole number from 0 to 1000 (0: no ticks)
                 engine.toml line 1: tick_hz = 2.5 is not accepted; accepted is a whole number from 0 to 1000 (0: no ticks)
-                engine.toml line 1: rooms = [] is not accepted; accepted is a list of 1 to 1024 different names of a-z, A-Z, 0-9, '.', '_' and '-', each of at most 64 characters
-                engine.toml line 1: rooms = ["a", "a"] is not accepted; accepted is a list of 1 to 1024 different names of a-z, A-Z, 0-9, '.', '_' and '-', each of at most 64 characters
-                engine.toml line 1: rooms = ["a b"] is not accepted; accepted is a list of 1 to 1024 different names of a-z, A-Z, 0-9, '.', '_' and '-', each of at most 64 characters
+                engine.toml line 1: rooms = [] is not accepted; accepted is a list of 1 to 1024 different names, each 1 to 64 of a-z, 0-9, '.', '_' and '-', without a leading dot
+                engine.toml line 1: rooms = ["a", "a"] is not accepted; accepted is a list of 1 to 1024 different names, each 1 to 64 of a-z, 0-9, '.', '_' and '-', without a leading dot
+                engine.toml line 1: rooms = ["a b"] is not accepted; accepted is a list of 1 to 1024 different names, each 1 to 64 of a-z, 0-9, '.', '_' and '-', without a leading dot
+                engine.toml line 1: rooms = ["A"] is not accepted; accepted is a list of 1 to 1024 different names, each 1 to 64 of a-z, 0-9, '.', '_' and '-', without a leading dot
                 engine.toml line 1: room_threads = 0 is not accepted; accepted is a whole number from 1 to 256
+                engine.toml line 1: players_max = 0 is not accepted; accepted is a whole number from 1 to 65536
+                engine.toml line 1: rooms_on_demand = 1 is not accepted; accepted is true or false
+                engine.toml line 1: room_linger_ms = -1 is not accepted; accepted is a whole number from 0 to 86400000
+                engine.toml line 1: terminate_grace_ms = 60001 is not accepted; accepted is a whole number from 0 to 60000
                 engine.toml line 1: log = "xml" is not accepted; accepted is "auto", "human" or "json"
                 engine.toml line 1: allowed_hosts = ["*"] is not accepted; accepted is a list of at most 64 different Host values in lower case, such as ["game.example.org", "10.0.0.5:12345"]
                 engine.toml line 1: plugin_bytes_max = 0 is not accepted; accepted is a whole number from 4096 to 4294967296

@@ -10,7 +10,7 @@ use crate::status::{Loaded, Status};
 
 /// The engine as the routes see it. Every method may be called from any thread, at any time, many at once.
 pub trait Backend: Send + Sync + 'static {
-    /// Hands a request to the logic of a room; `None` is the room `main`. The caller stops waiting after
+    /// Hands a request to the logic of a room; `None` is the default room. The caller stops waiting after
     /// `request_timeout_ms` by dropping the future, which must leave the room as if nobody had ever waited: whether the
     /// input is applied is then unknown to the client, as with any server.
     fn request(

@@ -8,13 +8,18 @@ use parking_lot::Mutex;
 use room::{LogicFault, LogicVersion, Room, WorldSize};
 
 use crate::metrics::RoomMetrics;
+use crate::rooms::entrance::{Entrance, Terms};
+use crate::rooms::name::{RoomId, RoomName};
 use crate::status::{FaultStatus, RoomState, RoomStatus};
 
 /// Written by the room's thread, read by anybody. The lock is held to copy, never while a logic runs.
 #[derive(Debug)]
 pub(super) struct Board {
-    pub(super) name: Arc<str>,
-    tick_hz: u32,
+    pub(super) id: RoomId,
+    pub(super) name: RoomName,
+    /// Who may come in.
+    pub(super) entrance: Arc<Entrance>,
+    pub(super) tick_hz: u32,
     metrics: RoomMetrics,
     tick: AtomicU64,
     shown: Mutex<Shown>,
@@ -24,16 +29,21 @@ pub(super) struct Board {
 struct Shown {
     logic: Arc<LogicVersion>,
     frozen: bool,
-    players: usize,
     size: WorldSize,
     last_fault: Option<FaultStatus>,
 }
 
 impl Board {
-    pub(super) fn new(name: &str, logic: Arc<LogicVersion>, tick_hz: u32, metrics: RoomMetrics) -> Self {
-        let (size, last_fault) = (WorldSize::default(), None);
-        let shown = Shown { logic, frozen: false, players: 0, size, last_fault };
-        Self { name: name.into(), tick_hz, metrics, tick: AtomicU64::new(0), shown: Mutex::new(shown) }
+    pub(super) fn new(
+        (id, name): (RoomId, RoomName),
+        logic: Arc<LogicVersion>,
+        tick_hz: u32,
+        terms: Terms,
+        metrics: RoomMetrics,
+    ) -> Self {
+        let shown = Shown { logic, frozen: false, size: WorldSize::default(), last_fault: None };
+        let entrance = Entrance::new(terms);
+        Self { id, name, entrance, tick_hz, metrics, tick: AtomicU64::new(0), shown: Mutex::new(shown) }
     }
 
     pub(super) fn metrics(&self) -> &RoomMetrics {
@@ -54,7 +64,6 @@ impl Board {
         self.show_tick(room);
         let mut shown = self.shown.lock();
         shown.size = size;
-        shown.players = room.world().players().len();
         shown.frozen = room.frozen().is_some();
         if !Arc::ptr_eq(&shown.logic, room.logic()) {
             shown.logic = Arc::clone(room.logic());
@@ -83,14 +92,23 @@ impl Board {
     }
 
     pub(super) fn status(&self) -> RoomStatus {
+        let terms = self.entrance.terms();
         let shown = self.shown.lock();
         RoomStatus {
             name: self.name.to_string(),
+            id: self.id.0,
+            label: terms.label.map(|label| label.to_string()),
             version: shown.logic.version().0,
             logic: shown.logic.name().to_owned(),
-            state: if shown.frozen { RoomState::Frozen } else { RoomState::Running },
+            state: match (terms.is_ending, shown.frozen) {
+                (true, _) => RoomState::Ending,
+                (false, true) => RoomState::Frozen,
+                (false, false) => RoomState::Running,
+            },
+            locked: terms.is_locked,
             tick: self.tick.load(Ordering::Relaxed),
-            players: shown.players as u64,
+            players: terms.players as u64,
+            players_max: terms.players_max as u64,
             rows: shown.size.rows,
             pages: shown.size.pages,
             bytes: shown.size.row_bytes + shown.size.heap_bytes,

@@ -3,18 +3,22 @@
 use std::io;
 
 use room::{LogicFault, StepError};
+use wire::CloseCode;
 
+use crate::config::ROOMS_MAX;
 use crate::http::{Kind, Refusal};
+use crate::rooms::entrance::NoSeat;
 use crate::rooms::inbox::COMMANDS_MAX;
+use crate::rooms::name::RoomName;
 
-/// Why a request to a room has no answer.
+/// Why a room did not do what it was asked, or why there is none.
 #[derive(Debug, thiserror::Error)]
 pub enum RoomError {
-    #[error("there is no room {name:?}; there are {}", .known.join(", "))]
-    Unknown { name: String, known: Vec<String> },
+    #[error("there is no room {name:?}; there {}", listed(.known, *.more))]
+    Unknown { name: String, known: Vec<String>, more: usize },
     #[error("the room {room} has {COMMANDS_MAX} requests waiting already; try again")]
     Busy { room: String },
-    /// Its thread has ended.
+    /// It has been closed, or its thread has ended.
     #[error("the room {room} has ended")]
     Ended { room: String },
     #[error("the room {room} did not get to it within {waited_ms} ms")]
@@ -23,9 +27,66 @@ pub enum RoomError {
     Frozen { room: String, fault: LogicFault },
     #[error("{0}")]
     Fault(LogicFault),
-    /// Impossible for what is sent here; kept so that a new reason cannot go unseen.
+    /// To a player, what the logic or the world has against it.
     #[error("{0}")]
     Step(StepError),
+    #[error("{key} = {found} is not accepted; accepted is {accepted}")]
+    NotAccepted { key: &'static str, found: String, accepted: String },
+    #[error("there is a room {name} already; give another name, or none for one that is made up")]
+    NameTaken { name: String },
+    #[error("there are {ROOMS_MAX} rooms, which is the limit; close one")]
+    TooMany,
+    #[error("the room {room} cannot be made: {error}")]
+    NotMade { room: String, error: StepError },
+    #[error("the room {room} is full: it has {players_max} seats")]
+    Full { room: String, players_max: usize },
+    #[error("the room {room} is locked")]
+    Locked { room: String },
+    #[error("the room {room} is ending")]
+    Ending { room: String },
+    #[error("no room{} has a free seat", .label.as_ref().map_or_else(String::new, |label| format!(" labelled {label}")))]
+    NoneFree { label: Option<RoomName> },
+}
+
+impl RoomError {
+    pub(super) fn no_seat(room: String, reason: NoSeat) -> RoomError {
+        match reason {
+            NoSeat::Full { players_max } => RoomError::Full { room, players_max },
+            NoSeat::Locked => RoomError::Locked { room },
+            NoSeat::Ending => RoomError::Ending { room },
+        }
+    }
+
+    /// The close code (docs/protocol.md) for a player who cannot be let in for this reason.
+    #[must_use]
+    pub fn close_code(&self) -> CloseCode {
+        match self {
+            RoomError::Unknown { .. } | RoomError::NotAccepted { .. } => CloseCode::NoSuchRoom,
+            RoomError::Busy { .. }
+            | RoomError::Ended { .. }
+            | RoomError::NameTaken { .. }
+            | RoomError::TooMany
+            | RoomError::Full { .. }
+            | RoomError::Locked { .. }
+            | RoomError::Ending { .. }
+            | RoomError::NoneFree { .. } => CloseCode::NoPlace,
+            RoomError::Step(StepError::Refused(_)) => CloseCode::Refused,
+            RoomError::Step(StepError::RoomFull) => CloseCode::NoPlace,
+            RoomError::Stuck { .. }
+            | RoomError::Frozen { .. }
+            | RoomError::Fault(_)
+            | RoomError::Step(_)
+            | RoomError::NotMade { .. } => CloseCode::Failed,
+        }
+    }
+}
+
+fn listed(known: &[String], more: usize) -> String {
+    match (known, more) {
+        ([], _) => "are none".to_owned(),
+        (_, 0) => format!("are {}", known.join(", ")),
+        _ => format!("are {} and {more} more", known.join(", ")),
+    }
 }
 
 impl From<RoomError> for Refusal {
@@ -38,6 +99,14 @@ impl From<RoomError> for Refusal {
             RoomError::Frozen { .. } => (Kind::Unavailable, "room-frozen"),
             RoomError::Fault(_) => (Kind::Internal, "logic-fault"),
             RoomError::Step(_) => (Kind::Internal, "room-refused"),
+            RoomError::NotAccepted { .. } => (Kind::BadRequest, "room-not-accepted"),
+            RoomError::NameTaken { .. } => (Kind::Conflict, "room-name-taken"),
+            RoomError::TooMany => (Kind::Conflict, "rooms-too-many"),
+            RoomError::NotMade { .. } => (Kind::Unprocessable, "room-not-made"),
+            RoomError::Full { .. } => (Kind::Conflict, "room-full"),
+            RoomError::Locked { .. } => (Kind::Conflict, "room-locked"),
+            RoomError::Ending { .. } => (Kind::Conflict, "room-ending"),
+            RoomError::NoneFree { .. } => (Kind::Conflict, "room-none-free"),
         };
         Refusal::new(kind, code, error.to_string())
     }
@@ -57,8 +126,8 @@ pub enum NotSwapped {
 pub enum StartError {
     #[error("a thread for rooms cannot be started: {0}")]
     Thread(io::Error),
-    #[error("the room {room} cannot be made: {error}")]
-    Create { room: String, error: StepError },
+    #[error(transparent)]
+    Room(RoomError),
     #[error("a thread of rooms ended while it made them; see the log")]
     Died,
 }

@@ -7,6 +7,9 @@
 mod command;
 mod error;
 mod handle;
+mod opening;
+mod registry;
+mod swap;
 
 mod inbox;
 mod outlet;
@@ -14,12 +17,17 @@ mod thread;
 
 mod board;
 mod clock;
+mod entrance;
 mod pace;
 mod seat;
+
+mod name;
 
 pub use command::Swapped;
 pub use error::{NotSwapped, RoomError, StartError};
 pub use handle::{RoomOptions, Rooms};
+pub use name::{RoomId, RoomName};
+pub use opening::Admission;
 
 #[cfg(test)]
 mod tests;

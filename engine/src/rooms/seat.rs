@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use room::{Input, LogicFault, Lost, Outbox, Pool, Reply, Request, Room, Spent, Stamp, StepError};
+use room::{Input, LogicFault, Lost, Outbox, Pool, Reply, Request, Room, Spent, StepError};
+use tokio::sync::oneshot;
 
 use crate::loader::elf::BuildId;
 use crate::loader::versions::Mapped;
 use crate::rooms::board::Board;
 use crate::rooms::clock::Clock;
-use crate::rooms::command::{Answer, Swapped};
+use crate::rooms::command::{Answer, Ask, NewSeat, Swapped};
 use crate::rooms::error::RoomError;
 use crate::rooms::outlet::Outlet;
 use crate::rooms::pace::Pace;
@@ -34,27 +35,130 @@ pub(super) struct Seat {
     show_at: Option<Instant>,
     shown_at: Instant,
     logged: Option<(LogicFault, Instant)>,
+    /// How long it stays when nobody is in it; `None` for ever.
+    linger: Option<Duration>,
+    end: End,
+}
+
+/// Those who wait until the room is gone. They are told by the drop of these, which must therefore come after that of the room
+/// from the registry: when its thread lets go of the seat.
+type Gone = Vec<oneshot::Sender<()>>;
+
+/// How near a room is to its end.
+#[derive(Debug)]
+enum End {
+    /// Nobody thinks of it: there are players, or it stays without.
+    Far,
+    /// Nobody is in the room; at this time it goes.
+    Empty {
+        until: Instant,
+    },
+    /// Terminated; it is disposed of at this time.
+    Terminated {
+        until: Instant,
+        gone: Gone,
+    },
+    Disposed {
+        _gone: Gone,
+    },
 }
 
 impl Seat {
     /// A new room, in which `create` has run.
-    pub(super) fn create(board: Arc<Board>, tick_hz: u32, pool: &Pool, outlet: &mut Outlet) -> Result<Self, StepError> {
+    pub(super) fn create(new: NewSeat, pool: &Pool, outlet: &mut Outlet) -> Result<Self, StepError> {
+        let NewSeat { place, logic, config, linger } = new;
+        let board = Arc::clone(&place.board);
         let (mut clock, mut outbox) = (Clock::new(), Outbox::new());
-        let room = Room::create(&board.name, board.logic(), pool, clock.stamp(), b"", &mut outbox)?;
+        let room = Room::create(board.name.as_str(), logic, pool, clock.stamp(), &config, &mut outbox)?;
         outlet.outputs(&mut outbox);
         board.show(&room);
         let (has_query, now) = (room.has_query(), Instant::now());
-        let pace = Pace::new(tick_hz, now);
-        Ok(Self { room, board, clock, pace, has_query, outbox, show_at: None, shown_at: now, logged: None })
+        let (pace, end) = (Pace::new(board.tick_hz, now), End::Far);
+        let (show_at, logged) = (None, None);
+        let mut seat =
+            Self { room, board, clock, pace, has_query, outbox, show_at, shown_at: now, logged, linger, end };
+        seat.players_changed();
+        Ok(seat)
+    }
+
+    /// Whether the room has been disposed of, and is to be let go.
+    pub(super) fn is_disposed(&self) -> bool {
+        matches!(self.end, End::Disposed { .. })
+    }
+
+    /// Does what is asked. The time is that when it was done.
+    pub(super) fn carry_out(&mut self, ask: Ask, outlet: &mut Outlet) -> Instant {
+        match ask {
+            Ask::Request { reply, .. } if reply.is_closed() => {}
+            Ask::Request { request, reply } => {
+                let (answer, now) = self.request(request, outlet);
+                outlet.reply(reply, answer);
+                return now;
+            }
+            Ask::Join { reply, .. } if reply.is_closed() => {}
+            Ask::Join { player, hello, claims, reservation, reply } => {
+                let joined = match self.end {
+                    // The seat was kept before the end began.
+                    End::Terminated { .. } => Err(RoomError::Ending { room: self.room.name().to_owned() }),
+                    _ => self.step_of_player(Input::Join { player, hello, claims }, outlet),
+                };
+                reservation.settle(self.room.world().players().len());
+                self.players_changed();
+                let _ = reply.send(joined);
+            }
+            Ask::Leave { player, reason, reply } => {
+                let left = self.step_of_player(Input::Leave { player, reason }, outlet);
+                self.players_changed();
+                let _ = reply.send(left);
+            }
+            Ask::Twin { reply } => {
+                if !reply.is_closed() {
+                    let _ = reply.send((self.room.twin(), self.clock.stamp()));
+                }
+            }
+            Ask::Swap { reply, .. } if reply.is_closed() => {}
+            Ask::Swap { to, reply } => {
+                if reply.send(self.swap(&to, outlet)).is_err() {
+                    self.rewind_swap();
+                }
+            }
+            Ask::KeepSwap { reply } => {
+                let _ = reply.send(self.keep_swap());
+            }
+            Ask::RewindSwap { reply } => {
+                self.rewind_swap();
+                let _ = reply.send(());
+            }
+            Ask::End { grace, gone } => self.terminate(grace, Some(gone), outlet),
+        }
+        Instant::now()
+    }
+
+    fn step_of_player(&mut self, input: Input, outlet: &mut Outlet) -> Result<(), RoomError> {
+        let stepped = self.room.step(self.clock.stamp(), input, &mut self.outbox);
+        outlet.outputs(&mut self.outbox);
+        self.changed();
+        stepped.map(drop).map_err(|error| match error {
+            StepError::Fault(fault) => {
+                self.note(&fault);
+                RoomError::Fault(fault)
+            }
+            StepError::Frozen(fault) => RoomError::Frozen { room: self.room.name().to_owned(), fault },
+            error => RoomError::Step(error),
+        })
     }
 
     /// When [`Seat::run_due`] has something to do.
     pub(super) fn due(&self) -> Option<Instant> {
         let tick = self.pace.filter(|_| self.room.frozen().is_none()).map(|pace| pace.due());
-        [tick, self.show_at].into_iter().flatten().min()
+        let end = match self.end {
+            End::Far | End::Disposed { .. } => None,
+            End::Empty { until } | End::Terminated { until, .. } => Some(until),
+        };
+        [tick, self.show_at, end].into_iter().flatten().min()
     }
 
-    /// Runs the tick that is due, and shows what has changed.
+    /// Runs the tick that is due, shows what has changed, and ends the room whose time has come.
     pub(super) fn run_due(&mut self, now: Instant, outlet: &mut Outlet) {
         if self.room.frozen().is_none() && self.pace.is_some_and(|pace| pace.due() <= now) {
             self.tick(outlet);
@@ -62,6 +166,75 @@ impl Seat {
         if self.show_at.is_some_and(|at| at <= now) {
             self.show();
         }
+        match self.end {
+            End::Empty { until } if until <= now => {
+                if self.board.entrance.end_if_empty() {
+                    self.terminate(Duration::ZERO, None, outlet);
+                    self.dispose(outlet);
+                } else {
+                    // Somebody is on the way in.
+                    self.end = End::Far;
+                    self.players_changed();
+                }
+            }
+            End::Terminated { until, .. } if until <= now => self.dispose(outlet),
+            _ => {}
+        }
+    }
+
+    /// To be called after whatever may have let a player in or out.
+    fn players_changed(&mut self) {
+        let players = self.room.world().players().len();
+        self.board.entrance.set_players(players);
+        match &mut self.end {
+            End::Far if players == 0 => {
+                if let Some(linger) = self.linger {
+                    self.end = End::Empty { until: Instant::now() + linger };
+                }
+            }
+            End::Empty { .. } if players > 0 => self.end = End::Far,
+            // The grace was for those who were in.
+            End::Terminated { until, .. } if players == 0 => *until = Instant::now(),
+            _ => {}
+        }
+    }
+
+    /// Tells the logic that the room ends. There is no grace where nobody can use it: in a room that is empty or frozen.
+    pub(super) fn terminate(&mut self, grace: Duration, gone: Option<oneshot::Sender<()>>, outlet: &mut Outlet) {
+        self.board.entrance.end();
+        let now = Instant::now();
+        if let End::Terminated { until, gone: waiting } = &mut self.end {
+            // No later than those who are in were told.
+            *until = (*until).min(now + grace);
+            waiting.extend(gone);
+            return;
+        }
+        let nobody = self.room.world().players().is_empty() || self.room.frozen().is_some();
+        let grace = if nobody { Duration::ZERO } else { grace };
+        self.last_step(Input::Terminate { grace }, outlet);
+        self.end = End::Terminated { until: now + grace, gone: gone.into_iter().collect() };
+    }
+
+    /// The last input of the room. The sessions of those who are still in it are to be closed when the thread lets go of it.
+    pub(super) fn dispose(&mut self, outlet: &mut Outlet) {
+        self.board.entrance.end();
+        self.last_step(Input::Dispose, outlet);
+        self.show();
+        let _gone = match std::mem::replace(&mut self.end, End::Far) {
+            End::Terminated { gone, .. } | End::Disposed { _gone: gone } => gone,
+            End::Far | End::Empty { .. } => Gone::new(),
+        };
+        self.end = End::Disposed { _gone };
+        tracing::info!(room = self.room.name(), tick = self.room.tick().0, "room closed");
+    }
+
+    fn last_step(&mut self, input: Input, outlet: &mut Outlet) {
+        match self.room.step(self.clock.stamp(), input, &mut self.outbox) {
+            // A frozen room cannot be told that it ends; that it is frozen has been logged.
+            Ok(_) | Err(StepError::Frozen(_)) => outlet.outputs(&mut self.outbox),
+            Err(error) => self.failed(&error),
+        }
+        self.changed();
     }
 
     fn tick(&mut self, outlet: &mut Outlet) {
@@ -83,7 +256,7 @@ impl Seat {
     }
 
     /// The answer to a request, and when it was found.
-    pub(super) fn request(&mut self, request: Arc<Request>, outlet: &mut Outlet) -> (Answer, Instant) {
+    fn request(&mut self, request: Arc<Request>, outlet: &mut Outlet) -> (Answer, Instant) {
         let started = Instant::now();
         let answer = self.answer(request, outlet);
         let ended = Instant::now();
@@ -123,12 +296,8 @@ impl Seat {
         }
     }
 
-    pub(super) fn twin(&mut self) -> (Room, Stamp) {
-        (self.room.twin(), self.clock.stamp())
-    }
-
     /// Exchanges the logic, and has the new code say its build id from inside the room.
-    pub(super) fn swap(&mut self, to: &Mapped, outlet: &mut Outlet) -> Result<Swapped, StepError> {
+    fn swap(&mut self, to: &Mapped, outlet: &mut Outlet) -> Result<Swapped, StepError> {
         let (stamp, input) = (self.clock.stamp(), Input::Swap(Arc::clone(&to.logic)));
         let started = Instant::now();
         let stepped = self.room.step(stamp, input, &mut self.outbox);
@@ -151,13 +320,13 @@ impl Seat {
     }
 
     /// Confirms the swap on trial, if there is one.
-    pub(super) fn keep_swap(&mut self) -> Spent {
+    fn keep_swap(&mut self) -> Spent {
         let _no_trial = self.room.step(self.clock.stamp(), Input::Confirm, &mut self.outbox);
         self.room.take_spent()
     }
 
     /// Rewinds the swap on trial, if there is one.
-    pub(super) fn rewind_swap(&mut self) {
+    fn rewind_swap(&mut self) {
         self.rewind_room();
         drop(self.room.take_spent());
         self.logic_changed();
@@ -178,24 +347,14 @@ impl Seat {
         }
     }
 
-    /// The last two inputs of a room.
-    pub(super) fn end(&mut self, outlet: &mut Outlet) {
-        for input in [Input::Terminate { grace: Duration::ZERO }, Input::Dispose] {
-            match self.room.step(self.clock.stamp(), input, &mut self.outbox) {
-                // A frozen room cannot be told that it ends; that it is frozen has been logged.
-                Ok(_) | Err(StepError::Frozen(_)) => outlet.outputs(&mut self.outbox),
-                Err(error) => self.failed(&error),
-            }
-        }
-        self.show();
-    }
-
     fn logic_changed(&mut self) {
         self.has_query = self.room.has_query();
         // A room that was frozen has missed ticks.
         if let Some(pace) = &mut self.pace {
             pace.skip_to(Instant::now());
         }
+        // What is taken back may have let a player in or out.
+        self.players_changed();
         self.show();
     }
 

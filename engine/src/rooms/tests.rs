@@ -1,12 +1,15 @@
 //! Rooms on their threads, with logics that are linked in.
 
+mod coming_and_going;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use logic_api::prelude::{Ctx, Logic, One, Row, Version, World, logic};
+use logic_api::prelude::{Admission, Ctx, Join, Logic, One, PlayerId, Row, Version, World, logic};
 use room::{LogicVersion, Request};
 
-use super::{NotSwapped, RoomError, RoomOptions, Rooms, StartError};
+use super::{NotSwapped, RoomError, RoomName, RoomOptions, Rooms, StartError};
 use crate::loader::digest::Sha256;
 use crate::loader::elf::BuildId;
 use crate::loader::name::PluginName;
@@ -40,9 +43,27 @@ macro_rules! logics {
                 match request.path {
                     "/spoil" => self.state.spoilt = 1,
                     "/block" => GATE.wait(),
+                    "/hold" => SWAP_GATE.wait(),
                     _ => {}
                 }
                 logic_api::Response::text(format!("{} {}", stringify!($name), self.state.count))
+            }
+
+            fn create(&mut self, _ctx: &mut Ctx, config: &[u8]) {
+                assert!(config != b"no", "this config is not for me");
+                self.state.count = config.len() as u64;
+            }
+
+            fn join_attempt(&self, _ctx: &Ctx, _player: PlayerId, join: &Join) -> Admission {
+                if join.hello == b"no" { Admission::Refuse("not you".to_owned()) } else { Admission::Accept }
+            }
+
+            fn terminate(&mut self, ctx: &mut Ctx, grace: Duration) {
+                said(ctx.room(), &format!("terminate {}", grace.as_millis()));
+            }
+
+            fn dispose(&mut self, ctx: &mut Ctx) {
+                said(ctx.room(), "dispose");
             }
 
             fn upgraded(&mut self, $ctx: &mut Ctx, _from: Version) {
@@ -71,15 +92,28 @@ impl Logic for NoRooms {
     }
 }
 
+/// What rooms said, for tests that give rooms names of their own.
+static SAID: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+
+fn said(room: &str, what: &str) {
+    SAID.lock().unwrap().push(format!("{room}: {what}"));
+}
+
 /// Holds a room's thread up until a test lets it go on.
 struct Gate {
     held: std::sync::Mutex<(bool, bool)>,
     changed: std::sync::Condvar,
 }
 
-static GATE: Gate = Gate { held: std::sync::Mutex::new((false, false)), changed: std::sync::Condvar::new() };
+static GATE: Gate = Gate::new();
+/// For the test of an opening that meets a swap.
+static SWAP_GATE: Gate = Gate::new();
 
 impl Gate {
+    const fn new() -> Gate {
+        Gate { held: std::sync::Mutex::new((false, false)), changed: std::sync::Condvar::new() }
+    }
+
     /// In the room: says that it is there, and stays.
     fn wait(&self) {
         let mut held = self.held.lock().unwrap();
@@ -106,10 +140,18 @@ fn version<L: Logic>() -> Arc<Mapped> {
     Arc::new(Mapped { logic, sha256: Sha256::of(b""), build_id, file, bytes: 0, mapped_at: Timestamp::now() })
 }
 
+fn options(tick_hz: u32) -> RoomOptions {
+    let names = ["main", "b", "c"].iter().filter_map(|name| RoomName::parse(name)).collect();
+    let (linger, terminate_grace) = (Duration::ZERO, Duration::ZERO);
+    RoomOptions { names, threads: 2, tick_hz, players_max: 100, on_demand: false, linger, terminate_grace }
+}
+
 fn start<L: Logic>(tick_hz: u32) -> Result<Rooms, StartError> {
-    let names = ["main", "b", "c"].map(str::to_owned).to_vec();
-    let options = RoomOptions { names, threads: 2, tick_hz };
-    Rooms::start(&options, &version::<L>().logic, &Metrics::new())
+    start_with::<L>(&options(tick_hz), &Arc::default())
+}
+
+fn start_with<L: Logic>(options: &RoomOptions, metrics: &Arc<Metrics>) -> Result<Rooms, StartError> {
+    Rooms::start(options, &version::<L>().logic, metrics)
 }
 
 async fn get(rooms: &Rooms, room: &str, path: &str) -> String {
@@ -132,7 +174,7 @@ async fn every_room_is_swapped() {
     assert_eq!(swapped.iter().map(|(room, _)| room.as_str()).collect::<Vec<_>>(), ["main", "b", "c"]);
     assert_eq!(all(&rooms).await, ["Second 102", "Second 102", "Second 102"]);
     assert!(rooms.end().await);
-    assert_eq!(get(&rooms, "main", "/").await, "the room main has ended");
+    assert_eq!(get(&rooms, "main", "/").await, "there is no room \"main\"; there are none");
 }
 
 #[tokio::test]

@@ -1,32 +1,52 @@
 //! A thread that owns rooms: it takes commands in batches, and ticks its rooms on time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::rooms::command::Command;
+use room::{Pool, StepError};
+
+use crate::rooms::command::{Command, NewSeat};
 use crate::rooms::inbox::Inbox;
+use crate::rooms::name::RoomId;
 use crate::rooms::outlet::Outlet;
+use crate::rooms::registry::Registry;
 use crate::rooms::seat::Seat;
 
 #[derive(Debug)]
 pub(super) struct RoomThread {
-    pub(super) inbox: Arc<Inbox<Command>>,
-    pub(super) seats: Vec<Seat>,
-    pub(super) outlet: Outlet,
+    inbox: Arc<Inbox<Command>>,
+    pool: Pool,
+    registry: Arc<Registry>,
+    /// In the order in which they were opened, which is that in which they tick.
+    seats: BTreeMap<RoomId, Seat>,
+    outlet: Outlet,
+    is_ending: bool,
 }
 
 impl RoomThread {
-    /// Until [`Command::End`], or until the inbox is closed.
+    pub(super) fn new(inbox: Arc<Inbox<Command>>, pool: Pool, registry: Arc<Registry>) -> Self {
+        Self { inbox, pool, registry, seats: BTreeMap::new(), outlet: Outlet::default(), is_ending: false }
+    }
+
+    /// From here on the room can be asked. Here, and not by whoever wants it: it may be gone again before they hear of it.
+    pub(super) fn open(&mut self, new: NewSeat) -> Result<(), StepError> {
+        let place = Arc::clone(&new.place);
+        let seat = Seat::create(new, &self.pool, &mut self.outlet)?;
+        let before = self.seats.insert(place.id(), seat);
+        assert!(before.is_none(), "a room's number is given once");
+        self.registry.add(&place);
+        Ok(())
+    }
+
+    /// Until the last room has ended after [`Command::End`], or until the inbox is closed.
     pub(super) fn run(mut self) {
         let closing = Closing(Arc::clone(&self.inbox));
         let mut batch = Vec::new();
         let mut due = self.due();
-        while closing.0.take(&mut batch, due) {
+        while !(self.is_ending && self.seats.is_empty()) && closing.0.take(&mut batch, due) {
             for command in batch.drain(..) {
-                let Some(now) = self.carry_out(command, &mut due) else {
-                    self.outlet.release();
-                    return;
-                };
+                let now = self.carry_out(command, &mut due);
                 // However long the batch is, ticks are on time.
                 self.run_due(now, &mut due);
             }
@@ -35,62 +55,68 @@ impl RoomThread {
         }
     }
 
-    /// When it was done, `None` for the end.
-    fn carry_out(&mut self, command: Command, due: &mut Option<Instant>) -> Option<Instant> {
-        let (seats, outlet) = (&mut self.seats, &mut self.outlet);
-        let seat = match command {
-            Command::Request { reply, .. } if reply.is_closed() => return Some(Instant::now()),
-            Command::Request { seat, request, reply } => {
-                let (answer, now) = seats[seat].request(request, outlet);
-                outlet.reply(reply, answer);
-                *due = earlier(*due, seats[seat].due());
-                return Some(now);
+    /// When it was done.
+    fn carry_out(&mut self, command: Command, due: &mut Option<Instant>) -> Instant {
+        match command {
+            Command::ToRoom { room, ask } => {
+                let Some(seat) = self.seats.get_mut(&room) else { return Instant::now() };
+                let now = seat.carry_out(ask, &mut self.outlet);
+                *due = earlier(*due, seat.due());
+                now
             }
-            Command::Twin { seat, reply } => {
-                if !reply.is_closed() {
-                    let _ = reply.send(seats[seat].twin());
+            Command::Open { new, reply } => {
+                if !self.is_ending && !reply.is_closed() {
+                    let id = new.place.id();
+                    let opened = self.open(*new);
+                    if reply.send(opened).is_err() {
+                        self.seats.get_mut(&id).into_iter().for_each(|unwanted| unwanted.dispose(&mut self.outlet));
+                        self.let_go();
+                    }
+                    *due = self.due();
                 }
-                seat
+                Instant::now()
             }
-            Command::Swap { reply, .. } if reply.is_closed() => return Some(Instant::now()),
-            Command::Swap { seat, to, reply } => {
-                if reply.send(seats[seat].swap(&to, outlet)).is_err() {
-                    seats[seat].rewind_swap();
-                }
-                seat
+            Command::End { grace } => {
+                self.is_ending = true;
+                self.seats.values_mut().for_each(|seat| seat.terminate(grace, None, &mut self.outlet));
+                *due = self.due();
+                Instant::now()
             }
-            Command::KeepSwap { seat, reply } => {
-                let _ = reply.send(seats[seat].keep_swap());
-                seat
-            }
-            Command::RewindSwap { seat, reply } => {
-                seats[seat].rewind_swap();
-                let _ = reply.send(());
-                seat
-            }
-            Command::End => {
-                seats.iter_mut().for_each(|seat| seat.end(outlet));
-                return None;
-            }
-        };
-        *due = earlier(*due, self.seats[seat].due());
-        Some(Instant::now())
+        }
     }
 
     fn run_due(&mut self, now: Instant, due: &mut Option<Instant>) {
         if due.is_none_or(|due| due > now) {
             return;
         }
-        for seat in &mut self.seats {
+        let mut any_disposed = false;
+        for seat in self.seats.values_mut() {
             if seat.due().is_some_and(|due| due <= now) {
                 seat.run_due(now, &mut self.outlet);
+                any_disposed |= seat.is_disposed();
             }
+        }
+        if any_disposed {
+            self.let_go();
         }
         *due = self.due();
     }
 
+    /// Forgets the rooms that have been disposed of. The registry first: whoever then finds a reply dropped must not find the
+    /// room there still.
+    fn let_go(&mut self) {
+        let registry = &self.registry;
+        self.seats.retain(|id, seat| {
+            let stays = !seat.is_disposed();
+            if !stays {
+                registry.remove(*id);
+            }
+            stays
+        });
+    }
+
     fn due(&self) -> Option<Instant> {
-        self.seats.iter().filter_map(Seat::due).min()
+        self.seats.values().filter_map(Seat::due).min()
     }
 }
 

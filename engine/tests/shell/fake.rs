@@ -137,11 +137,15 @@ fn status(stopping: bool) -> Status {
     };
     let room = RoomStatus {
         name: "main".to_owned(),
+        id: 1,
+        label: None,
         version: 1001,
         logic: "game1".to_owned(),
         state: RoomState::Frozen,
+        locked: false,
         tick: 123_456,
         players: 12,
+        players_max: 100,
         rows: 1_000_000,
         pages: 1024,
         bytes: 67_108_864,

@@ -1,0 +1,317 @@
+//! Rooms that come and go while the engine runs: opened, changed and closed by operators, found and opened by players.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use logic_api::PlayerId;
+use room::LogicVersion;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::config::{
+    Limit, PLAYERS_MAX, ROOM_CONFIG_BYTES_MAX, ROOM_LINGER_MS, ROOM_NAME_BYTES_MAX, TERMINATE_GRACE_MS, TICK_HZ,
+};
+use crate::rooms::board::Board;
+use crate::rooms::command::{Ask, Command, NewSeat};
+use crate::rooms::entrance::{Reservation, Terms};
+use crate::rooms::error::RoomError;
+use crate::rooms::handle::{ROOM_TIMEOUT, Rooms};
+use crate::rooms::name::{RoomId, RoomName, Wanted};
+use crate::rooms::registry::{Opening, Place, Taken, ToOpen};
+use crate::status::{NewRoom, RoomChange, RoomStatus};
+
+/// How a room is to be.
+#[derive(Debug)]
+pub(super) struct Wishes {
+    pub(super) terms: Terms,
+    pub(super) tick_hz: u32,
+    pub(super) config: Arc<[u8]>,
+    pub(super) linger: Option<Duration>,
+    /// Whether a seat is to be kept before anybody else can come.
+    pub(super) keeps_seat: bool,
+}
+
+/// A seat in a room, kept for one player who is on the way in. Dropping it gives the seat back.
+#[derive(Debug)]
+pub struct Admission {
+    pub(super) place: Arc<Place>,
+    pub(super) reservation: Reservation,
+}
+
+impl Admission {
+    #[must_use]
+    pub fn room(&self) -> &RoomName {
+        &self.place.board.name
+    }
+
+    #[must_use]
+    pub fn id(&self) -> RoomId {
+        self.place.id()
+    }
+
+    /// Lets the player in, if the logic does. `claims` are what the credentials say, as JSON; may be empty.
+    ///
+    /// # Errors
+    /// [`RoomError`] if the player is not in; the seat is free again.
+    pub async fn join(self, player: PlayerId, hello: Arc<[u8]>, claims: Arc<str>) -> Result<(), RoomError> {
+        let Admission { place, reservation } = self;
+        let (reply, joined) = oneshot::channel();
+        place.offer(Ask::Join { player, hello, claims, reservation, reply })?;
+        joined.await.map_err(|_| place.ended())?
+    }
+}
+
+impl Rooms {
+    /// Opens a room on the version that is current, on the thread with the fewest rooms. It is finished even if the future is
+    /// dropped.
+    ///
+    /// # Errors
+    /// [`RoomError`] if what is wished for is not accepted, the name is taken, there are too many rooms, or `create` fails.
+    pub async fn open(&self, new: &NewRoom) -> Result<RoomStatus, RoomError> {
+        let (name, wishes) = self.wishes(new)?;
+        let to_open =
+            self.0.registry.begin(name.as_ref(), wishes.terms.label.as_ref()).map_err(|taken| match taken {
+                Taken::Refused(error) => error,
+                Taken::UnderWay(_) => {
+                    RoomError::NameTaken { name: name.map_or_else(String::new, |name| name.to_string()) }
+                }
+            })?;
+        let (place, _) = self.make(to_open, wishes).await?;
+        Ok(place.board.status())
+    }
+
+    /// A room by its name, for the status.
+    ///
+    /// # Errors
+    /// [`RoomError::Unknown`].
+    pub fn status(&self, name: &str) -> Result<RoomStatus, RoomError> {
+        self.0.registry.find(name).map(|place| place.board.status())
+    }
+
+    /// Changes who may come in. Nobody is sent away for it.
+    ///
+    /// # Errors
+    /// [`RoomError`] if there is no such room, or the change is not accepted; nothing is changed then.
+    pub fn change(&self, name: &str, change: &RoomChange) -> Result<RoomStatus, RoomError> {
+        let place = self.0.registry.find(name)?;
+        let players_max = change.players_max.map(players_max).transpose()?;
+        let label = change.label.as_deref().map(label).transpose()?;
+        place.board.entrance.change(|terms| {
+            terms.is_locked = change.locked.unwrap_or(terms.is_locked);
+            terms.players_max = players_max.unwrap_or(terms.players_max);
+            if let Some(label) = label {
+                terms.label = label;
+            }
+        });
+        Ok(place.board.status())
+    }
+
+    /// Closes a room: `terminate`, then a grace for those who are in (`None`: that of the config), then `dispose`. Returns once
+    /// the room is gone. It is finished even if the future is dropped.
+    ///
+    /// # Errors
+    /// [`RoomError`] if there is no such room, or it does not get to it.
+    pub async fn close(&self, name: &str, grace_ms: Option<u64>) -> Result<(), RoomError> {
+        let grace_ms = grace_ms.map(|ms| within("grace_ms", ms, TERMINATE_GRACE_MS)).transpose()?;
+        let grace = grace_ms.map_or(self.0.options.terminate_grace, Duration::from_millis);
+        let place = self.0.registry.find(name)?;
+        // At once, so that nobody comes in who would not have been told.
+        place.board.entrance.end();
+        let (gone, is_gone) = oneshot::channel();
+        place.send(Ask::End { grace, gone })?;
+        let waited = grace + ROOM_TIMEOUT;
+        if timeout(waited, is_gone).await.is_err() {
+            return Err(RoomError::Stuck { room: place.name(), waited_ms: waited.as_millis() });
+        }
+        if self.0.registry.has(place.id()) { Err(place.ended()) } else { Ok(()) }
+    }
+
+    /// Keeps a seat for a player: in the room of this name, or with `*` in the oldest room that has a free seat, or with
+    /// `*label` in the oldest of those with this label. Where the config says so, a room is opened for a player who finds none.
+    /// Empty is the default room.
+    ///
+    /// # Errors
+    /// [`RoomError`]; [`RoomError::close_code`] is what the player is told.
+    pub async fn admit(&self, wanted: &str) -> Result<Admission, RoomError> {
+        let text = if wanted.is_empty() { self.default_room().as_str() } else { wanted };
+        let wanted = Wanted::parse(text).ok_or_else(|| RoomError::NotAccepted {
+            key: "room",
+            found: format!("{text:?}"),
+            accepted: format!("a name of {}; or *, or * and a label", RoomName::accepted()),
+        })?;
+        loop {
+            let refused = match self.reserve(&wanted) {
+                Ok(admission) => return Ok(admission),
+                Err(refused) => refused,
+            };
+            let is_cured_by_a_room = matches!(refused, RoomError::Unknown { .. } | RoomError::NoneFree { .. });
+            if !(self.0.options.on_demand && is_cured_by_a_room) {
+                return Err(refused);
+            }
+            match self.open_for(&wanted).await {
+                Ok(admission) => return Ok(admission),
+                Err(Taken::Refused(RoomError::NameTaken { .. })) => {}
+                Err(Taken::Refused(error)) => return Err(error),
+                // Closed when it is over, which is an error to the receiver and all that is waited for.
+                Err(Taken::UnderWay(mut over)) => drop(over.changed().await),
+            }
+        }
+    }
+
+    /// Takes a player out of a room for good.
+    ///
+    /// # Errors
+    /// [`RoomError`] if there is no such room, or the player is not in it.
+    pub async fn leave(&self, room: &str, player: PlayerId, reason: Arc<str>) -> Result<(), RoomError> {
+        let place = self.0.registry.find(room)?;
+        let (reply, left) = oneshot::channel();
+        place.send(Ask::Leave { player, reason, reply })?;
+        left.await.map_err(|_| place.ended())?
+    }
+
+    fn reserve(&self, wanted: &Wanted) -> Result<Admission, RoomError> {
+        let reserve = |place: Arc<Place>| match place.board.entrance.reserve() {
+            Ok(reservation) => Ok(Admission { place, reservation }),
+            Err(reason) => Err(RoomError::no_seat(place.name(), reason)),
+        };
+        match wanted {
+            Wanted::Named(name) => reserve(self.0.registry.find(name.as_str())?),
+            Wanted::Free(label) => {
+                let places = self.0.registry.places().into_iter();
+                let fits = |place: &Arc<Place>| label.is_none() || place.board.entrance.terms().label == *label;
+                let mut seats = places.filter(fits).filter_map(|place| reserve(place).ok());
+                seats.next().ok_or_else(|| RoomError::NoneFree { label: label.clone() })
+            }
+        }
+    }
+
+    /// Opens a room that goes when it is empty again, with a seat kept for the player whom it is opened for.
+    async fn open_for(&self, wanted: &Wanted) -> Result<Admission, Taken> {
+        let (name, label, _search): (_, _, Option<Opening>) = match wanted {
+            Wanted::Named(name) => (Some(name), None, None),
+            Wanted::Free(label) => {
+                let search = self.0.registry.begin_for(wanted.to_string()).map_err(Taken::UnderWay)?;
+                // Somebody may have opened one between the look and the search.
+                if let Ok(admission) = self.reserve(wanted) {
+                    return Ok(admission);
+                }
+                (None, label.clone(), Some(search))
+            }
+        };
+        let to_open = self.0.registry.begin(name, label.as_ref())?;
+        let options = &self.0.options;
+        let wishes = Wishes {
+            terms: Terms::new(label, options.players_max, false),
+            tick_hz: options.tick_hz,
+            config: Arc::from([]),
+            linger: Some(options.linger),
+            keeps_seat: true,
+        };
+        let (place, seat) = self.make(to_open, wishes).await.map_err(Taken::Refused)?;
+        Ok(Admission { place, reservation: seat.expect("a seat was asked for") })
+    }
+
+    /// In a task of its own: whoever asked may go away, and must not leave a room behind that nobody knows of.
+    async fn make(&self, to_open: ToOpen, wishes: Wishes) -> Result<(Arc<Place>, Option<Reservation>), RoomError> {
+        let rooms = self.clone();
+        let made = tokio::spawn(async move { rooms.make_in_turn(to_open, wishes).await }).await;
+        made.expect("opening a room does not panic, and is not cancelled")
+    }
+
+    async fn make_in_turn(
+        &self,
+        to_open: ToOpen,
+        wishes: Wishes,
+    ) -> Result<(Arc<Place>, Option<Reservation>), RoomError> {
+        let _no_swap = self.0.turn.read().await;
+        let logic = Arc::clone(&self.0.current.lock());
+        let keeps_seat = wishes.keeps_seat;
+        let (place, new) = self.placed(&to_open, wishes, logic);
+        let seat = keeps_seat.then(|| place.board.entrance.reserve().expect("a new room has a free seat"));
+        let created = self.created(&place, new).await;
+        if created.is_err() {
+            // Before the name is free again.
+            self.0.registry.metrics().forget_room(place.board.name.as_str());
+        }
+        drop(to_open.opening);
+        created.map(|()| (place, seat))
+    }
+
+    async fn created(&self, place: &Place, new: NewSeat) -> Result<(), RoomError> {
+        let (reply, answer) = oneshot::channel();
+        place.inbox.send(Command::Open { new: Box::new(new), reply }).map_err(|_| place.ended())?;
+        match timeout(ROOM_TIMEOUT, answer).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(RoomError::NotMade { room: place.name(), error }),
+            Ok(Err(_)) => Err(place.ended()),
+            Err(_) => Err(RoomError::Stuck { room: place.name(), waited_ms: ROOM_TIMEOUT.as_millis() }),
+        }
+    }
+
+    /// The two halves of a new room: what the engine sees of it, and what its thread makes it from.
+    pub(super) fn placed(&self, to_open: &ToOpen, wishes: Wishes, logic: Arc<LogicVersion>) -> (Arc<Place>, NewSeat) {
+        let ToOpen { id, name, thread, .. } = to_open;
+        let Wishes { terms, tick_hz, config, linger, keeps_seat: _ } = wishes;
+        let metrics = self.0.registry.metrics().room(name.as_str());
+        let board = Arc::new(Board::new((*id, name.clone()), Arc::clone(&logic), tick_hz, terms, metrics));
+        let inbox = Arc::clone(&self.0.inboxes[*thread]);
+        let place = Arc::new(Place { board, inbox, thread: *thread });
+        (Arc::clone(&place), NewSeat { place, logic, config, linger })
+    }
+
+    fn wishes(&self, new: &NewRoom) -> Result<(Option<RoomName>, Wishes), RoomError> {
+        let options = &self.0.options;
+        let NewRoom { name, config, players_max: players, locked, label: of, dispose_when_empty, linger_ms, tick_hz } =
+            new;
+        let name = name.as_deref().map(|text| parse("name", text)).transpose()?;
+        let config = config.as_deref().unwrap_or("").as_bytes();
+        if config.len() > ROOM_CONFIG_BYTES_MAX {
+            let accepted = format!("a text of at most {ROOM_CONFIG_BYTES_MAX} bytes");
+            return Err(RoomError::NotAccepted { key: "config", found: format!("{} bytes", config.len()), accepted });
+        }
+        let players = players.map(players_max).transpose()?.unwrap_or(options.players_max);
+        let label = of.as_deref().map(label).transpose()?.flatten();
+        let tick_hz = tick_hz.map(|hz| within("tick_hz", hz, TICK_HZ)).transpose()?;
+        let linger_ms = linger_ms.map(|ms| within("linger_ms", ms, ROOM_LINGER_MS)).transpose()?;
+        if let (Some(ms), false) = (linger_ms, dispose_when_empty) {
+            let accepted = "a linger_ms beside \"dispose_when_empty\": true only".to_owned();
+            return Err(RoomError::NotAccepted { key: "linger_ms", found: ms.to_string(), accepted });
+        }
+        let wishes = Wishes {
+            terms: Terms::new(label, players, *locked),
+            tick_hz: tick_hz.map_or(options.tick_hz, |hz| u32::try_from(hz).expect("within its limits")),
+            config: config.into(),
+            linger: dispose_when_empty.then(|| linger_ms.map_or(options.linger, Duration::from_millis)),
+            keeps_seat: false,
+        };
+        Ok((name, wishes))
+    }
+}
+
+fn parse(key: &'static str, text: &str) -> Result<RoomName, RoomError> {
+    RoomName::parse(text).ok_or_else(|| refused(key, &format_args!("{text:?}"), &RoomName::accepted()))
+}
+
+/// Empty is no label. One less than a name may have: players ask for it with a `*` before it, where a name fits.
+fn label(text: &str) -> Result<Option<RoomName>, RoomError> {
+    match text.len() {
+        0 => Ok(None),
+        1..ROOM_NAME_BYTES_MAX => parse("label", text).map(Some),
+        bytes => {
+            Err(refused("label", &format_args!("{bytes} bytes"), &format_args!("at most {}", ROOM_NAME_BYTES_MAX - 1)))
+        }
+    }
+}
+
+fn players_max(players: u64) -> Result<usize, RoomError> {
+    within("players_max", players, PLAYERS_MAX).map(|players| usize::try_from(players).expect("within its limits"))
+}
+
+fn within(key: &'static str, number: u64, limit: Limit) -> Result<u64, RoomError> {
+    if limit.accepts(number) { Ok(number) } else { Err(refused(key, &number, &limit)) }
+}
+
+fn refused(key: &'static str, found: &dyn fmt::Display, accepted: &dyn fmt::Display) -> RoomError {
+    RoomError::NotAccepted { key, found: found.to_string(), accepted: accepted.to_string() }
+}
