@@ -237,7 +237,7 @@ impl Drop for Running {
 }
 
 fn rehearse((mut room, stamp): (Room, Stamp), to: &Mapped) -> Result<(), StepError> {
-    room.step(stamp, Input::Swap(Arc::clone(&to.logic)), &mut Outbox::new()).map(drop)
+    room.step(stamp, Input::swap(Arc::clone(&to.logic)), &mut Outbox::new()).map(drop)
 }
 
 /// Refuses a version whose tables differ from those of any room.

@@ -62,7 +62,12 @@ pub enum Input {
         bytes: Arc<[u8]>,
     },
     /// From here on this version runs the room, on trial: one of the next two says what becomes of it.
-    Swap(Arc<LogicVersion>),
+    Swap {
+        to: Arc<LogicVersion>,
+        /// What of the world may be lost because the version has no place for it: `Avatar.hp`, `orbs`. Beside what its source
+        /// says may be.
+        drops: Arc<[String]>,
+    },
     /// The version on trial stays.
     Confirm,
     /// The version on trial goes: back to the fork from before its swap, and the inputs since once more on the version from
@@ -73,6 +78,13 @@ pub enum Input {
     },
     /// The last input of a room.
     Dispose,
+}
+
+impl Input {
+    /// A swap to a version that has a place for everything, or says itself what may be lost.
+    pub fn swap(to: Arc<LogicVersion>) -> Self {
+        Self::Swap { to, drops: Arc::default() }
+    }
 }
 
 /// What an input was answered with.

@@ -152,10 +152,10 @@ pub fn encode_input(stamp: Stamp, input: &Input, running: &LogicVersion, out: &m
             put_bytes(out, bytes);
             RecordKind::SIGNAL
         }
-        Input::Swap(to) => {
+        Input::Swap { to, drops } => {
             put_version(out, &to.mark());
-            // No drops.
-            out.extend_from_slice(&length(0));
+            out.extend_from_slice(&length(drops.len()));
+            drops.iter().for_each(|drop| put_text(out, drop));
             RecordKind::SWAP
         }
         Input::Terminate { grace } => {

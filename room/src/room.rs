@@ -210,7 +210,7 @@ impl Room {
     /// `Input::Swap`, `Confirm` and `Rewind` is applied until a version comes that works.
     pub fn step(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Result<Reply, StepError> {
         let result = match (&self.frozen, input) {
-            (_, Input::Swap(to)) => self.swap(stamp, to, outbox).map(|()| Reply::Done),
+            (_, Input::Swap { to, drops }) => self.swap(stamp, to, drops, outbox).map(|()| Reply::Done),
             (_, Input::Confirm) => self.confirm().map(|()| Reply::Done),
             (_, Input::Rewind) => self.rewind(outbox).map(Reply::Rewound),
             (Some(fault), input) if !matches!(input, Input::Dispose) => Err(StepError::Frozen(fault.clone())),
@@ -264,7 +264,13 @@ impl Room {
     }
 
     /// Exchanges the logic. The new version is on trial until [`Input::Confirm`] or [`Input::Rewind`].
-    fn swap(&mut self, stamp: Stamp, to: Arc<LogicVersion>, outbox: &mut Outbox) -> Result<(), StepError> {
+    fn swap(
+        &mut self,
+        stamp: Stamp,
+        to: Arc<LogicVersion>,
+        drops: Arc<[String]>,
+        outbox: &mut Outbox,
+    ) -> Result<(), StepError> {
         if self.trial.is_some() {
             return Err(StepError::OnTrial(self.logic.version()));
         }
@@ -272,7 +278,8 @@ impl Room {
             return Err(StepError::SchemaDiffers(differences(self.world.schema(), to.schema())));
         }
         let before = self.fork();
-        if let Err(error) = self.apply(stamp, &Input::Swap(to.clone()), outbox) {
+        let input = Input::Swap { to, drops };
+        if let Err(error) = self.apply(stamp, &input, outbox) {
             self.restore();
             // It has what came before the swap, for the next fault.
             self.back = before;
@@ -280,7 +287,7 @@ impl Room {
         }
         self.trial = Some(Trial::new(self.frozen.take()));
         self.spent.0.push(before);
-        self.back.inputs.push((stamp, Input::Swap(to)));
+        self.back.inputs.push((stamp, input));
         Ok(())
     }
 
@@ -382,7 +389,7 @@ impl Room {
             Input::Signal { name, bytes } => {
                 self.call(Callback::Signal, &Arguments { text: name, bytes, ..base }, outbox)?;
             }
-            Input::Swap(to) => {
+            Input::Swap { to, .. } => {
                 let from = self.logic.version().0;
                 self.logic = to.clone();
                 self.call(Callback::Init, &base, outbox)?;

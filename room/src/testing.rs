@@ -231,7 +231,7 @@ impl<L: Logic> TestRoom<L> {
     #[expect(clippy::result_large_err, reason = "the old room goes on")]
     pub fn swap<M: Logic>(mut self) -> Result<TestRoom<M>, (Self, StepError)> {
         let logic = LogicVersion::linked::<M>().unwrap_or_else(|error| panic!("the logic cannot run: {error}"));
-        if let Err(error) = self.step(Input::Swap(logic)) {
+        if let Err(error) = self.step(Input::swap(logic)) {
             return Err((self, error));
         }
         self.must(Input::Confirm);

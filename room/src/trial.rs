@@ -70,7 +70,7 @@ impl Room {
         self.restore();
         let (mut lost, mut kicks) = (Vec::new(), Vec::new());
         let _silence = silence();
-        for (stamp, input) in inputs.into_iter().filter(|(_, input)| !matches!(input, Input::Swap(_))) {
+        for (stamp, input) in inputs.into_iter().filter(|(_, input)| !matches!(input, Input::Swap { .. })) {
             lost.extend(self.once_more(stamp, input, outbox));
             kicks.extend(outbox.drain().filter(|output| matches!(output, Output::Kick { .. })));
         }
@@ -132,7 +132,7 @@ impl Input {
             Self::Tick => "tick",
             Self::Request(_) => "request",
             Self::Signal { .. } => "signal",
-            Self::Swap(_) => "upgraded",
+            Self::Swap { .. } => "upgraded",
             Self::Confirm => "confirm",
             Self::Rewind => "rewind",
             Self::Terminate { .. } => "terminate",

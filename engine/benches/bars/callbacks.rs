@@ -19,7 +19,7 @@ pub(crate) fn measure(report: &mut Report) {
         if turn % 10 == 0 {
             driver.step(&pass);
         }
-        let swap = Input::Swap(logic.clone());
+        let swap = Input::swap(logic.clone());
         let stamp = Stamp { now_us: 1, seed: turn };
         pauses.push(seconds(|| driver.room.step(stamp, swap, &mut outbox).expect("the tables are equal")));
         driver.room.step(stamp, Input::Confirm, &mut outbox).expect("a version is on trial");

@@ -298,7 +298,7 @@ impl Seat {
 
     /// Exchanges the logic, and has the new code say its build id from inside the room.
     fn swap(&mut self, to: &Mapped, outlet: &mut Outlet) -> Result<Swapped, StepError> {
-        let (stamp, input) = (self.clock.stamp(), Input::Swap(Arc::clone(&to.logic)));
+        let (stamp, input) = (self.clock.stamp(), Input::swap(Arc::clone(&to.logic)));
         let started = Instant::now();
         let stepped = self.room.step(stamp, input, &mut self.outbox);
         let found = BuildId::from(self.room.logic().build_id());

@@ -3,11 +3,14 @@
 //! A page of rows is one block with nothing but rows, so that a walk over full pages reads memory as it does in a `Vec`: anything
 //! between the rows of two pages costs the processor's look-ahead a tenth of the speed. The generations are blocks of their own,
 //! which a change of rows does not copy. Free slots are zero. `docs/abi.md`, "Table".
+//!
+//! A slot is a row's name for life, also when its rows become longer or shorter by a schema change. So a page has the number of
+//! slots that fitted a page when the table was new: `slot_bytes` says for which length of rows that was.
 
 mod image;
 
 use super::index::{Found, Index};
-use super::pool::{Block, CLASS_MAX, PAGE_BYTES, Pool, block_bytes, fetch_counters};
+use super::pool::{Block, CLASS_MAX, PAGE_BYTES, Pool, block_bytes, class_for, fetch_counters};
 use crate::limits::{INDEXES_PER_TABLE_MAX, PAGES_PER_TABLE_MAX};
 use logic_api::abi::{IndexView, Inserted, RawId, TableView, hash_key};
 use logic_api::schema::TableSchema;
@@ -17,10 +20,12 @@ use std::{ptr, slice};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// What is the same for all pages and forks of a table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TableLayout {
     number: u32,
     row_bytes: usize,
+    /// The length of rows that the number of slots of a page was made for: `row_bytes`, unless a schema change came between.
+    slot_bytes: usize,
     /// The stretches of a row that carry state; one for a row without padding.
     spans: Vec<(usize, usize)>,
     /// Offset and size of the columns with an index.
@@ -28,12 +33,14 @@ pub(crate) struct TableLayout {
 }
 
 impl TableLayout {
-    pub(crate) fn new(number: usize, schema: &TableSchema) -> Self {
+    /// The layout of a table that has its pages from rows of `slot_bytes`; none: it is new.
+    pub(crate) fn new(number: usize, schema: &TableSchema, slot_bytes: Option<u32>) -> Self {
         let wide = |(offset, bytes): (u32, u32)| (offset as usize, bytes as usize);
         let row = &schema.row;
         Self {
             number: u32::try_from(number).expect("a schema has few tables"),
             row_bytes: row.size as usize,
+            slot_bytes: slot_bytes.unwrap_or(row.size) as usize,
             spans: row.spans().into_iter().map(wide).collect(),
             columns: row.indexes().into_iter().map(|field| wide((field.offset, field.column.size()))).collect(),
         }
@@ -42,6 +49,11 @@ impl TableLayout {
     /// True if a row has no padding.
     fn is_dense(&self) -> bool {
         self.spans == [(0, self.row_bytes)]
+    }
+
+    /// Slots of a page of this class. Their generations must fit a block too.
+    fn slots(&self, class: u8) -> usize {
+        (block_bytes(class) / self.slot_bytes).min(PAGE_BYTES / size_of::<u32>())
     }
 }
 
@@ -62,9 +74,9 @@ pub(crate) struct RawTable {
     layout: Arc<TableLayout>,
     pool: Pool,
     rows: u32,
-    /// The size of the pages: the largest, but for a lone one.
+    /// How many slots pages have: as many as fit a block of this class, the largest but for a lone page.
     class: u8,
-    /// Slots of a page of that size, and words of `live` for them. Kept, because a division is slow.
+    /// Slots of such a page, and words of `live` for them. Kept, because a division is slow.
     slots: usize,
     live_words: usize,
     /// Rows, and where they start, for plugins to read.
@@ -102,8 +114,8 @@ unsafe impl Send for RawTable {}
 impl RawTable {
     pub(crate) fn new(layout: Arc<TableLayout>, pool: &Pool, seed: u64) -> Self {
         let indexes: Vec<Index> = layout.columns.iter().map(|_| Index::new(pool, seed)).collect();
-        let class = (0..=CLASS_MAX).find(|class| block_bytes(*class) >= layout.row_bytes).expect("a row fits a page");
-        let slots = slots_of_page(class, layout.row_bytes);
+        let class = class_for(layout.slot_bytes);
+        let slots = layout.slots(class);
         Self {
             class,
             slots,
@@ -497,9 +509,8 @@ impl RawTable {
 
     /// Blocks for the rows and the generations of a page, all zero.
     fn empty_blocks(&self) -> (Block, Block) {
-        let generation_bytes = self.slots * size_of::<u32>();
-        let class = (0..=CLASS_MAX).find(|class| block_bytes(*class) >= generation_bytes).expect("see `slots_of_page`");
-        let blocks = (self.pool.take(self.class), self.pool.take(class));
+        let class = |bytes: usize| class_for(self.slots * bytes);
+        let blocks = (self.pool.take(class(self.layout.row_bytes)), self.pool.take(class(size_of::<u32>())));
         // SAFETY: the blocks are new and ours alone.
         unsafe {
             blocks.0.start().write_bytes(0, blocks.0.bytes());
@@ -513,7 +524,7 @@ impl RawTable {
     fn enlarge(&mut self) {
         let (old_slots, row_bytes) = (self.slots, self.layout.row_bytes);
         self.class += 1;
-        self.slots = slots_of_page(self.class, row_bytes);
+        self.slots = self.layout.slots(self.class);
         self.live_words = self.slots.div_ceil(64);
         let (rows, generations) = self.empty_blocks();
         // SAFETY: different blocks, and the new ones have room for what the old ones hold.
@@ -531,11 +542,6 @@ impl RawTable {
         self.dirty[0] = true;
         self.moved = true;
     }
-}
-
-/// Slots of a page of this size. Their generations must fit a block too.
-fn slots_of_page(class: u8, row_bytes: usize) -> usize {
-    (block_bytes(class) / row_bytes).min(PAGE_BYTES / size_of::<u32>())
 }
 
 /// How to find a column of a live row.

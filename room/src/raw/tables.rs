@@ -15,7 +15,7 @@ pub(crate) struct Tables {
 impl Tables {
     /// Empty tables of a schema that was checked (`crate::schema_check`).
     pub(crate) fn new(schema: &Schema, pool: &Pool, seed: u64) -> Self {
-        let layout = |(number, table)| Arc::new(TableLayout::new(number, table));
+        let layout = |(number, table)| Arc::new(TableLayout::new(number, table, None));
         let tables = schema.tables.iter().enumerate().map(layout);
         Self::of(tables.map(|layout| RawTable::new(layout, pool, seed)).collect())
     }
@@ -25,7 +25,8 @@ impl Tables {
         schema: &Schema,
         mut read_table: impl FnMut(Arc<TableLayout>) -> Result<RawTable, E>,
     ) -> Result<Self, E> {
-        let layouts = schema.tables.iter().enumerate().map(|(number, table)| Arc::new(TableLayout::new(number, table)));
+        let layouts =
+            schema.tables.iter().enumerate().map(|(number, table)| Arc::new(TableLayout::new(number, table, None)));
         Ok(Self::of(layouts.map(&mut read_table).collect::<Result<_, _>>()?))
     }
 

@@ -43,7 +43,8 @@ fn input() -> impl Strategy<Value = Input> {
         Just(Input::Tick),
         request().prop_map(|request| Input::Request(Arc::new(request))),
         (".{0,50}", bytes()).prop_map(|(name, bytes)| Input::Signal { name: name.into(), bytes: bytes.into() }),
-        Just(()).prop_map(|()| Input::Swap(linked::<New>())),
+        proptest::collection::vec("[a-zA-Z.]{0,9}", 0..3)
+            .prop_map(|drops| Input::Swap { to: linked::<New>(), drops: drops.into() }),
         (any::<u64>(), 0..1_000_000_000u32)
             .prop_map(|(seconds, nanos)| Input::Terminate { grace: Duration::new(seconds, nanos) }),
         Just(Input::Dispose),
@@ -75,9 +76,9 @@ pub(crate) fn through_bytes(stamp: Stamp, input: &Input) -> (Stamp, Input) {
             assert_eq!(version, linked::<New>().mark());
             (stamp, Input::Create { config })
         }
-        (Record::Swap { stamp, to, drops }, Input::Swap(logic)) => {
-            assert!(to == logic.mark() && drops.is_empty());
-            (stamp, Input::Swap(logic.clone()))
+        (Record::Swap { stamp, to, drops }, Input::Swap { to: logic, .. }) => {
+            assert_eq!(to, logic.mark());
+            (stamp, Input::Swap { to: logic.clone(), drops: drops.into() })
         }
         (other, _) => panic!("{input:?} became {other:?}"),
     }

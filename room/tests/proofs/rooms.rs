@@ -117,8 +117,8 @@ impl Model {
                 self.log = name.to_string();
                 Outcome::Done(Vec::new())
             }
-            Input::Swap(to) if to.version().0 == 1003 => Outcome::Fault("upgraded"),
-            Input::Swap(to) => {
+            Input::Swap { to, .. } if to.version().0 == 1003 => Outcome::Fault("upgraded"),
+            Input::Swap { to, .. } => {
                 self.upgraded_from = self.version;
                 self.version = to.version().0;
                 self.fixed = self.version == 1002;
@@ -275,7 +275,7 @@ impl Simulation {
             45..50 => Input::Leave { player, reason: reason.into() },
             50..55 => Input::Request(Arc::new(get(rng.pick(&["/a", "/b", "/panic"]).unwrap()))),
             55..58 => Input::Signal { name: (*rng.pick(&["x", "y", "panic"]).unwrap()).into(), bytes: [].into() },
-            58..63 => Input::Swap(rng.pick(&self.versions).unwrap().clone()),
+            58..63 => Input::swap(rng.pick(&self.versions).unwrap().clone()),
             63..65 => message(b"short"),
             65 => Input::Message { player, number: u32::try_from(1 + rng.below(20)).unwrap(), bytes: [].into() },
             _ => {
@@ -299,7 +299,7 @@ impl Simulation {
 
     fn step(&mut self, input: Input) {
         let input = self.driver.numbered(input);
-        let is_swap = matches!(input, Input::Swap(_));
+        let is_swap = matches!(input, Input::Swap { .. });
         let before = self.driver.hash();
         let seq = self.driver.room.seq().0;
         let result = self.driver.step(input.clone());
@@ -376,7 +376,7 @@ impl Simulation {
         (self.model, self.frozen) = (model, frozen);
         let mut lost = lost.iter();
         for (stamp, input) in self.accepted.split_off(accepted) {
-            if matches!(input, Input::Swap(_)) {
+            if matches!(input, Input::Swap { .. }) {
                 continue;
             }
             let mut next = self.model.clone();
@@ -445,7 +445,7 @@ impl Simulation {
             outbox.drain().for_each(drop);
             // From their records, as after a crash.
             let (stamp, input) = through_bytes(*stamp, input);
-            let is_swap = matches!(input, Input::Swap(_));
+            let is_swap = matches!(input, Input::Swap { .. });
             room.step(stamp, input, &mut outbox).unwrap();
             if is_swap {
                 room.step(stamp, Input::Confirm, &mut outbox).unwrap();

@@ -71,7 +71,7 @@ fn a_frozen_room_comes_back_frozen() {
 #[test]
 fn a_room_whose_swap_may_be_undone_has_no_image() {
     let mut room = room();
-    room.must(Input::Swap(linked::<New>()));
+    room.must(Input::swap(linked::<New>()));
     assert!(room.room.image().is_none());
     room.must(Input::Confirm);
     assert!(room.room.image().is_some());

@@ -30,7 +30,7 @@ fn version(room: &Driver) -> u32 {
 fn other_tables_are_refused_with_a_line_each() {
     let mut room = room();
     let before = room.hash();
-    let Err(StepError::SchemaDiffers(lines)) = room.step(Input::Swap(linked::<Different>())) else { panic!("applied") };
+    let Err(StepError::SchemaDiffers(lines)) = room.step(Input::swap(linked::<Different>())) else { panic!("applied") };
     assert_eq!(lines, ["avatars: table dropped", "game: One<Game> -> Table<Game>", "extra: table added"]);
     assert_eq!((room.hash(), version(&room)), (before, 1001));
     room.tick();
@@ -40,7 +40,7 @@ fn other_tables_are_refused_with_a_line_each() {
 fn a_swap_that_fails_leaves_no_trace() {
     let mut room = room();
     let (before, seq) = (room.hash(), room.room.seq());
-    let fault = room.fault(Input::Swap(linked::<PanicsWhenUpgraded>()));
+    let fault = room.fault(Input::swap(linked::<PanicsWhenUpgraded>()));
     assert_eq!((fault.version.0, fault.callback), (1003, "upgraded"));
     assert_eq!((room.hash(), room.room.seq(), version(&room)), (before, seq, 1001));
     // What came before the swap is still there to go back over.
@@ -52,9 +52,9 @@ fn a_swap_that_fails_leaves_no_trace() {
 fn a_second_swap_waits_for_the_verdict_on_the_first() {
     let mut room = room();
     let before = room.hash();
-    room.must(Input::Swap(linked::<New>()));
+    room.must(Input::swap(linked::<New>()));
     room.must(message(order::ADD));
-    let error = room.step(Input::Swap(linked::<PanicsWhenUpgraded>())).unwrap_err();
+    let error = room.step(Input::swap(linked::<PanicsWhenUpgraded>())).unwrap_err();
     assert_eq!(error.to_string(), "version 1002 is on trial; confirm or rewind it first");
     assert_eq!(version(&room), 1002);
     assert_eq!(rewind(&mut room), []);
@@ -64,7 +64,7 @@ fn a_second_swap_waits_for_the_verdict_on_the_first() {
     never.inputs += 1;
     never.must(message(order::ADD));
     assert_eq!(room.hash(), never.hash());
-    assert_eq!(room.fault(Input::Swap(linked::<PanicsWhenUpgraded>())).callback, "upgraded");
+    assert_eq!(room.fault(Input::swap(linked::<PanicsWhenUpgraded>())).callback, "upgraded");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn taking_a_swap_back_thaws_a_room_that_the_new_version_froze() {
     let mut room = Driver::new::<New>();
     room.must(join(1));
     room.must(message(order::BOMB));
-    room.must(Input::Swap(linked::<Old>()));
+    room.must(Input::swap(linked::<Old>()));
     assert_eq!(room.fault(Input::Tick).callback, "tick");
     assert!(room.room.frozen().is_some());
     assert_eq!(rewind(&mut room), []);
@@ -85,7 +85,7 @@ fn taking_a_swap_back_freezes_a_room_that_was_frozen() {
     let mut room = room();
     room.must(message(order::BOMB));
     room.fault(Input::Tick);
-    room.must(Input::Swap(linked::<New>()));
+    room.must(Input::swap(linked::<New>()));
     room.tick();
     assert!(matches!(rewind(&mut room)[..], [Lost { callback: "tick", error: StepError::Frozen(_), .. }]));
     assert_eq!(room.room.frozen().map(|fault| fault.callback), Some("tick"));
@@ -95,7 +95,7 @@ fn taking_a_swap_back_freezes_a_room_that_was_frozen() {
 #[test]
 fn what_only_the_new_version_takes_is_told_when_its_swap_is_taken_back() {
     let mut room = room();
-    room.must(Input::Swap(linked::<New>()));
+    room.must(Input::swap(linked::<New>()));
     for what in [order::ADD, order::NEW, order::ADD] {
         room.must(message(what));
     }
@@ -112,7 +112,7 @@ fn what_only_the_new_version_takes_is_told_when_its_swap_is_taken_back() {
 #[test]
 fn a_swap_that_was_confirmed_is_not_taken_back() {
     let mut room = room();
-    room.must(Input::Swap(linked::<New>()));
+    room.must(Input::swap(linked::<New>()));
     assert_eq!(room.room.trial_inputs(), Some(0));
     room.must(Input::Confirm);
     assert_eq!(room.room.trial_inputs(), None);
@@ -125,7 +125,7 @@ fn a_swap_that_was_confirmed_is_not_taken_back() {
 #[test]
 fn a_trial_may_be_longer_than_the_time_between_two_forks() {
     let mut room = room();
-    room.must(Input::Swap(linked::<New>()));
+    room.must(Input::swap(linked::<New>()));
     let mut inputs = Vec::new();
     for round in 0..4 {
         inputs.extend((0..FORK_TICKS).map(|_| Input::Tick));
@@ -154,7 +154,7 @@ fn a_trial_may_be_longer_than_the_time_between_two_forks() {
 #[test]
 fn of_the_past_once_more_only_kicks_are_heard() {
     let mut room = room();
-    room.must(Input::Swap(linked::<New>()));
+    room.must(Input::swap(linked::<New>()));
     for what in [order::ADD, order::KICK, order::ADD] {
         room.must(message(what));
     }
@@ -168,7 +168,7 @@ fn a_trial_ends_where_no_more_can_be_kept() {
         return;
     }
     let mut room = room();
-    room.must(Input::Swap(linked::<New>()));
+    room.must(Input::swap(linked::<New>()));
     for _ in 0..limits::TRIAL_INPUTS_MAX {
         room.must(message(order::ADD));
     }
@@ -194,6 +194,6 @@ fn a_logic_with_a_memory_of_its_own_is_found_out() {
     let counts = room.room.query(&get("/")).unwrap().unwrap().body;
     assert_eq!(String::from_utf8(counts).unwrap(), "0 0");
     assert!(matches!(room.step(message(0)), Err(StepError::Frozen(_))));
-    room.must(Input::Swap(linked::<Old>()));
+    room.must(Input::swap(linked::<Old>()));
     room.tick();
 }

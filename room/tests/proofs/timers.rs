@@ -62,7 +62,7 @@ fn a_cancelled_timer_does_not_fire() {
 fn timers_survive_a_swap_and_its_undoing() {
     let mut room = room();
     room.must(message(order::TIMER, 4, 1));
-    room.must(Input::Swap(linked::<New>()));
+    room.must(Input::swap(linked::<New>()));
     room.must(message(order::TIMER, 4, 2));
     let mut twin = room.room.twin();
     assert_eq!(room.must(Input::Rewind), room::Reply::Rewound(Vec::new()));
@@ -83,7 +83,7 @@ fn a_timer_that_panics_freezes_the_room_until_a_version_copes() {
     assert_eq!(room.fault(Input::Tick).callback, "timer");
     assert_eq!((room.hash(), room.room.tick().0), (before, 0));
     assert!(room.step(Input::Tick).unwrap_err().to_string().ends_with("on purpose; load a fix"));
-    room.must(Input::Swap(linked::<New>()));
+    room.must(Input::swap(linked::<New>()));
     room.tick();
     assert_eq!(fired(&mut room), "1:13@1");
 }

@@ -1,8 +1,8 @@
 //! A table as bytes, page by page, and back. `docs/journal.md`, "Snapshot".
 
-use super::{CLASS_MAX, Index, Pool, RawTable, TableLayout, slots_of_page};
+use super::{CLASS_MAX, Index, Pool, RawTable, TableLayout};
 use crate::bytes::{Malformed, Reader, length};
-use crate::limits::PAGES_PER_TABLE_MAX;
+use crate::limits::{PAGES_PER_TABLE_MAX, ROW_BYTES_MAX};
 use std::sync::Arc;
 use std::{ptr, slice};
 
@@ -10,6 +10,7 @@ impl RawTable {
     /// What is the same for all pages.
     pub(crate) fn put_head(&self, out: &mut Vec<u8>) {
         out.push(self.class);
+        out.extend_from_slice(&length(self.layout.slot_bytes));
         out.extend_from_slice(&length(self.pages.len()));
         out.extend_from_slice(&length(self.indexes.len()));
         for index in &self.indexes {
@@ -64,9 +65,14 @@ impl RawTable {
         pool: &Pool,
         from: &mut Reader<'_>,
     ) -> Result<(Self, usize), Malformed> {
-        let mut table = Self::new(layout, pool, 0);
-        let smallest = table.class;
         let class = from.u8("size of pages")?;
+        let slot_bytes = from.u32("bytes of a slot")? as usize;
+        if !(1..=ROW_BYTES_MAX).contains(&slot_bytes) {
+            let expected = "the length of a row";
+            return Err(Malformed::Value { what: "bytes of a slot", found: slot_bytes as u64, expected });
+        }
+        let mut table = Self::new(Arc::new(TableLayout { slot_bytes, ..(*layout).clone() }), pool, 0);
+        let smallest = table.class;
         let pages = from.u32("number of pages")? as usize;
         let expected = "a size of pages that holds a row, the largest for more than one page";
         let is_size = match pages {
@@ -86,7 +92,7 @@ impl RawTable {
             *index = Index::new(pool, from.u64("seed of an index")?);
         }
         table.class = class;
-        table.slots = slots_of_page(class, table.layout.row_bytes);
+        table.slots = table.layout.slots(class);
         table.live_words = table.slots.div_ceil(64);
         Ok((table, pages))
     }
