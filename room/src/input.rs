@@ -17,6 +17,13 @@ pub struct Stamp {
     pub seed: u64,
 }
 
+/// Names a trial: the swaps of one load, in all rooms. 0 where nobody asks which trial it was.
+///
+/// Confirming it in many rooms is not one step: who keeps their journals decides once for the trial, and after a crash in
+/// between all rooms are brought to that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct TrialId(pub u64);
+
 /// The closed list of what changes a world. Inputs of a room are applied one at a time, in order.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -67,6 +74,7 @@ pub enum Input {
         /// What of the world may be lost because the version has no place for it: `Avatar.hp`, `orbs`. Beside what its source
         /// says may be.
         drops: Arc<[String]>,
+        trial: TrialId,
     },
     /// The version on trial stays.
     Confirm,
@@ -83,7 +91,7 @@ pub enum Input {
 impl Input {
     /// A swap to a version that has a place for everything, or says itself what may be lost.
     pub fn swap(to: Arc<LogicVersion>) -> Self {
-        Self::Swap { to, drops: Arc::default() }
+        Self::Swap { to, drops: Arc::default(), trial: TrialId::default() }
     }
 }
 

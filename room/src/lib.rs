@@ -25,7 +25,7 @@ mod trial;
 mod world;
 
 pub use bytes::Malformed;
-pub use input::{Input, LogicFault, Lost, Reply, Seq, Stamp, StepError};
+pub use input::{Input, LogicFault, Lost, Reply, Seq, Stamp, StepError, TrialId};
 pub use outbox::{Outbox, Output};
 pub use raw::{BadLogic, LogicVersion, PAGE_BYTES, Pool};
 pub use record::{Note, RECORD_FORMAT, Record, RecordKind, VersionMark, encode_input};

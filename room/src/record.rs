@@ -5,7 +5,7 @@
 mod show;
 
 use crate::bytes::{Reader, length, put_bytes, put_text};
-use crate::input::{Input, LogicFault, Stamp};
+use crate::input::{Input, LogicFault, Stamp, TrialId};
 use crate::raw::fault_callback;
 use crate::{LogicVersion, Malformed, Request};
 use logic_api::{PlayerId, Tick, Version};
@@ -65,6 +65,7 @@ pub enum Record {
         to: VersionMark,
         /// `Table.field` or `Table`, which the operator had said may be dropped.
         drops: Vec<String>,
+        trial: TrialId,
     },
     /// Any other input.
     Input {
@@ -152,10 +153,11 @@ pub fn encode_input(stamp: Stamp, input: &Input, running: &LogicVersion, out: &m
             put_bytes(out, bytes);
             RecordKind::SIGNAL
         }
-        Input::Swap { to, drops } => {
+        Input::Swap { to, drops, trial } => {
             put_version(out, &to.mark());
             out.extend_from_slice(&length(drops.len()));
             drops.iter().for_each(|drop| put_text(out, drop));
+            out.extend_from_slice(&trial.0.to_le_bytes());
             RecordKind::SWAP
         }
         Input::Terminate { grace } => {
@@ -199,7 +201,7 @@ fn read_input(kind: RecordKind, from: &mut Reader<'_>) -> Result<Record, Malform
             let to = read_version(from)?;
             let count = from.u32("number of drops")?;
             let drops = (0..count).map(|_| from.text("drop").map(str::to_owned)).collect::<Result<_, _>>()?;
-            return Ok(Record::Swap { stamp, to, drops });
+            return Ok(Record::Swap { stamp, to, drops, trial: TrialId(from.u64("trial")?) });
         }
         RecordKind::JOIN => {
             let (player, hello) = (player(from)?, from.bytes("hello")?.into());

@@ -1,6 +1,6 @@
 //! A room: a world, the logic that runs it, and the way back when that fails.
 
-use crate::input::{Input, LogicFault, Reply, Seq, Stamp, StepError};
+use crate::input::{Input, LogicFault, Reply, Seq, Stamp, StepError, TrialId};
 use crate::limits::{OUTPUT_BYTES_MAX, PLAYERS_MAX, REPLAY_INPUTS_MAX};
 use crate::outbox::Outbox;
 use crate::raw::{Arguments, Callback, Frame, Pool};
@@ -188,9 +188,9 @@ impl Room {
         self.now_us
     }
 
-    /// True while the last swap may still be taken back.
-    pub fn is_on_trial(&self) -> bool {
-        self.trial.is_some()
+    /// The trial that the room is in: the last swap may still be taken back.
+    pub fn trial(&self) -> Option<TrialId> {
+        self.trial.as_ref().map(Trial::id)
     }
 
     /// Freezes the room, as a fault in a tick would have.
@@ -210,7 +210,7 @@ impl Room {
     /// `Input::Swap`, `Confirm` and `Rewind` is applied until a version comes that works.
     pub fn step(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Result<Reply, StepError> {
         let result = match (&self.frozen, input) {
-            (_, Input::Swap { to, drops }) => self.swap(stamp, to, drops, outbox).map(|()| Reply::Done),
+            (_, Input::Swap { to, drops, trial }) => self.swap(stamp, (to, drops, trial), outbox).map(|()| Reply::Done),
             (_, Input::Confirm) => self.confirm().map(|()| Reply::Done),
             (_, Input::Rewind) => self.rewind(outbox).map(Reply::Rewound),
             (Some(fault), input) if !matches!(input, Input::Dispose) => Err(StepError::Frozen(fault.clone())),
@@ -267,8 +267,7 @@ impl Room {
     fn swap(
         &mut self,
         stamp: Stamp,
-        to: Arc<LogicVersion>,
-        drops: Arc<[String]>,
+        (to, drops, trial): (Arc<LogicVersion>, Arc<[String]>, TrialId),
         outbox: &mut Outbox,
     ) -> Result<(), StepError> {
         if self.trial.is_some() {
@@ -278,14 +277,14 @@ impl Room {
             return Err(StepError::SchemaDiffers(differences(self.world.schema(), to.schema())));
         }
         let before = self.fork();
-        let input = Input::Swap { to, drops };
+        let input = Input::Swap { to, drops, trial };
         if let Err(error) = self.apply(stamp, &input, outbox) {
             self.restore();
             // It has what came before the swap, for the next fault.
             self.back = before;
             return Err(error);
         }
-        self.trial = Some(Trial::new(self.frozen.take()));
+        self.trial = Some(Trial::new(trial, self.frozen.take()));
         self.spent.0.push(before);
         self.back.inputs.push((stamp, input));
         Ok(())

@@ -1,6 +1,6 @@
 //! A swap on trial: what is kept for the way back, and the way back.
 
-use crate::input::{Input, LogicFault, Lost, Stamp, StepError};
+use crate::input::{Input, LogicFault, Lost, Stamp, StepError, TrialId};
 use crate::limits::TRIAL_INPUTS_MAX;
 use crate::outbox::{Outbox, Output};
 use crate::room::{Back, Room, silence};
@@ -9,6 +9,7 @@ use logic_api::PlayerId;
 /// What a room keeps from a swap until it is confirmed or rewound.
 #[derive(Debug)]
 pub(crate) struct Trial {
+    id: TrialId,
     /// The fault that had the room frozen before the swap.
     frozen: Option<LogicFault>,
     /// The fork from before the swap, with all inputs up to the fork that faults go back to. `None` while that is the same fork.
@@ -16,8 +17,12 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    pub(crate) fn new(frozen: Option<LogicFault>) -> Self {
-        Self { frozen, before: None }
+    pub(crate) fn new(id: TrialId, frozen: Option<LogicFault>) -> Self {
+        Self { id, frozen, before: None }
+    }
+
+    pub(crate) fn id(&self) -> TrialId {
+        self.id
     }
 
     /// Takes what faults do not go back to any more. A rewind does.

@@ -51,8 +51,8 @@ fn show_input(input: &Input, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, ", body {}", Bytes(&request.body))
         }
         Input::Signal { name, bytes } => write!(f, "signal {name:?}, {}", Bytes(bytes)),
-        Input::Swap { to, drops } if drops.is_empty() => write!(f, "swap to {}", to.mark()),
-        Input::Swap { to, drops } => write!(f, "swap to {}, dropping {}", to.mark(), drops.join(", ")),
+        Input::Swap { to, drops, .. } if drops.is_empty() => write!(f, "swap to {}", to.mark()),
+        Input::Swap { to, drops, .. } => write!(f, "swap to {}, dropping {}", to.mark(), drops.join(", ")),
         Input::Terminate { grace } => write!(f, "terminate within {grace:?}"),
         Input::Dispose => f.write_str("dispose"),
     }

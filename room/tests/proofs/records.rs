@@ -4,7 +4,7 @@ use crate::game::New;
 use crate::support::linked;
 use logic_api::{PlayerId, Tick, Version};
 use proptest::prelude::*;
-use room::{Input, LogicFault, Note, Record, RecordKind, Request, Stamp, encode_input};
+use room::{Input, LogicFault, Note, Record, RecordKind, Request, Stamp, TrialId, encode_input};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,8 +43,8 @@ fn input() -> impl Strategy<Value = Input> {
         Just(Input::Tick),
         request().prop_map(|request| Input::Request(Arc::new(request))),
         (".{0,50}", bytes()).prop_map(|(name, bytes)| Input::Signal { name: name.into(), bytes: bytes.into() }),
-        proptest::collection::vec("[a-zA-Z.]{0,9}", 0..3)
-            .prop_map(|drops| Input::Swap { to: linked::<New>(), drops: drops.into() }),
+        (proptest::collection::vec("[a-zA-Z.]{0,9}", 0..3), any::<u64>().prop_map(TrialId))
+            .prop_map(|(drops, trial)| Input::Swap { to: linked::<New>(), drops: drops.into(), trial }),
         (any::<u64>(), 0..1_000_000_000u32)
             .prop_map(|(seconds, nanos)| Input::Terminate { grace: Duration::new(seconds, nanos) }),
         Just(Input::Dispose),
@@ -76,9 +76,9 @@ pub(crate) fn through_bytes(stamp: Stamp, input: &Input) -> (Stamp, Input) {
             assert_eq!(version, linked::<New>().mark());
             (stamp, Input::Create { config })
         }
-        (Record::Swap { stamp, to, drops }, Input::Swap { to: logic, .. }) => {
+        (Record::Swap { stamp, to, drops, trial }, Input::Swap { to: logic, .. }) => {
             assert_eq!(to, logic.mark());
-            (stamp, Input::Swap { to: logic.clone(), drops: drops.into() })
+            (stamp, Input::Swap { to: logic.clone(), drops: drops.into(), trial })
         }
         (other, _) => panic!("{input:?} became {other:?}"),
     }

@@ -3,7 +3,7 @@
 use crate::game::{Different, Forgetful, New, Old, PanicsWhenUpgraded, order};
 use crate::support::{self, Driver, get, join, linked};
 use logic_api::PlayerId;
-use room::{FORK_TICKS, Input, Lost, Output, Reply, StepError, limits};
+use room::{FORK_TICKS, Input, Lost, Output, Reply, StepError, TrialId, limits};
 
 fn message(what: u8) -> Input {
     support::message(1, &[what, 1, 0])
@@ -112,10 +112,10 @@ fn what_only_the_new_version_takes_is_told_when_its_swap_is_taken_back() {
 #[test]
 fn a_swap_that_was_confirmed_is_not_taken_back() {
     let mut room = room();
-    room.must(Input::swap(linked::<New>()));
-    assert_eq!(room.room.trial_inputs(), Some(0));
+    room.must(Input::Swap { to: linked::<New>(), drops: [].into(), trial: TrialId(7) });
+    assert_eq!((room.room.trial(), room.room.trial_inputs()), (Some(TrialId(7)), Some(0)));
     room.must(Input::Confirm);
-    assert_eq!(room.room.trial_inputs(), None);
+    assert_eq!((room.room.trial(), room.room.trial_inputs()), (None, None));
     for verdict in [Input::Rewind, Input::Confirm] {
         assert_eq!(room.step(verdict), Err(StepError::NoTrial));
     }
