@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod rooms;
 mod table;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use check::{CheckError, check};
 pub use client::{ClientError, load, status};
+pub use rooms::{RoomsCommand, rooms};
 
 use crate::config::Flags;
 use crate::logs::LogFormat;
@@ -53,6 +55,25 @@ Examples:
   engine status --json | jq '.rooms[].tick'")]
     Status {
         /// Print the engine's JSON instead of tables.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        client: ClientFlags,
+    },
+    /// Show, open, lock and close the rooms of a running engine.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "\
+Examples:
+  engine rooms
+  engine rooms new duel-7 --label duel --players-max 2 --dispose-when-empty
+  engine rooms lock main
+  engine rooms close duel-7 --grace-ms 0"
+    )]
+    Rooms {
+        #[command(subcommand)]
+        command: Option<RoomsCommand>,
+        /// Print the engine's JSON instead of a table.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -138,6 +159,23 @@ mod tests {
         assert_eq!(flags.logic.as_deref(), Some("game1"));
         assert_eq!(flags.config, Some("c".into()));
         assert_eq!(flags.log, Some(LogFormat::Json));
+    }
+
+    #[test]
+    fn rooms_are_listed_where_nothing_is_to_be_done_with_them() {
+        let parse = |words: &str| Cli::try_parse_from(words.split(' ')).map(|cli| cli.command);
+        assert!(matches!(
+            parse("engine rooms --json --data d").unwrap(),
+            Command::Rooms { command: None, json: true, .. }
+        ));
+        let Command::Rooms { command: Some(RoomsCommand::New { name, dispose_when_empty, client, .. }), .. } =
+            parse("engine rooms new --dispose-when-empty a --data d").unwrap()
+        else {
+            panic!("new is new");
+        };
+        assert_eq!((name.as_deref(), dispose_when_empty, client.data), (Some("a"), true, Some("d".into())));
+        parse("engine rooms close").unwrap_err();
+        parse("engine rooms new a --linger-ms 5").unwrap_err();
     }
 
     #[test]

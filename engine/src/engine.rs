@@ -10,7 +10,7 @@ use logic_api::Manifest;
 use room::{Request, Response};
 
 use crate::config::Config;
-use crate::http::{Backend, Health, Refusal, Requester};
+use crate::http::{Backend, Health, Kind, Refusal, Requester};
 use crate::loader::error::LoadError;
 use crate::loader::load::Loader;
 use crate::loader::name::{NameFault, PluginName};
@@ -21,7 +21,7 @@ use crate::lock::{DataFolder, shown};
 use crate::metrics::Metrics;
 use crate::rooms::{RoomOptions, Rooms, StartError};
 use crate::serve::Door;
-use crate::status::{EngineStatus, Loaded, Status, VersionStatus, resident_bytes};
+use crate::status::{EngineStatus, Loaded, NewRoom, RoomChange, RoomStatus, Status, VersionStatus, resident_bytes};
 use crate::stop::Stop;
 
 /// Everything that runs while the engine serves.
@@ -116,6 +116,26 @@ impl Backend for Engine {
 
     async fn load(&self, name: PluginName, who: Requester) -> Result<Loaded, Refusal> {
         self.loads.load(name, who.to_string()).await
+    }
+
+    async fn open_room(&self, new: NewRoom) -> Result<RoomStatus, Refusal> {
+        if self.stop.is_begun() {
+            let reason = "the engine is stopping and opens no rooms any more";
+            return Err(Refusal::new(Kind::Unavailable, "engine-stopping", reason));
+        }
+        Ok(self.rooms.open(&new).await?)
+    }
+
+    fn change_room(&self, name: &str, change: &RoomChange) -> Result<RoomStatus, Refusal> {
+        Ok(self.rooms.change(name, change)?)
+    }
+
+    async fn close_room(&self, name: &str, grace_ms: Option<u64>) -> Result<(), Refusal> {
+        Ok(self.rooms.close(name, grace_ms).await?)
+    }
+
+    fn room(&self, name: &str) -> Result<RoomStatus, Refusal> {
+        Ok(self.rooms.status(name)?)
     }
 
     fn status(&self) -> Status {

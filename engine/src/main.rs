@@ -72,6 +72,7 @@ fn run(command: Command) -> Result<String, Failure> {
         Command::Serve(flags) => serve(flags).map(|()| String::new()),
         Command::Load { name, client } => Ok(cli::load(&name, &client)?),
         Command::Status { json, client } => Ok(cli::status(json, &client)?),
+        Command::Rooms { command, json, client } => Ok(cli::rooms(command, json, &client)?),
         Command::Check { file, config } => Ok(cli::check(&file, config)?),
     }
 }

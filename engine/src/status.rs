@@ -57,6 +57,14 @@ pub struct RoomStatus {
     pub last_fault: Option<FaultStatus>,
 }
 
+impl RoomStatus {
+    /// Whether a player could come in. Seats that are kept for players on their way in are free until those are in.
+    #[must_use]
+    pub fn has_free_seat(&self) -> bool {
+        self.state != RoomState::Ending && !self.locked && self.players < self.players_max
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RoomState {

@@ -1,4 +1,4 @@
-//! `engine load` and `engine status`: find the running engine, ask it, tell what it said.
+//! `engine load`, `engine status` and what `engine rooms` needs: find the running engine, ask it, tell what it said.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
-use ureq::Agent;
 use ureq::http::{Response, header};
+use ureq::{Agent, AsSendBody};
 
 use crate::cli::{ClientFlags, table};
 use crate::config::{Config, ConfigError, Flags, PROBE_TIMEOUT_MS};
@@ -57,7 +57,7 @@ pub enum ClientError {
 pub fn load(name: &str, flags: &ClientFlags) -> Result<String, ClientError> {
     let engine = Engine::find(flags)?;
     let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
-    let loaded: Loaded = engine.ask("POST", &format!("/load?name={name}"))?.parse()?;
+    let loaded: Loaded = engine.ask("POST", &format!("/load?name={name}"), ())?.parse()?;
     Ok(table::loaded(&loaded))
 }
 
@@ -66,26 +66,26 @@ pub fn load(name: &str, flags: &ClientFlags) -> Result<String, ClientError> {
 /// # Errors
 /// [`ClientError`] if no engine answers or it refuses.
 pub fn status(json: bool, flags: &ClientFlags) -> Result<String, ClientError> {
-    let answer = Engine::find(flags)?.ask("GET", "/api/v1/status")?;
+    let answer = Engine::find(flags)?.ask("GET", "/api/v1/status", ())?;
     let status: Status = answer.parse()?;
     Ok(if json { answer.body } else { table::status(&status) })
 }
 
 /// A running engine, as far as one can tell before asking.
-struct Engine {
+pub(super) struct Engine {
     url: String,
     token: Option<Token>,
     /// The data folder that its address came from.
     data: Option<String>,
 }
 
-struct Answer {
+pub(super) struct Answer {
     url: String,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Engine {
-    fn find(flags: &ClientFlags) -> Result<Engine, ClientError> {
+    pub(super) fn find(flags: &ClientFlags) -> Result<Engine, ClientError> {
         if let Some(url) = &flags.url {
             if !url.contains("://") {
                 return Err(ClientError::NoScheme { url: url.clone() });
@@ -101,7 +101,7 @@ impl Engine {
         Ok(Engine { url: format!("http://{address}"), token, data: Some(shown(&data)) })
     }
 
-    fn ask(&self, method: &str, target: &str) -> Result<Answer, ClientError> {
+    pub(super) fn ask(&self, method: &str, target: &str, body: impl AsSendBody) -> Result<Answer, ClientError> {
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -119,7 +119,7 @@ impl Engine {
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()));
         }
-        let request = request.body(()).map_err(|error| self.unreachable(error.to_string()))?;
+        let request = request.body(body).map_err(|error| self.unreachable(error.to_string()))?;
         let mut response = agent.run(request).map_err(|error| self.no_answer(error))?;
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
         let body = body.map_err(|error| self.no_answer(error))?;
@@ -156,7 +156,7 @@ impl Engine {
 }
 
 impl Answer {
-    fn parse<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
         serde_json::from_str(&self.body)
             .map_err(|error| ClientError::NotAnEngine { url: self.url.clone(), reason: error.to_string() })
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::{Timestamp, Unit};
 
-use crate::status::{Loaded, Outcome, RoomState, Status, SwapRecord, VersionName};
+use crate::status::{Loaded, Outcome, RoomState, RoomStatus, Status, SwapRecord, VersionName};
 
 /// The newest swaps that are shown; the JSON has more.
 const SWAPS_SHOWN_MAX: usize = 10;
@@ -60,16 +60,11 @@ fn rooms(text: &mut String, status: &Status) {
         "<faults",
     ]);
     for room in &status.rooms {
-        let state = match room.state {
-            RoomState::Running => "running",
-            RoomState::Frozen => "FROZEN",
-            RoomState::Ending => "ending",
-        };
         table.row([
             room.name.clone(),
             room.version.to_string(),
             room.logic.clone(),
-            state.to_owned(),
+            state(room).to_owned(),
             room.tick.to_string(),
             room.tick_hz.to_string(),
             room.players.to_string(),
@@ -92,6 +87,35 @@ fn rooms(text: &mut String, status: &Status) {
             fault.location,
             time(fault.at)
         );
+    }
+}
+
+pub(super) fn room_list(rooms: &[RoomStatus]) -> String {
+    let mut table = Table::new(&["room", "<id", "label", "state", "door", "<players", "<seats", "<hz", "<version"]);
+    for room in rooms {
+        table.row([
+            room.name.clone(),
+            room.id.to_string(),
+            room.label.clone().unwrap_or_else(|| "-".to_owned()),
+            state(room).to_owned(),
+            if room.locked { "locked" } else { "open" }.to_owned(),
+            room.players.to_string(),
+            room.players_max.to_string(),
+            room.tick_hz.to_string(),
+            room.version.to_string(),
+        ]);
+    }
+    let mut text = String::new();
+    table.write(&mut text);
+    // The empty line that tables of a status have between them.
+    if text.is_empty() { "there are no rooms\n".to_owned() } else { text.split_off(1) }
+}
+
+fn state(room: &RoomStatus) -> &'static str {
+    match room.state {
+        RoomState::Running => "running",
+        RoomState::Frozen => "FROZEN",
+        RoomState::Ending => "ending",
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::http::Refusal;
 use crate::loader::name::PluginName;
-use crate::status::{Loaded, Status};
+use crate::status::{Loaded, NewRoom, RoomChange, RoomStatus, Status};
 
 /// The engine as the routes see it. Every method may be called from any thread, at any time, many at once.
 pub trait Backend: Send + Sync + 'static {
@@ -22,6 +22,19 @@ pub trait Backend: Send + Sync + 'static {
     /// Swaps every room to the named plugin. It returns `Ok` only after the new code has answered from every room, and
     /// is serialised with other loads by the implementation. A load whose caller went away is finished all the same.
     fn load(&self, name: PluginName, who: Requester) -> impl Future<Output = Result<Loaded, Refusal>> + Send;
+
+    /// Opens a room, and returns once it can be asked. A room whose opener went away is opened all the same.
+    fn open_room(&self, new: NewRoom) -> impl Future<Output = Result<RoomStatus, Refusal>> + Send;
+
+    /// Changes who may come into a room.
+    fn change_room(&self, name: &str, change: &RoomChange) -> Result<RoomStatus, Refusal>;
+
+    /// Ends a room, and returns once it is gone; `None` is the config's grace for those who are in. It goes even if the caller
+    /// does.
+    fn close_room(&self, name: &str, grace_ms: Option<u64>) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// Must not wait for the room.
+    fn room(&self, name: &str) -> Result<RoomStatus, Refusal>;
 
     /// Must not wait for a room: a frozen or a busy room is what one asks the status about.
     fn status(&self) -> Status;

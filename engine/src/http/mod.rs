@@ -6,6 +6,7 @@ mod logic;
 mod own;
 mod query;
 mod refusal;
+mod rooms;
 
 pub use backend::{Backend, Health, Requester};
 pub use refusal::{Kind, Refusal};

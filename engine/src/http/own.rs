@@ -1,4 +1,4 @@
-//! The engine's own routes: `/load`, `/healthz`, `/metrics` and the status under `/api/v1/`.
+//! The engine's own routes: `/load`, `/healthz`, `/metrics` and the status under `/api/v1/`; those of rooms are in `rooms`.
 //!
 //! No request gets here without having passed the guard, `/healthz` alone excepted.
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::http::query::parameter;
 use crate::http::refusal::{JSON, TEXT, wants_json};
-use crate::http::{Backend, Health, Kind, Refusal, Requester};
+use crate::http::{Backend, Health, Kind, Refusal, Requester, rooms};
 use crate::loader::name::PluginName;
 use crate::status::Loaded;
 
@@ -34,7 +34,8 @@ pub(super) fn router<B: Backend>(backend: Arc<B>) -> Router {
         .route("/api/v1", status())
         .route("/api/v1/", status())
         .route("/api/v1/status", status())
-        .route("/api/v1/rooms", get(rooms::<B>).fallback(method_not_allowed))
+        .route(rooms::ALL, rooms::of_all::<B>().fallback(method_not_allowed))
+        .route(rooms::ONE, rooms::of_one::<B>().fallback(method_not_allowed))
         .fallback(not_found)
         .with_state(backend)
 }
@@ -106,12 +107,8 @@ async fn status<B: Backend>(State(backend): State<Arc<B>>) -> Response<Body> {
     json(&backend.status())
 }
 
-async fn rooms<B: Backend>(State(backend): State<Arc<B>>) -> Response<Body> {
-    json(&backend.status().rooms)
-}
-
 async fn not_found(uri: Uri, headers: HeaderMap) -> Response<Body> {
-    let reason = format!("there is no {} here; there are {API}/status and {API}/rooms", uri.path());
+    let reason = format!("there is no {} here; there are {API}/status, {API}/rooms and {API}/rooms/NAME", uri.path());
     Refusal::new(Kind::NotFound, "route-unknown", reason).response(&headers)
 }
 
@@ -121,7 +118,7 @@ async fn method_not_allowed(method: Method, headers: HeaderMap) -> Response<Body
     Refusal::new(Kind::MethodNotAllowed, "method-not-allowed", reason).response(&headers)
 }
 
-fn json<T: Serialize>(value: &T) -> Response<Body> {
+pub(super) fn json<T: Serialize>(value: &T) -> Response<Body> {
     let mut json = serde_json::to_string_pretty(value).expect("the status types have string keys only");
     json.push('\n');
     text(StatusCode::OK, JSON, json)

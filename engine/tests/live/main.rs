@@ -9,5 +9,6 @@ mod ending;
 mod faults;
 mod loading;
 mod metrics;
+mod rooms;
 mod starting;
 mod walk_through;

@@ -31,6 +31,30 @@ async fn check_failed(words: &[&str], expected: &str) {
 }
 
 #[tokio::test]
+async fn rooms_are_listed_opened_locked_and_closed() {
+    let server = Server::start().await;
+    check_printed(
+        &server,
+        &["rooms"],
+        expect![[r#"
+            ROOM  ID  LABEL  STATE   DOOR  PLAYERS  SEATS  HZ  VERSION
+            main   1  -      FROZEN  open       12    100  20     1001
+        "#]],
+    )
+    .await;
+    let new = ["rooms", "new", "duel", "--players-max", "2", "--label", "d", "--create", "{}"];
+    check_printed(&server, &new, expect!["opened duel: 2 seats, 20 ticks a second\n"]).await;
+    check_printed(&server, &["rooms", "lock", "main"], expect!["main is locked\n"]).await;
+    check_printed(&server, &["rooms", "unlock", "main"], expect!["main is open\n"]).await;
+    check_printed(&server, &["rooms", "close", "main", "--grace-ms", "7"], expect!["main is closed\n"]).await;
+    assert_eq!(server.fake.opened.lock().unwrap()[0].config.as_deref(), Some("{}"));
+    assert_eq!(*server.fake.closed.lock().unwrap(), [("main".to_owned(), Some(7))]);
+    let data = server.data.path().display().to_string();
+    check_failed(&["rooms", "close", "a/b", "--data", &data], "there is no room \"a%2Fb\"").await;
+    server.end().await;
+}
+
+#[tokio::test]
 async fn load_and_status_find_the_engine_by_its_data_folder() {
     let server = Server::start().await;
     check_printed(

@@ -2,8 +2,16 @@
 
 use crate::fake::{Answer, Server};
 
-const ADMIN: [&str; 7] =
-    ["/load?name=plugin2.so", "/metrics", "/api/v1", "/api/v1/", "/api/v1/status", "/api/v1/rooms", "/api/v1/no/such"];
+const ADMIN: [&str; 8] = [
+    "/load?name=plugin2.so",
+    "/metrics",
+    "/api/v1",
+    "/api/v1/",
+    "/api/v1/status",
+    "/api/v1/rooms",
+    "/api/v1/rooms/main",
+    "/api/v1/no/such",
+];
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"];
 
 /// The header lines are refused with this status and code on every admin route and method, and nothing is loaded.

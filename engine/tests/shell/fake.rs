@@ -11,8 +11,8 @@ use engine::lock::DataFolder;
 use engine::metrics::Metrics;
 use engine::serve::Door;
 use engine::status::{
-    EngineStatus, FaultStatus, Loaded, Outcome, RoomPause, RoomState, RoomStatus, Status, SwapRecord, VersionName,
-    VersionStatus,
+    EngineStatus, FaultStatus, Loaded, NewRoom, Outcome, RoomChange, RoomPause, RoomState, RoomStatus, Status,
+    SwapRecord, VersionName, VersionStatus,
 };
 use engine::stop::Stop;
 use engine::token::Token;
@@ -32,6 +32,8 @@ pub(crate) struct Fake {
     pub(crate) metrics: Metrics,
     pub(crate) requests: Mutex<Vec<(Option<String>, room::Request)>>,
     pub(crate) loads: Mutex<Vec<(PluginName, Requester)>>,
+    pub(crate) opened: Mutex<Vec<NewRoom>>,
+    pub(crate) closed: Mutex<Vec<(String, Option<u64>)>>,
     /// Told when a request or a load begins to stall.
     pub(crate) stalled: Notify,
     /// Ends one stall.
@@ -47,6 +49,8 @@ impl Fake {
             metrics: Metrics::new(),
             requests: Mutex::default(),
             loads: Mutex::default(),
+            opened: Mutex::default(),
+            closed: Mutex::default(),
             stalled: Notify::new(),
             release: Notify::new(),
             loaded: Notify::new(),
@@ -107,6 +111,34 @@ impl Backend for Fake {
             pauses: vec![RoomPause { room: "main".to_owned(), pause_us: 17 }],
             total_us: 8_125,
         })
+    }
+
+    async fn open_room(&self, new: NewRoom) -> Result<RoomStatus, Refusal> {
+        if new.name.as_deref() == Some("main") {
+            return Err(Refusal::new(Kind::Conflict, "room-name-taken", "there is a room main already"));
+        }
+        let room = status(false).rooms.remove(0);
+        let name = new.name.clone().unwrap_or_else(|| "room-2".to_owned());
+        let players_max = new.players_max.unwrap_or(room.players_max);
+        let opened = RoomStatus { name, players_max, label: new.label.clone(), locked: new.locked, ..room };
+        self.opened.lock().unwrap().push(new);
+        Ok(opened)
+    }
+
+    fn change_room(&self, name: &str, change: &RoomChange) -> Result<RoomStatus, Refusal> {
+        let room = self.room(name)?;
+        Ok(RoomStatus { locked: change.locked.unwrap_or(room.locked), label: change.label.clone(), ..room })
+    }
+
+    async fn close_room(&self, name: &str, grace_ms: Option<u64>) -> Result<(), Refusal> {
+        self.room(name)?;
+        self.closed.lock().unwrap().push((name.to_owned(), grace_ms));
+        Ok(())
+    }
+
+    fn room(&self, name: &str) -> Result<RoomStatus, Refusal> {
+        let unknown = || Refusal::new(Kind::NotFound, "room-unknown", format!("there is no room {name:?}"));
+        status(false).rooms.into_iter().find(|room| room.name == name).ok_or_else(unknown)
     }
 
     fn status(&self) -> Status {

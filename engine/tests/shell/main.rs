@@ -7,4 +7,5 @@ mod door;
 mod ending;
 mod fake;
 mod logic;
+mod rooms;
 mod routes;

@@ -1,4 +1,5 @@
-//! A logic for the tests of the engine: it fails when it is asked to, and some of its versions fail by themselves.
+//! A logic for the tests of the engine: it fails when it is asked to, some of its versions fail by themselves, and it logs its
+//! end.
 //!
 //! | version | |
 //! |---|---|
@@ -6,6 +7,8 @@
 //! | 1002 | ticks in spoilt rooms, too |
 //! | 1003 | its `upgraded` panics |
 //! | 1004 | its `upgraded` never returns |
+
+use std::time::Duration;
 
 use logic_api::prelude::*;
 
@@ -48,6 +51,14 @@ impl Logic for Moody {
             }
             _ => Response::not_found(),
         }
+    }
+
+    fn terminate(&mut self, ctx: &mut Ctx, grace: Duration) {
+        ctx.log(format_args!("{} is told to end in {} ms", ctx.room(), grace.as_millis()));
+    }
+
+    fn dispose(&mut self, ctx: &mut Ctx) {
+        ctx.log(format_args!("{} ends after {} requests", ctx.room(), self.state.count));
     }
 
     fn upgraded(&mut self, _ctx: &mut Ctx, from: Version) {
