@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs all tests. Arguments go to 'cargo test'.
+# Runs all tests: of the Rust code, then of the JavaScript. Arguments go to 'cargo test'.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    printf '%s\n' "usage: test.sh [ARGUMENT...]" "Runs 'cargo test --workspace ARGUMENT...' and sums up the results."
+    printf '%s\n' "usage: test.sh [ARGUMENT...]" "Runs 'cargo test --workspace ARGUMENT...' and sums up the results." \
+        "Without an argument it also runs the tests of the JavaScript client, where Node is installed."
     exit
 fi
 
@@ -29,4 +30,5 @@ awk '/^test result: / {
         printf "\ntests: %d passed, %d failed, %d ignored, in %d test programs\n", passed, failed, ignored, runs
         exit runs == 0
     }' "$log" || die "no test ran, see above"
+(($#)) || scripts/test_js.sh || status=$?
 exit "$status"

@@ -1,0 +1,94 @@
+/** A player's session with a Hotseat engine, for browsers and Node. */
+
+export interface Options {
+  /** `ws://HOST:PORT/ws`, `wss://…`, or, in Node, `tcp://HOST:PORT`. */
+  url: string | URL;
+  /** The room to join; without it that of the URL's `?room=`, or `main`. */
+  room?: string;
+  /** For the logic's `join`: text goes as UTF-8. */
+  hello?: Message;
+  /** What the engine's auth hook wants: a shared secret or a JWT. */
+  credentials?: string;
+  /** A resume token from before: the session resumes instead of joining. */
+  token?: string;
+  /** Where there is no global one: Node before 22. */
+  WebSocket?: new (url: string, protocol: string) => unknown;
+  /** Milliseconds before the first attempt to come back (250); doubled with each one up to `retryMsMax` (8000). */
+  retryMs?: number;
+  retryMsMax?: number;
+  /** A connection that stays silent for so many milliseconds counts as gone (10000). */
+  silenceMs?: number;
+  /** Milliseconds between two measurements of the round trip (2000). */
+  pingMs?: number;
+  /** Inputs that may wait for the engine (1024), and their bytes (1 MiB). */
+  queuedInputsMax?: number;
+  queuedBytesMax?: number;
+}
+
+export type Message = string | ArrayBuffer | ArrayBufferView;
+
+export interface Events {
+  /** The player is in the room; again after each time the session has come back. */
+  joined: {
+    player: number;
+    resumed: boolean;
+    room: string;
+    /** Kept by whoever wants to come back later, from anywhere: it is as good as the player. */
+    token: string;
+    version: number;
+    versionName: string;
+    ticksPerSecond: number;
+  };
+  /** Bytes from the logic. */
+  message: { bytes: Uint8Array; tick: number; consumed: number };
+  /** The room runs another version from here on. */
+  version: { version: number; versionName: string };
+  /** The room went back in time: what is known of it may not hold. */
+  resync: { version: number; reason: string; tick: number };
+  /** For whoever develops the game: 0 over, 1 information, 2 error. */
+  notice: { severity: number; text: string };
+  /** An input was not applied. The session goes on. */
+  error: { code: number; number: number; text: string };
+  /** A round trip was measured: milliseconds. */
+  rtt: { rtt: number };
+  /** The connection is gone; the session tries to come back. */
+  disconnected: { code: number; reason: string; retryInMs: number };
+  /** The session is over: a close code of the protocol, or 0 after `close()`. */
+  closed: { code: number; reason: string };
+}
+
+export function connect(options: Options): Session;
+
+/** An input that was not taken: too many wait for the engine already. */
+export class QueueFull extends Error {}
+
+export class Session {
+  constructor(options: Options);
+  /** 0 until joined; so the other facts. */
+  readonly player: number;
+  readonly room: string;
+  readonly token: string | undefined;
+  readonly version: number;
+  readonly versionName: string;
+  readonly ticksPerSecond: number;
+  /** Of the frame that came last. */
+  readonly tick: number;
+  /** The number of the last input that the engine has consumed. */
+  readonly consumed: number;
+  /** The last round trip in milliseconds. */
+  readonly rtt: number | undefined;
+  readonly state: 'connecting' | 'joined' | 'waiting' | 'closed';
+  /** Inputs that the engine has not consumed yet. */
+  readonly unconsumed: number;
+  /** Listens to an event; gives a function that stops it. */
+  on<Name extends keyof Events>(event: Name, listener: (detail: Events[Name]) => void): () => void;
+  /**
+   * Sends an input, now or once there is a connection; gives its number.
+   * @throws QueueFull if too many wait already; Error if the session is over.
+   */
+  send(message: Message): number;
+  /** Leaves the room for good. */
+  leave(): void;
+  /** Hangs up without leaving: whoever has the token may come back within the engine's grace. */
+  close(): void;
+}

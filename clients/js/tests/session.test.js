@@ -1,0 +1,313 @@
+// The session against an engine that does whatever the test wants.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { QueueFull, Session, connect } from '../hotseat.js';
+import { FakeEngine, closing, header, joined } from './support/fake.js';
+
+const transports = ['tcp', ...(globalThis.WebSocket ? ['ws'] : [])];
+if (transports.length < 2) console.log('# no WebSocket in this Node: run it with --experimental-websocket to test that transport too');
+
+const EVENTS = ['joined', 'message', 'version', 'resync', 'notice', 'error', 'rtt', 'disconnected', 'closed'];
+
+/** A session with an engine of its own, and what happens to it. */
+async function begin(transport, options = {}) {
+  const engine = await FakeEngine.listen();
+  const session = connect({ url: engine.url(transport), retryMs: 1, retryMsMax: 4, ...options });
+  const happened = [];
+  const waiting = [];
+  for (const name of EVENTS) {
+    session.on(name, (detail) => {
+      happened.push({ name, ...detail });
+      waiting.splice(0).forEach((wake) => wake());
+    });
+  }
+  /** Takes the next event of this name; those before it are passed over. */
+  const event = async (name) => {
+    for (;;) {
+      const at = happened.findIndex((one) => one.name === name);
+      if (at >= 0) return happened.splice(0, at + 1).at(-1);
+      await new Promise((wake) => waiting.push(wake));
+    }
+  };
+  return { engine, session, event, happened };
+}
+
+/** One test for each transport. */
+function each(name, options, body) {
+  for (const transport of transports) {
+    test(`${name} (${transport})`, { timeout: 20_000 }, async () => {
+      const parts = await begin(transport, options);
+      try {
+        await body(parts);
+      } finally {
+        parts.session.close();
+        parts.engine.close();
+      }
+    });
+  }
+}
+
+/** The next frame that is no ping. */
+async function nextInput(connection) {
+  for (;;) {
+    const frame = await connection.next();
+    if (!frame.startsWith('04')) return frame;
+  }
+}
+
+/** The bytes of the examples in docs/protocol.md, by what they are called there. */
+const examples = new Map(
+  readFileSync(new URL('../../../docs/protocol.md', import.meta.url), 'utf8').split('\n').flatMap((line) => {
+    const found = /^([CE] .*): ((?:[0-9a-f]{2} ?)+)$/.exec(line);
+    return found ? [[found[1], found[2].replaceAll(' ', '')]] : [];
+  }),
+);
+const example = (name) => Buffer.from(examples.get(name), 'hex');
+
+each('the client sends what the protocol shows', { room: 'main', hello: 'Ann' }, async ({ engine, session, event }) => {
+  const connection = await engine.next();
+  assert.equal(await connection.next(), examples.get('C Join'));
+  connection.send(joined());
+  await event('joined');
+  session.send('up');
+  assert.equal(await nextInput(connection), examples.get('C Message'));
+  connection.send(example('E Ping'));
+  assert.equal(await nextInput(connection), examples.get('C Pong'));
+  session.leave();
+  assert.equal(await nextInput(connection), examples.get('C Leave'));
+  connection.send(closing(1000, 'bye'));
+  assert.deepEqual(await event('closed'), { name: 'closed', code: 1000, reason: 'bye' });
+});
+
+each('credentials go with the join, a token instead of it', { credentials: 's3cret' }, async ({ engine, session }) => {
+  assert.equal(await (await engine.next()).next(), examples.get('C Join with a secret'));
+  session.close();
+  const other = connect({ url: engine.url('tcp'), token: 'bWFpbg' });
+  assert.equal(await (await engine.next()).next(), examples.get('C Resume'));
+  other.close();
+});
+
+each('the client understands what the protocol shows', {}, async ({ engine, session, event }) => {
+  const connection = await engine.next();
+  await connection.next();
+  connection.send(example('E Joined'));
+  assert.deepEqual(await event('joined'), {
+    name: 'joined', player: 0x12345678_9abcde, resumed: false, room: 'main', token: 'bWFpbg', version: 1001, versionName: 'game1', ticksPerSecond: 20,
+  });
+  assert.equal(session.state, 'joined');
+  const head = { tick: 300, consumed: 2 };
+  const bytes = (await (connection.send(example('E Message')), event('message')));
+  assert.deepEqual({ ...bytes, bytes: Buffer.from(bytes.bytes).toString() }, { name: 'message', bytes: 'hi', ...head });
+  connection.send(example('E Version'));
+  assert.deepEqual(await event('version'), { name: 'version', version: 1002, versionName: 'game2' });
+  connection.send(example('E Resync'));
+  assert.deepEqual(await event('resync'), { name: 'resync', version: 1001, reason: 'back', tick: 300 });
+  connection.send(example('E Error'));
+  assert.deepEqual(await event('error'), { name: 'error', code: 1, number: 2, text: 'no' });
+  connection.send(example('E Notice'));
+  assert.deepEqual(await event('notice'), { name: 'notice', severity: 2, text: 'E0308' });
+  connection.send(Buffer.concat([header(0xee), Buffer.from('of a later engine')]), example('E Closing'));
+  assert.deepEqual(await event('closed'), { name: 'closed', code: 4409, reason: 'elsewhere' });
+  assert.deepEqual([session.tick, session.consumed, session.state], [300, 2, 'closed']);
+});
+
+each('the round trip is measured', { pingMs: 5 }, async ({ engine, session, event }) => {
+  const connection = await engine.next();
+  await connection.next();
+  connection.send(joined());
+  for (let count = 1; count <= 3; count += 1) {
+    const ping = Buffer.from(await connection.next(), 'hex');
+    assert.deepEqual([ping[0], ping.readBigUInt64LE(1)], [0x04, BigInt(count)]);
+    // One that was never asked for measures nothing.
+    connection.send(Buffer.concat([header(0x84), Buffer.alloc(8, 0xff)]), Buffer.concat([header(0x84), ping.subarray(1)]));
+    const { rtt } = await event('rtt');
+    assert.ok(rtt > 0 && rtt === session.rtt, `${rtt}`);
+  }
+});
+
+const input = (number, text) => Buffer.concat([Buffer.of(3, number, 0, 0, 0), Buffer.from(text)]).toString('hex');
+
+each('what was not consumed is sent again, once and in order', {}, async ({ engine, session, event }) => {
+  assert.deepEqual([session.send('a'), session.send('b')], [1, 2]);
+  let connection = await engine.next();
+  await connection.next();
+  connection.send(joined({ token: 'one' }));
+  assert.deepEqual([await nextInput(connection), await nextInput(connection)], [input(1, 'a'), input(2, 'b')]);
+  for (const text of ['c', 'd', 'e']) session.send(text);
+  for (const [number, text] of [[3, 'c'], [4, 'd'], [5, 'e']]) assert.equal(await nextInput(connection), input(number, text));
+  connection.send(Buffer.concat([header(0x83, { consumed: 2 }), Buffer.from('x')]));
+  await event('message');
+  assert.equal(session.unconsumed, 3);
+  connection.cut();
+  const { code, retryInMs } = await event('disconnected');
+  assert.ok(code === 1006 && retryInMs > 0 && retryInMs <= 1, `${code} ${retryInMs}`);
+  assert.equal(session.send('f'), 6);
+
+  // The engine has had two more of them, which it could not say any more.
+  connection = await engine.next();
+  assert.equal(await connection.next(), Buffer.from('\x02one').toString('hex'));
+  connection.send(joined({ resumed: 1, consumed: 4, token: 'two' }));
+  assert.equal((await event('joined')).resumed, true);
+  assert.deepEqual([await nextInput(connection), await nextInput(connection)], [input(5, 'e'), input(6, 'f')]);
+  assert.equal(session.unconsumed, 2);
+  connection.send(header(0x83, { consumed: 6 }));
+  await event('message');
+  assert.equal(session.unconsumed, 0);
+
+  connection.cut();
+  connection = await engine.next();
+  assert.equal(await connection.next(), Buffer.from('\x02two').toString('hex'), 'the newest token');
+  connection.send(joined({ resumed: 1, consumed: 6 }));
+  await event('joined');
+  session.send('g');
+  assert.equal(await nextInput(connection), input(7, 'g'));
+});
+
+each('who comes with a token goes on after the inputs of before', { token: 'kept' }, async ({ engine, session, event }) => {
+  session.send('early');
+  const connection = await engine.next();
+  await connection.next();
+  connection.send(joined({ resumed: 1, consumed: 40 }));
+  await event('joined');
+  assert.equal(await nextInput(connection), input(41, 'early'));
+  assert.equal(session.send('then'), 42);
+});
+
+each('a version that came while away is told', {}, async ({ engine, event, happened }) => {
+  let connection = await engine.next();
+  connection.send(joined());
+  await event('joined');
+  connection.cut();
+  connection = await engine.next();
+  connection.send(joined({ resumed: 1, version: 1002, name: 'game2' }));
+  assert.deepEqual(await event('version'), { name: 'version', version: 1002, versionName: 'game2' });
+  connection.cut();
+  (await engine.next()).send(joined({ resumed: 1, version: 1002, name: 'game2' }));
+  await event('joined');
+  assert.ok(!happened.some(({ name }) => name === 'version'));
+});
+
+const RESUMED = [1001, 4400, 4408, 4413, 4429, 4441, 4500];
+const FINAL = [1000, 4401, 4403, 4404, 4409, 4410, 4440, 4503];
+
+test('the close codes are those of the protocol', () => {
+  const text = readFileSync(new URL('../../../docs/protocol.md', import.meta.url), 'utf8');
+  const rows = [...text.matchAll(/^\| (\d{4}) \|.*\| (yes|no) \|$/gm)];
+  const codes = (word) => rows.filter((row) => row[2] === word).map((row) => Number(row[1]));
+  assert.deepEqual([codes('yes'), codes('no')], [RESUMED, FINAL]);
+});
+
+each('the session comes back after the codes that allow it', {}, async ({ engine, event }) => {
+  for (const code of RESUMED) {
+    const connection = await engine.next();
+    await connection.next();
+    connection.send(joined(), closing(code, 'why'));
+    const { code: found, reason } = await event('disconnected');
+    assert.deepEqual([found, reason], [code, 'why']);
+  }
+});
+
+for (const code of FINAL) {
+  each(`the session is over after ${code}`, {}, async ({ engine, session, event }) => {
+    const connection = await engine.next();
+    await connection.next();
+    connection.send(closing(code, 'why'));
+    assert.deepEqual(await event('closed'), { name: 'closed', code, reason: 'why' });
+    await connection.ended;
+    assert.equal(session.state, 'closed');
+    assert.throws(() => session.send('x'), /over/);
+  });
+}
+
+if (globalThis.WebSocket) {
+  test('a close code without a Closing before it counts too', async () => {
+    const { engine, event } = await begin('ws');
+    (await engine.next()).closeWith(4441);
+    assert.equal((await event('disconnected')).code, 4441);
+    const connection = await engine.next();
+    assert.match(connection.head.toString(), /^GET \/ws HTTP\/1.1\r\n[^]*sec-websocket-protocol: hotseat.1\r\n/i);
+    connection.closeWith(4404);
+    assert.equal((await event('closed')).code, 4404);
+    engine.close();
+  });
+}
+
+each('a silent connection counts as gone', { silenceMs: 30, pingMs: 5 }, async ({ engine, event }) => {
+  const connection = await engine.next();
+  connection.send(joined());
+  assert.match((await event('disconnected')).reason, /nothing was heard for 30 ms/);
+  assert.equal(await (await engine.next()).next(), Buffer.from('\x02t').toString('hex'));
+});
+
+each('a frame that is none ends the connection, not the session', {}, async ({ engine, event }) => {
+  for (const bad of [Buffer.of(0x83), joined().subarray(0, 20), Buffer.concat([header(0x85), Buffer.of(1)]), Buffer.alloc(0)]) {
+    (await engine.next()).send(bad);
+    assert.match((await event('disconnected')).reason, /a frame that is none/);
+  }
+});
+
+test('a TCP frame above the limit ends the connection; one in pieces does not', async () => {
+  const { engine, session, event } = await begin('tcp');
+  let connection = await engine.next();
+  connection.socket.write(Buffer.of(0xff, 0xff, 0xff, 0xff));
+  assert.match((await event('disconnected')).reason, /above the limit/);
+  connection = await engine.next();
+  const frame = joined();
+  for (const byte of [frame.length, 0, 0, 0, ...frame]) await new Promise((done) => connection.socket.write(Buffer.of(byte), done));
+  await event('joined');
+  session.close();
+  engine.close();
+});
+
+each('the queue has a limit', { queuedInputsMax: 3, queuedBytesMax: 10 }, async ({ engine, session, event }) => {
+  for (const text of ['a', 'b', 'c']) session.send(text);
+  assert.throws(() => session.send('d'), QueueFull);
+  const connection = await engine.next();
+  connection.send(joined(), header(0x83, { consumed: 3 }));
+  await event('message');
+  assert.throws(() => session.send('more than ten bytes'), QueueFull);
+  assert.equal(session.send('d'), 4);
+});
+
+each('what a sender changes later is not sent', {}, async ({ engine, session }) => {
+  const bytes = Uint8Array.of(1, 2);
+  session.send(bytes);
+  bytes.fill(9);
+  const connection = await engine.next();
+  await connection.next();
+  connection.send(joined());
+  assert.equal(await nextInput(connection), '03010000000102');
+});
+
+each('hanging up leaves the player in the room', {}, async ({ engine, session, event }) => {
+  const connection = await engine.next();
+  await connection.next();
+  connection.send(joined());
+  await event('joined');
+  session.close();
+  assert.deepEqual(await event('closed'), { name: 'closed', code: 0, reason: 'hung up' });
+  await connection.ended;
+});
+
+test('what can never work is refused at once', () => {
+  assert.throws(() => connect({ url: 'http://127.0.0.1/' }), /no ws:, wss: or tcp:/);
+  assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', rom: 'main' }), /no option 'rom'/);
+  assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', room: 'x'.repeat(65) }), /at most 64 bytes/);
+  assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', hello: 5 }), /a message is/);
+});
+
+test('the type declarations name what there is', () => {
+  const types = readFileSync(new URL('../hotseat.d.ts', import.meta.url), 'utf8');
+  const members = (opening) => {
+    const body = types.slice(types.indexOf(opening) + opening.length).split('\n}')[0];
+    return [...body.matchAll(/^ {2}(?:readonly )?(\w+)\??[:(<]/gm)].map((found) => found[1]);
+  };
+  const session = connect({ url: 'tcp://127.0.0.1:1' });
+  session.close();
+  const own = [...Object.getOwnPropertyNames(Session.prototype), ...Object.keys(session)];
+  assert.deepEqual([...new Set(members('class Session {'))].sort(), own.sort());
+  assert.deepEqual(members('interface Events {').sort(), [...EVENTS].sort());
+  for (const option of members('interface Options {')) connect({ [option]: undefined, url: 'tcp://127.0.0.1:1' }).close();
+});
