@@ -1,4 +1,4 @@
-//! The arena in the test kit.
+//! The arena in the test kit: `/hello`, and what else is asked for by HTTP.
 
 use logic::Arena;
 use room::Request;
@@ -28,17 +28,39 @@ fn an_unknown_path_is_not_found() {
     assert_eq!(TestRoom::<Arena>::new().get("/nothing").status, 404);
 }
 
+/// A page of the world, as a browser asks for it.
+#[track_caller]
+fn check_file(path: &str, content_type: &str, part: &str) {
+    let response = TestRoom::<Arena>::new().get(path);
+    assert_eq!((response.status, response.content_type.as_str()), (200, content_type), "{path}");
+    assert!(String::from_utf8_lossy(&response.body).contains(part), "{path} has no {part:?}");
+    let policy = response.headers.iter().find(|(name, _)| name == "content-security-policy");
+    assert!(policy.is_some_and(|(_, policy)| policy.starts_with("default-src 'none'")), "{path}");
+}
+
 #[test]
-fn players_come_steer_and_go() {
+fn the_page_comes_out_of_the_plugin() {
+    check_file("/", "text/html; charset=utf-8", "<script type=\"module\" src=\"arena.js\">");
+    check_file("/arena.css", "text/css; charset=utf-8", "canvas");
+    check_file("/arena.js", "text/javascript; charset=utf-8", "from './hotseat.js'");
+    check_file("/hotseat.js", "text/javascript; charset=utf-8", "export function connect");
+}
+
+#[test]
+fn the_page_changes_nothing() {
     let mut room = TestRoom::<Arena>::new();
-    let (ann, bob) = (room.join(b"ann"), room.join(b"bob"));
     let before = room.room().state_hash();
-    room.tick();
-    assert_eq!(room.room().state_hash(), before, "nobody steers, nothing moves");
-    room.send(ann, &[127, 0]);
-    room.tick();
-    assert_ne!(room.room().state_hash(), before);
-    room.leave(ann);
-    room.leave(bob);
-    assert_eq!(room.room().world().size().rows, 1, "only the greeting is left");
+    for path in ["/", "/hotseat.js", "/leaderboard"] {
+        assert_eq!(room.get(path).status, 200);
+    }
+    assert_eq!(room.room().state_hash(), before);
+}
+
+#[test]
+fn the_leaderboard_is_json() {
+    let mut room = TestRoom::<Arena>::new();
+    assert_eq!(room.get("/leaderboard").body, b"[\n]\n");
+    room.join(br#"a"n\n"#);
+    let body = String::from_utf8(room.get("/leaderboard").body).unwrap();
+    assert!(body.starts_with("[\n  { \"nick\": \"a\\\"n\\\\n\", \"score\": 0, \"away\": false },\n"), "{body}");
 }

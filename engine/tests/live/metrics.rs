@@ -54,7 +54,7 @@ fn metrics_and_status_tell_what_has_been_done() {
     let requests = reading.check_times(&format!("hotseat_{of_requests}_seconds"), 4.0, seconds_max);
     assert!(requests < 100.0, "ticks are not among {requests} requests");
     assert_eq!(reading.check_times("hotseat_swap_pause_seconds", 1.0, seconds_max), 1.0);
-    assert_eq!(reading.of_main("hotseat_rows"), 1.0, "the greeting");
+    assert_eq!(reading.of_main("hotseat_rows"), 2.0, "the greeting and the game");
     assert!((1.0..100.0).contains(&reading.of_main("hotseat_pages")));
     assert!(reading.of_main("hotseat_forks_total") >= 1.0, "the world to fall back to");
     assert_eq!(reading.of_main("hotseat_faults_total"), 0.0);

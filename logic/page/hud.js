@@ -1,0 +1,116 @@
+// What is around the field: leaderboard, clock, version, toasts, notices, veil and podium.
+
+import { hueOf } from './scene.js';
+
+const ROWS = 10;
+const SHORT_MS = 10_000;
+const TOAST_MS = 3600;
+
+export const find = (id) => document.getElementById(id);
+
+/** Writes only what has changed: the page is laid out anew for every write. */
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function element(name, className, text = '') {
+  return Object.assign(document.createElement(name), { className, textContent: text });
+}
+
+export function showGame(visible) {
+  for (const id of ['board', 'clock', 'status']) find(id).hidden = !visible;
+}
+
+export function showRanking(scene) {
+  const list = find('ranking');
+  const all = scene.ranking();
+  const shown = all.slice(0, ROWS);
+  // Oneself is always there, wherever that is.
+  if (scene.self?.seen && !shown.includes(scene.self)) shown[ROWS - 1] = scene.self;
+  while (list.children.length > shown.length) list.lastChild.remove();
+  while (list.children.length < shown.length) {
+    const row = element('li', '');
+    row.append(element('span', 'place'), element('i', 'dot'), element('span', 'nick'), element('span', 'score'));
+    list.append(row);
+  }
+  shown.forEach((avatar, index) => {
+    const row = list.children[index];
+    const [place, dot, nick, score] = row.children;
+    row.classList.toggle('own', avatar === scene.self);
+    row.classList.toggle('away', avatar.away);
+    nick.classList.toggle('bot', avatar.bot);
+    dot.style.setProperty('--colour', `hsl(${hueOf(avatar.number)} 90% 60%)`);
+    write(place, String(all.indexOf(avatar) + 1));
+    write(nick, avatar.nick);
+    write(score, String(avatar.score));
+  });
+}
+
+export function showClock({ round }, now) {
+  const leftMs = Math.max(0, round.endsAt - now);
+  const seconds = Math.ceil(leftMs / 1000);
+  write(find('round'), round.phase === 2 ? 'next round in' : `round ${round.round}`);
+  write(find('left'), `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`);
+  find('clock').classList.toggle('short', round.phase === 1 && leftMs < SHORT_MS);
+  find('gauge-fill').style.transform = `scaleX(${Math.min(1, leftMs / round.lengthMs)})`;
+}
+
+export function showPodium({ phase, podium }) {
+  find('podium').hidden = phase !== 2 || podium.length === 0;
+  find('places').replaceChildren(...podium.map((place, index) => {
+    const row = element('li', '');
+    row.append(element('span', 'medal', String(index + 1)), element('span', 'nick', place.nick), element('span', 'score', String(place.score)));
+    return row;
+  }));
+}
+
+export function showVersion({ version, versionName }) {
+  write(find('version'), `version ${version} ${versionName}`);
+}
+
+export function showRtt(rtt) {
+  write(find('rtt'), rtt === undefined ? '' : `${rtt < 10 ? rtt.toFixed(1) : Math.round(rtt)} ms`);
+}
+
+export function toast(text) {
+  const line = element('div', 'toast', text);
+  find('toasts').append(line);
+  setTimeout(() => line.remove(), TOAST_MS);
+}
+
+/** Another version runs: nobody should miss it. */
+export function celebrateVersion({ version, versionName }) {
+  showVersion({ version, versionName });
+  toast(`version ${version} ${versionName} is live`);
+  const [label, flash] = [find('version'), find('flash')];
+  label.classList.add('new');
+  setTimeout(() => label.classList.remove('new'), TOAST_MS);
+  flash.classList.remove('on');
+  // The animation begins anew only if the page was laid out in between.
+  void flash.offsetWidth;
+  flash.classList.add('on');
+}
+
+/** 0 takes it away, 1 is for information, 2 is an error of whoever writes the game. */
+export function showNotice({ severity, text }) {
+  const banner = find('notice');
+  banner.hidden = severity === 0;
+  banner.classList.toggle('information', severity === 1);
+  write(find('notice-title'), severity === 1 ? 'From the workshop' : 'The new version does not build; the old one plays on');
+  write(find('notice-text'), text);
+}
+
+/** Covers the field with a line, and with a button if there is something to do. */
+export function showVeil(text, button, action) {
+  find('veil').hidden = false;
+  find('spinner').hidden = Boolean(button);
+  write(find('veil-text'), text);
+  const element = find('veil-button');
+  element.hidden = !button;
+  write(element, button ?? '');
+  element.onclick = action;
+}
+
+export function hideVeil() {
+  find('veil').hidden = true;
+}
