@@ -1,5 +1,6 @@
 //! A room on its thread: what is done with it, and how that is measured and told.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use crate::rooms::board::Board;
 use crate::rooms::clock::Clock;
 use crate::rooms::command::{Answer, Ask, NewSeat, Swapped};
 use crate::rooms::error::RoomError;
+use crate::rooms::name::RoomId;
 use crate::rooms::outlet::Outlet;
 use crate::rooms::pace::Pace;
 
@@ -38,6 +40,8 @@ pub(super) struct Seat {
     /// How long it stays when nobody is in it; `None` for ever.
     linger: Option<Duration>,
     end: End,
+    /// What the thread knows of [`Seat::due`].
+    scheduled: Option<Instant>,
 }
 
 /// Those who wait until the room is gone. They are told by the drop of these, which must therefore come after that of the room
@@ -74,9 +78,21 @@ impl Seat {
         board.show(&room);
         let (has_query, now) = (room.has_query(), Instant::now());
         let (pace, end) = (Pace::new(board.tick_hz, now), End::Far);
-        let (show_at, logged) = (None, None);
-        let mut seat =
-            Self { room, board, clock, pace, has_query, outbox, show_at, shown_at: now, logged, linger, end };
+        let (show_at, logged, scheduled) = (None, None, None);
+        let mut seat = Self {
+            room,
+            board,
+            clock,
+            pace,
+            has_query,
+            outbox,
+            show_at,
+            shown_at: now,
+            logged,
+            linger,
+            end,
+            scheduled,
+        };
         seat.players_changed();
         Ok(seat)
     }
@@ -148,8 +164,23 @@ impl Seat {
         })
     }
 
-    /// When [`Seat::run_due`] has something to do.
-    pub(super) fn due(&self) -> Option<Instant> {
+    /// Notes in `dues` when [`Seat::run_due`] has something to do. To be called after whatever may have changed it.
+    pub(super) fn schedule(&mut self, dues: &mut BTreeSet<(Instant, RoomId)>) {
+        let due = self.due();
+        if due != self.scheduled {
+            self.unschedule(dues);
+            dues.extend(due.map(|at| (at, self.board.id)));
+            self.scheduled = due;
+        }
+    }
+
+    pub(super) fn unschedule(&mut self, dues: &mut BTreeSet<(Instant, RoomId)>) {
+        if let Some(at) = self.scheduled.take() {
+            dues.remove(&(at, self.board.id));
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
         let tick = self.pace.filter(|_| self.room.frozen().is_none()).map(|pace| pace.due());
         let end = match self.end {
             End::Far | End::Disposed { .. } => None,

@@ -1,6 +1,6 @@
 //! A thread that owns rooms: it takes commands in batches, and ticks its rooms on time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,21 +18,27 @@ pub(super) struct RoomThread {
     inbox: Arc<Inbox<Command>>,
     pool: Pool,
     registry: Arc<Registry>,
-    /// In the order in which they were opened, which is that in which they tick.
+    /// In the order in which they were opened, which is that in which they end.
     seats: BTreeMap<RoomId, Seat>,
+    /// When which room has something to do: to look through a thousand rooms for one that is due would take longer than its tick.
+    dues: BTreeSet<(Instant, RoomId)>,
+    /// Kept for its memory; empty but in [`RoomThread::run_due`].
+    due_now: Vec<RoomId>,
     outlet: Outlet,
     is_ending: bool,
 }
 
 impl RoomThread {
     pub(super) fn new(inbox: Arc<Inbox<Command>>, pool: Pool, registry: Arc<Registry>) -> Self {
-        Self { inbox, pool, registry, seats: BTreeMap::new(), outlet: Outlet::default(), is_ending: false }
+        let (seats, dues, due_now) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+        Self { inbox, pool, registry, seats, dues, due_now, outlet: Outlet::default(), is_ending: false }
     }
 
     /// From here on the room can be asked. Here, and not by whoever wants it: it may be gone again before they hear of it.
     pub(super) fn open(&mut self, new: NewSeat) -> Result<(), StepError> {
         let place = Arc::clone(&new.place);
-        let seat = Seat::create(new, &self.pool, &mut self.outlet)?;
+        let mut seat = Seat::create(new, &self.pool, &mut self.outlet)?;
+        seat.schedule(&mut self.dues);
         let before = self.seats.insert(place.id(), seat);
         assert!(before.is_none(), "a room's number is given once");
         self.registry.add(&place);
@@ -43,85 +49,79 @@ impl RoomThread {
     pub(super) fn run(mut self) {
         let closing = Closing(Arc::clone(&self.inbox));
         let mut batch = Vec::new();
-        let mut due = self.due();
-        while !(self.is_ending && self.seats.is_empty()) && closing.0.take(&mut batch, due) {
+        while !(self.is_ending && self.seats.is_empty()) && closing.0.take(&mut batch, self.due()) {
             for command in batch.drain(..) {
-                let now = self.carry_out(command, &mut due);
+                let now = self.carry_out(command);
                 // However long the batch is, ticks are on time.
-                self.run_due(now, &mut due);
+                self.run_due(now);
             }
             self.outlet.release();
-            self.run_due(Instant::now(), &mut due);
+            self.run_due(Instant::now());
         }
     }
 
     /// When it was done.
-    fn carry_out(&mut self, command: Command, due: &mut Option<Instant>) -> Instant {
+    fn carry_out(&mut self, command: Command) -> Instant {
         match command {
             Command::ToRoom { room, ask } => {
                 let Some(seat) = self.seats.get_mut(&room) else { return Instant::now() };
                 let now = seat.carry_out(ask, &mut self.outlet);
-                *due = earlier(*due, seat.due());
+                seat.schedule(&mut self.dues);
                 now
             }
             Command::Open { new, reply } => {
                 if !self.is_ending && !reply.is_closed() {
                     let id = new.place.id();
                     let opened = self.open(*new);
-                    if reply.send(opened).is_err() {
-                        self.seats.get_mut(&id).into_iter().for_each(|unwanted| unwanted.dispose(&mut self.outlet));
-                        self.let_go();
+                    if reply.send(opened).is_err()
+                        && let Some(unwanted) = self.seats.get_mut(&id)
+                    {
+                        unwanted.dispose(&mut self.outlet);
+                        self.let_go(id);
                     }
-                    *due = self.due();
                 }
                 Instant::now()
             }
             Command::End { grace } => {
                 self.is_ending = true;
-                self.seats.values_mut().for_each(|seat| seat.terminate(grace, None, &mut self.outlet));
-                *due = self.due();
+                for seat in self.seats.values_mut() {
+                    seat.terminate(grace, None, &mut self.outlet);
+                    seat.schedule(&mut self.dues);
+                }
                 Instant::now()
             }
         }
     }
 
-    fn run_due(&mut self, now: Instant, due: &mut Option<Instant>) {
-        if due.is_none_or(|due| due > now) {
+    /// Each room that is due has one turn, even if it is due again at once: others wait, too.
+    fn run_due(&mut self, now: Instant) {
+        if self.due().is_none_or(|due| due > now) {
             return;
         }
-        let mut any_disposed = false;
-        for seat in self.seats.values_mut() {
-            if seat.due().is_some_and(|due| due <= now) {
-                seat.run_due(now, &mut self.outlet);
-                any_disposed |= seat.is_disposed();
+        let mut due_now = std::mem::take(&mut self.due_now);
+        due_now.extend(self.dues.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id));
+        for id in due_now.drain(..) {
+            let seat = self.seats.get_mut(&id).expect("a room that is let go is no longer due");
+            seat.run_due(now, &mut self.outlet);
+            seat.schedule(&mut self.dues);
+            if seat.is_disposed() {
+                self.let_go(id);
             }
         }
-        if any_disposed {
-            self.let_go();
-        }
-        *due = self.due();
+        self.due_now = due_now;
     }
 
-    /// Forgets the rooms that have been disposed of. The registry first: whoever then finds a reply dropped must not find the
-    /// room there still.
-    fn let_go(&mut self) {
-        let registry = &self.registry;
-        self.seats.retain(|id, seat| {
-            let stays = !seat.is_disposed();
-            if !stays {
-                registry.remove(*id);
-            }
-            stays
-        });
+    /// Forgets a room that has been disposed of. The registry first: whoever then finds a reply dropped must not find the room
+    /// there still.
+    fn let_go(&mut self, id: RoomId) {
+        self.registry.remove(id);
+        let mut seat = self.seats.remove(&id).expect("a room is let go once");
+        seat.unschedule(&mut self.dues);
     }
 
     fn due(&self) -> Option<Instant> {
-        self.seats.values().filter_map(Seat::due).min()
+        self.dues.first().map(|(at, _)| *at)
     }
-}
-
-fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    one.into_iter().chain(other).min()
 }
 
 /// However the thread ends, nobody is left to wait for it.

@@ -307,6 +307,24 @@ async fn a_room_does_not_go_under_those_who_are_on_the_way() {
 }
 
 #[tokio::test]
+async fn every_room_ticks_at_its_own_rate_while_others_come_and_go() {
+    let rooms = start::<First>(1000).unwrap();
+    rooms.open(&NewRoom { tick_hz: Some(0), ..named("still") }).await.unwrap();
+    let ticks = |name: &str| rooms.status(name).unwrap().tick;
+    for round in 0..3 {
+        rooms.open(&NewRoom { tick_hz: Some(500), ..named("half") }).await.unwrap();
+        let before = ["main", "b", "c"].map(ticks);
+        until(|| ticks("half") >= 20).await;
+        for (name, before) in ["main", "b", "c"].iter().zip(before) {
+            // However late, for what is missed is skipped; but each has had its turns.
+            until(|| ticks(name) >= before + 20).await;
+        }
+        rooms.close("half", None).await.unwrap();
+        assert_eq!(ticks("still"), 0, "round {round}");
+    }
+}
+
+#[tokio::test]
 async fn players_have_a_grace_before_their_room_goes() {
     let rooms = start::<First>(1000).unwrap();
     for (name, player) in [("g1", 1), ("g2", 2)] {
