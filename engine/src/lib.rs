@@ -10,6 +10,7 @@ pub mod engine;
 pub mod loads;
 pub mod rooms;
 
+pub mod journal;
 pub mod loader;
 
 pub mod guard;

@@ -1,0 +1,12 @@
+//! Nothing lost: the journal of every room, its snapshots, and the way back from both. `docs/journal.md`.
+//!
+//! What a record says is `room`'s; what frames it, and where it is kept, is here.
+
+pub mod commit;
+pub mod files;
+pub mod frame;
+pub mod log;
+pub mod segments;
+pub mod snapshots;
+
+pub use commit::{Durability, Journal, LogId};

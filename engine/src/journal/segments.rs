@@ -1,0 +1,393 @@
+//! The journal of a room as files: segments, each a head and frames. `docs/journal.md`.
+//!
+//! `<folder>/<seq of its first record>.journal`. A new segment is written beside its name, synced and renamed, after the one before
+//! it was synced: so only the last one can have an end that did not reach the disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::files::{Files, OpenFile};
+use super::frame::{Frame, FrameFault, Position, SEGMENT_HEAD_BYTES, SegmentHead, is_torn, put_frame, read_frame};
+use super::log::{Batch, Log, LogError, SyncTask};
+
+/// A segment that has become this long is followed by another one.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+pub(super) const SEGMENT_SUFFIX: &str = ".journal";
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// Names this engine in what it writes.
+pub const ENGINE: &str = concat!("hotseat ", env!("CARGO_PKG_VERSION"));
+
+/// Why a room is not started: what is kept of it is not what was written.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    #[error(
+        "{file} is damaged at byte {at}: {fault}; nothing was changed: put a sound copy of the file there, or move {folder} \
+         aside to do without the room"
+    )]
+    Frame { file: String, at: usize, fault: FrameFault, folder: String },
+    #[error(
+        "{file} is damaged: {what}; put a sound copy of the file there, or move {folder} aside to do without the room"
+    )]
+    Head { file: String, what: String, folder: String },
+    #[error("{what} {file} failed: {source}")]
+    Io { what: &'static str, file: String, source: std::io::Error },
+}
+
+/// The journal of a room as it was found, every frame of it checked.
+#[derive(Debug)]
+pub struct Found {
+    folder: PathBuf,
+    segments: Vec<Segment>,
+    /// After the last record that is whole.
+    pub last: Position,
+    /// What the end of the last segment has beyond that.
+    pub torn: Option<Torn>,
+}
+
+/// The end of a journal, as a write left it that did not reach the disk whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Torn {
+    pub file: PathBuf,
+    pub at: u64,
+    pub bytes: u64,
+}
+
+#[derive(Debug)]
+struct Segment {
+    path: PathBuf,
+    head: SegmentHead,
+    bytes: u64,
+}
+
+impl Found {
+    /// Reads a room's journal; `None` where there is none. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Damage`].
+    pub fn read(files: &dyn Files, folder: &Path) -> Result<Option<Found>, Damage> {
+        let paths = segment_paths(files, folder)?;
+        let count = paths.len();
+        let mut found: Option<Found> = None;
+        for (number, path) in paths.into_iter().enumerate() {
+            let bytes = read(files, &path)?;
+            let damaged = |what| Damage::Head { file: shown(&path), what, folder: shown(folder) };
+            let head = SegmentHead::decode(&bytes).map_err(damaged)?;
+            match &mut found {
+                Some(found) if found.last != head.after => {
+                    let (expected, starts) = (found.last.seq + 1, head.after.seq + 1);
+                    let what = match expected == starts {
+                        true => "it does not follow the segment before it".to_owned(),
+                        false => format!("it starts with record {starts}, record {expected} was expected"),
+                    };
+                    return Err(damaged(what));
+                }
+                Some(found) if found.segments[0].head.room != head.room => {
+                    return Err(damaged("it is of another room".to_owned()));
+                }
+                Some(_) => {}
+                None => {
+                    let (folder, last) = (folder.to_owned(), head.after);
+                    found = Some(Found { folder, segments: Vec::new(), last, torn: None });
+                }
+            }
+            let found = found.as_mut().expect("set above");
+            let is_last = number + 1 == count;
+            let mut frames = Frames { bytes, at: SEGMENT_HEAD_BYTES, head: head.clone(), position: found.last };
+            while let Some(frame) = frames.next() {
+                if let Err(fault) = frame {
+                    if is_last && is_torn(&frames.bytes, frames.at, &head, frames.position) {
+                        let (at, bytes) = (frames.at as u64, (frames.bytes.len() - frames.at) as u64);
+                        found.torn = Some(Torn { file: path.clone(), at, bytes });
+                        break;
+                    }
+                    let (file, folder) = (shown(&path), shown(folder));
+                    return Err(Damage::Frame { file, at: frames.at, fault, folder });
+                }
+            }
+            found.last = frames.position;
+            found.segments.push(Segment { path, head, bytes: frames.at as u64 });
+        }
+        Ok(found)
+    }
+
+    /// The head of the newest segment.
+    pub fn head(&self) -> &SegmentHead {
+        &self.segments[self.segments.len() - 1].head
+    }
+
+    /// Before the first record that is still there.
+    pub fn first(&self) -> Position {
+        self.segments[0].head.after
+    }
+
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// The records after a position, in order.
+    pub fn records<'a>(
+        &'a self,
+        files: &'a dyn Files,
+        after: Position,
+    ) -> impl Iterator<Item = Result<Frame, Damage>> + 'a {
+        let nexts = self.segments.iter().skip(1).map(|next| next.head.after.seq).chain([self.last.seq]);
+        let needed = self.segments.iter().zip(nexts).filter(move |(_, last)| *last > after.seq);
+        let folder = &self.folder;
+        let of_segment = move |segment: &'a Segment| {
+            let opened = read(files, &segment.path).map(|mut bytes| {
+                // What is torn was found out already.
+                bytes.truncate(usize::try_from(segment.bytes).unwrap_or(usize::MAX));
+                let (head, position) = (segment.head.clone(), segment.head.after);
+                Frames { bytes, at: SEGMENT_HEAD_BYTES, head, position }
+            });
+            let (mut frames, error) = match opened {
+                Ok(frames) => (Some(frames), None),
+                Err(error) => (None, Some(Err(error))),
+            };
+            let next = move || {
+                let frames = frames.as_mut()?;
+                let at = frames.at;
+                let damaged = |fault| Damage::Frame { file: shown(&segment.path), at, fault, folder: shown(folder) };
+                frames.next().map(|frame| frame.map_err(damaged))
+            };
+            error.into_iter().chain(std::iter::from_fn(next))
+        };
+        let is_after = move |frame: &Result<Frame, Damage>| frame.as_ref().map_or(true, |frame| frame.seq > after.seq);
+        needed.flat_map(move |(segment, _)| of_segment(segment)).filter(is_after)
+    }
+
+    /// The position after a record: where a snapshot says it was taken. `None` if there is no such record.
+    ///
+    /// # Errors
+    /// [`Damage`], where a file has changed since.
+    pub fn position_of(&self, files: &dyn Files, seq: u64) -> Result<Option<Position>, Damage> {
+        let mut positions = self.segments.iter().map(|segment| segment.head.after).chain([self.last]);
+        if let Some(position) = positions.find(|position| position.seq == seq) {
+            return Ok(Some(position));
+        }
+        if seq < self.first().seq || seq > self.last.seq {
+            return Ok(None);
+        }
+        let before = Position { seq: seq - 1, hash: 0 };
+        self.records(files, before).next().map(|frame| frame.map(|frame| frame.position)).transpose()
+    }
+}
+
+/// The frames of a segment, one after the other; after a fault `at` and `position` are those of the one that is at fault.
+struct Frames {
+    bytes: Vec<u8>,
+    at: usize,
+    head: SegmentHead,
+    position: Position,
+}
+
+impl Frames {
+    fn next(&mut self) -> Option<Result<Frame, FrameFault>> {
+        if self.at >= self.bytes.len() {
+            return None;
+        }
+        let frame = read_frame(&self.bytes, self.at, &self.head, self.position);
+        if let Ok(frame) = &frame {
+            (self.at, self.position) = (frame.end, frame.position);
+        }
+        Some(frame)
+    }
+}
+
+/// The journal of a room, to be added to.
+#[derive(Debug)]
+pub struct Segments {
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    head: SegmentHead,
+    file: Arc<dyn OpenFile>,
+    path: PathBuf,
+    bytes: u64,
+    bytes_max: u64,
+    position: Position,
+    synced: u64,
+    /// Those before the last one: after which record each starts, and where it is.
+    older: Vec<(u64, PathBuf)>,
+    /// Kept for its memory.
+    buffer: Vec<u8>,
+}
+
+impl Segments {
+    /// The journal of a new room.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn create(
+        files: Arc<dyn Files>,
+        folder: &Path,
+        name: &str,
+        random: [u64; 2],
+        bytes_max: u64,
+    ) -> Result<Segments, LogError> {
+        let [room, salt] = random;
+        files.make_folder(folder).map_err(failed("making", folder))?;
+        if let Some(parent) = folder.parent() {
+            files.sync_folder(parent).map_err(failed("syncing", parent))?;
+        }
+        let head = SegmentHead { room, name: name.to_owned(), after: Position::default(), salt, engine: ENGINE.into() };
+        let (file, path) = new_segment(&*files, folder, &head)?;
+        let (bytes, folder) = (SEGMENT_HEAD_BYTES as u64, folder.to_owned());
+        let (position, older, buffer) = (head.after, Vec::new(), Vec::new());
+        Ok(Segments { files, folder, head, file, path, bytes, bytes_max, position, synced: 0, older, buffer })
+    }
+
+    /// Goes on after the last whole record of a journal that was found; a torn end is cut off.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn resume(files: Arc<dyn Files>, found: &Found, bytes_max: u64) -> Result<Segments, LogError> {
+        let (last, older) = found.segments.split_last().expect("a journal that was found has a segment");
+        let (path, folder) = (last.path.clone(), found.folder.clone());
+        let file = files.open(&path).map_err(failed("opening", &path))?;
+        if found.torn.is_some() {
+            file.truncate(last.bytes).map_err(failed("truncating", &path))?;
+        }
+        // What was read may never have reached the disk; from here on it is built upon.
+        file.sync().map_err(failed("syncing", &path))?;
+        let older = older.iter().map(|segment| (segment.head.after.seq, segment.path.clone())).collect();
+        let (head, bytes, position) = (last.head.clone(), last.bytes, found.last);
+        let (synced, buffer) = (position.seq, Vec::new());
+        Ok(Segments { files, folder, head, file, path, bytes, bytes_max, position, synced, older, buffer })
+    }
+}
+
+impl Log for Segments {
+    fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
+        self.buffer.clear();
+        for (kind, tick, payload) in batch.records() {
+            put_frame(&mut self.buffer, &self.head, &mut self.position, self.synced, (kind, tick), payload);
+        }
+        self.file.append(&self.buffer).map_err(failed("writing to", &self.path))?;
+        self.bytes += self.buffer.len() as u64;
+        if self.bytes >= self.bytes_max { self.divide() } else { Ok(()) }
+    }
+
+    fn position(&self) -> Position {
+        self.position
+    }
+
+    fn sync_task(&mut self) -> Option<SyncTask> {
+        let seq = self.position.seq;
+        let (file, path) = (Arc::clone(&self.file), self.path.clone());
+        let run = move || file.sync().map_err(failed("syncing", &path));
+        (seq > self.synced).then(|| SyncTask { seq, run: Box::new(run) })
+    }
+
+    fn synced(&mut self, seq: u64) {
+        self.synced = self.synced.max(seq);
+    }
+
+    fn divide(&mut self) -> Result<(), LogError> {
+        if self.head.after == self.position {
+            return Ok(());
+        }
+        self.file.sync().map_err(failed("syncing", &self.path))?;
+        self.synced = self.position.seq;
+        let salt = self.head.salt.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(self.position.hash);
+        let head = SegmentHead { after: self.position, salt, engine: ENGINE.into(), ..self.head.clone() };
+        let (file, path) = new_segment(&*self.files, &self.folder, &head)?;
+        self.older.push((self.head.after.seq, std::mem::replace(&mut self.path, path)));
+        (self.head, self.file, self.bytes) = (head, file, SEGMENT_HEAD_BYTES as u64);
+        Ok(())
+    }
+
+    fn forget(&mut self, upto: Position) -> Result<(), LogError> {
+        // A segment goes if the next one starts no later than after `upto`.
+        while !self.older.is_empty() {
+            let next = self.older.get(1).map_or(self.head.after.seq, |(after, _)| *after);
+            if next > upto.seq {
+                break;
+            }
+            let (_, path) = self.older.remove(0);
+            self.files.remove(&path).map_err(failed("removing", &path))?;
+        }
+        self.files.sync_folder(&self.folder).map_err(failed("syncing", &self.folder))
+    }
+
+    fn remove(self: Box<Self>) -> Result<(), LogError> {
+        remove_room(&*self.files, &self.folder)
+    }
+}
+
+/// Removes all that is kept of a room, so that a crash leaves either all of it or none.
+///
+/// # Errors
+/// [`LogError`].
+pub fn remove_room(files: &dyn Files, folder: &Path) -> Result<(), LogError> {
+    let parent = folder.parent().unwrap_or(folder);
+    let mut gone = folder.as_os_str().to_owned();
+    gone.push(TEMPORARY_SUFFIX);
+    let gone = PathBuf::from(gone);
+    files.rename(folder, &gone).map_err(failed("renaming", folder))?;
+    files.sync_folder(parent).map_err(failed("syncing", parent))?;
+    files.remove_folder(&gone).map_err(failed("removing", &gone))
+}
+
+/// Removes what a crash left half made in a folder.
+///
+/// # Errors
+/// [`LogError`].
+pub fn remove_temporary(files: &dyn Files, folder: &Path) -> Result<(), LogError> {
+    for name in files.list(folder).map_err(failed("listing", folder))? {
+        if name.ends_with(TEMPORARY_SUFFIX) {
+            let path = folder.join(name);
+            files.remove(&path).or_else(|_| files.remove_folder(&path)).map_err(failed("removing", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// A segment whose head is on the disk, under its name.
+fn new_segment(files: &dyn Files, folder: &Path, head: &SegmentHead) -> Result<(Arc<dyn OpenFile>, PathBuf), LogError> {
+    let path = folder.join(format!("{:020}{SEGMENT_SUFFIX}", head.after.seq + 1));
+    let file = place(files, folder, &path, |file| file.append(&head.encode()), |_| Ok(()))?;
+    Ok((file, path))
+}
+
+/// Writes a file beside its name, syncs it, has it checked where it is, and gives it the name.
+pub(super) fn place(
+    files: &dyn Files,
+    folder: &Path,
+    path: &Path,
+    write: impl FnOnce(&Arc<dyn OpenFile>) -> std::io::Result<()>,
+    check: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> Result<Arc<dyn OpenFile>, LogError> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(TEMPORARY_SUFFIX);
+    let temporary = PathBuf::from(temporary);
+    let file = files.create(&temporary).map_err(failed("creating", &temporary))?;
+    write(&file).map_err(failed("writing to", &temporary))?;
+    file.sync().map_err(failed("syncing", &temporary))?;
+    check(&temporary).map_err(failed("reading back", &temporary))?;
+    files.rename(&temporary, path).map_err(failed("renaming", &temporary))?;
+    files.sync_folder(folder).map_err(failed("syncing", folder))?;
+    Ok(file)
+}
+
+fn segment_paths(files: &dyn Files, folder: &Path) -> Result<Vec<PathBuf>, Damage> {
+    let listed = files.list(folder);
+    let names = listed.map_err(|source| Damage::Io { what: "listing", file: shown(folder), source })?;
+    Ok(names.iter().filter(|name| name.ends_with(SEGMENT_SUFFIX)).map(|name| folder.join(name)).collect())
+}
+
+fn read(files: &dyn Files, path: &Path) -> Result<Vec<u8>, Damage> {
+    files.read(path).map_err(|source| Damage::Io { what: "reading", file: shown(path), source })
+}
+
+pub(super) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+pub(super) fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> LogError + 'a {
+    move |source| LogError { what, path: shown(path), source }
+}

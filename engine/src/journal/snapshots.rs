@@ -1,0 +1,143 @@
+//! The snapshots of a room as files: `<folder>/<seq of the last record in it>.snapshot`, a head and what `room` writes.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crc32c::crc32c;
+use room::{Image, check_snapshot};
+
+use super::files::{Files, OpenFile};
+use super::frame::Position;
+use super::log::LogError;
+use super::segments::{failed, place};
+
+pub(super) const SNAPSHOT_SUFFIX: &str = ".snapshot";
+/// How many are kept: if the newest cannot be read, there is another one.
+pub const SNAPSHOTS_KEPT: usize = 2;
+
+const MAGIC: [u8; 8] = *b"HOTSFIL1";
+const HEAD_BYTES: usize = 8 + 8 + 8 + 8 + 32 + 4;
+/// What is written at a time.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// What a snapshot's file says before the snapshot itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotHead {
+    /// As in the heads of segments.
+    pub room: u64,
+    /// The last record that is in it.
+    pub position: Position,
+    /// Of the plugin that ran the room.
+    pub sha256: [u8; 32],
+}
+
+impl SnapshotHead {
+    fn encode(&self) -> [u8; HEAD_BYTES] {
+        let mut out = [0; HEAD_BYTES];
+        out[..8].copy_from_slice(&MAGIC);
+        for (number, at) in [(self.room, 8), (self.position.seq, 16), (self.position.hash, 24)] {
+            out[at..at + 8].copy_from_slice(&number.to_le_bytes());
+        }
+        out[32..64].copy_from_slice(&self.sha256);
+        let checksum = crc32c(&out[..HEAD_BYTES - 4]);
+        out[HEAD_BYTES - 4..].copy_from_slice(&checksum.to_le_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8; HEAD_BYTES]) -> Option<Self> {
+        let (content, checksum) = bytes.split_at(HEAD_BYTES - 4);
+        if content[..8] != MAGIC || crc32c(content).to_le_bytes() != checksum {
+            return None;
+        }
+        let number = |at: usize| u64::from_le_bytes(content[at..at + 8].try_into().expect("eight bytes"));
+        let position = Position { seq: number(16), hash: number(24) };
+        Some(Self { room: number(8), position, sha256: content[32..64].try_into().expect("32 bytes") })
+    }
+}
+
+/// A snapshot on the disk.
+#[derive(Debug, Clone)]
+pub struct SnapshotFile {
+    pub path: PathBuf,
+    pub seq: u64,
+}
+
+/// Those of a room, newest first.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn list(files: &dyn Files, folder: &Path) -> io::Result<Vec<SnapshotFile>> {
+    let snapshot = |name: &String| {
+        let seq = name.strip_suffix(SNAPSHOT_SUFFIX)?.parse().ok()?;
+        Some(SnapshotFile { path: folder.join(name), seq })
+    };
+    let mut found: Vec<_> = files.list(folder)?.iter().filter_map(snapshot).collect();
+    found.sort_by_key(|file| std::cmp::Reverse(file.seq));
+    Ok(found)
+}
+
+/// Opens a snapshot: its head, and a reader that stands at what `Room::from_snapshot` reads.
+///
+/// # Errors
+/// It cannot be read, or its head is damaged.
+pub fn open(files: &dyn Files, path: &Path) -> io::Result<(SnapshotHead, Box<dyn Read + Send>)> {
+    let mut reader = files.reader(path)?;
+    let mut bytes = [0; HEAD_BYTES];
+    reader.read_exact(&mut bytes)?;
+    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "its head is damaged");
+    let head = SnapshotHead::decode(&bytes).ok_or_else(damaged)?;
+    Ok((head, reader))
+}
+
+/// Writes a snapshot, reads it back and compares its checksums; then the oldest go. Says up to where records are not needed any
+/// more: they are in every snapshot that is kept.
+///
+/// # Errors
+/// [`LogError`]. The snapshots that were there are still there.
+pub fn write(
+    files: &dyn Files,
+    folder: &Path,
+    room: u64,
+    position: Position,
+    image: &mut Image,
+) -> Result<Option<Position>, LogError> {
+    let head = SnapshotHead { room, position, sha256: image.logic().mark().sha256 };
+    let path = folder.join(format!("{:020}{SNAPSHOT_SUFFIX}", position.seq));
+    let write = |file: &Arc<dyn OpenFile>| {
+        let mut out = io::BufWriter::with_capacity(WRITE_BYTES, Appending(file));
+        out.write_all(&head.encode())?;
+        image.write(&mut out)?;
+        out.flush()
+    };
+    place(files, folder, &path, write, |written| read_back(files, written, head))?;
+    let kept = list(files, folder).map_err(failed("listing", folder))?;
+    for old in kept.iter().skip(SNAPSHOTS_KEPT) {
+        files.remove(&old.path).map_err(failed("removing", &old.path))?;
+    }
+    let oldest = kept.get(SNAPSHOTS_KEPT - 1);
+    let position = |file: &SnapshotFile| open(files, &file.path).map(|(head, _)| head.position);
+    // One that cannot be read keeps its records, which may help.
+    Ok(oldest.and_then(|file| position(file).ok()))
+}
+
+fn read_back(files: &dyn Files, path: &Path, head: SnapshotHead) -> io::Result<()> {
+    let (found, mut reader) = open(files, path)?;
+    let damaged = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    if found != head {
+        return Err(damaged("its head is another".to_owned()));
+    }
+    check_snapshot(&mut reader).map_err(|error| damaged(error.to_string()))
+}
+
+struct Appending<'a>(&'a Arc<dyn OpenFile>);
+
+impl Write for Appending<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.append(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

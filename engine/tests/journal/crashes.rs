@@ -1,0 +1,121 @@
+//! Random work on a journal, and a crash at a random moment, again and again: what was synced is there, in order, and what is
+//! there is what was written.
+
+use std::sync::Arc;
+
+use engine::journal::frame::Position;
+use engine::journal::log::Log;
+use engine::journal::segments::{Segments, remove_temporary};
+use logic_api::Rng;
+
+use crate::disk::MemoryDisk;
+use crate::support::{Plain, batch, create, folder, found, read_after, read_all, records};
+
+const SEGMENT_BYTES: u64 = 3000;
+
+/// What must be there, and what may be.
+struct Model {
+    records: Vec<Plain>,
+    positions: Vec<Position>,
+    written: usize,
+    synced: usize,
+    forgotten: u64,
+}
+
+fn work(log: &mut Segments, model: &mut Model, rng: &mut Rng) {
+    match rng.below(10) {
+        0..6 => {
+            let (count, bytes_max) = (1 + rng.below(4), [20, 300, 1500][rng.below(3) as usize]);
+            let more = records(rng, count, bytes_max);
+            log.append(&batch(&more)).unwrap();
+            model.records.extend(more);
+            model.positions.push(log.position());
+            model.written = model.records.len();
+        }
+        6..8 => {
+            if let Some(task) = log.sync_task() {
+                (task.run)().unwrap();
+                log.synced(task.seq);
+                model.synced = model.written;
+            }
+        }
+        8 => {
+            log.divide().unwrap();
+            model.synced = model.written;
+        }
+        _ => {
+            let synced = model.positions.iter().rev().find(|position| position.seq <= model.synced as u64);
+            if let Some(upto) = synced.copied() {
+                log.forget(upto).unwrap();
+                model.forgotten = upto.seq;
+            }
+        }
+    }
+}
+
+fn crash(disk: &MemoryDisk, model: &mut Model, rng: &mut Rng) -> (MemoryDisk, Segments) {
+    let (disk, at_least) = match rng.chance(0.5) {
+        true => (disk.after_kill(), model.written),
+        false => (disk.after_power_cut(rng), model.synced),
+    };
+    let was = found(&disk).unwrap().unwrap();
+    let there = usize::try_from(was.last.seq).unwrap();
+    assert!(there >= at_least, "{there} records are there, {at_least} were acknowledged");
+    assert!(was.first().seq <= model.forgotten, "what nobody has forgotten is there");
+    let first = usize::try_from(was.first().seq).unwrap();
+    assert_eq!(read_all(&disk, &was), model.records[first..there]);
+    for position in model.positions.iter().filter(|position| (first..=there).contains(&(position.seq as usize))) {
+        assert_eq!(was.position_of(&disk, position.seq).unwrap(), Some(*position));
+        let after = read_after(&disk, &was, *position);
+        assert_eq!(after, model.records[usize::try_from(position.seq).unwrap()..there]);
+    }
+    model.records.truncate(there);
+    model.positions.retain(|position| position.seq as usize <= there);
+    (model.written, model.synced) = (there, there);
+    remove_temporary(&disk, &folder()).unwrap();
+    let log = Segments::resume(Arc::new(disk.clone()), &was, SEGMENT_BYTES).unwrap();
+    assert_eq!(log.position(), was.last);
+    (disk, log)
+}
+
+#[test]
+fn a_journal_survives_what_it_has_acknowledged() {
+    for seed in 0..200 {
+        let mut rng = Rng::new(seed);
+        let mut disk = MemoryDisk::default();
+        let mut log = create(&disk, SEGMENT_BYTES);
+        let mut model = Model { records: Vec::new(), positions: Vec::new(), written: 0, synced: 0, forgotten: 0 };
+        for _ in 0..6 {
+            (0..rng.below(25)).for_each(|_| work(&mut log, &mut model, &mut rng));
+            (disk, log) = crash(&disk, &mut model, &mut rng);
+        }
+    }
+}
+
+/// Killed after each call that a rotation makes: the journal goes on.
+#[test]
+fn a_kill_at_each_step_of_a_rotation_leaves_the_old_or_the_new() {
+    let (disk, mut rng) = (MemoryDisk::default(), Rng::new(1));
+    let mut log = create(&disk, SEGMENT_BYTES);
+    let all = records(&mut rng, 40, 500);
+    disk.keep_steps();
+    for record in &all {
+        log.append(&batch(std::slice::from_ref(record))).unwrap();
+    }
+    log.forget(log.position()).unwrap();
+    let steps = disk.steps();
+    assert!(steps.len() > 60);
+    let mut before = 0;
+    for step in steps {
+        let was = found(&step).unwrap().unwrap();
+        let (first, last) = (usize::try_from(was.first().seq).unwrap(), usize::try_from(was.last.seq).unwrap());
+        assert!(last == before || last == before + 1, "{last} after {before}");
+        before = last;
+        assert_eq!(read_all(&step, &was), all[first..last]);
+        remove_temporary(&step, &folder()).unwrap();
+        let mut again = Segments::resume(Arc::new(step.clone()), &was, SEGMENT_BYTES).unwrap();
+        again.append(&batch(&all[..1])).unwrap();
+        assert_eq!(found(&step).unwrap().unwrap().last.seq, was.last.seq + 1);
+    }
+    assert_eq!(before, all.len());
+}

@@ -1,0 +1,185 @@
+//! Cuts, lost sectors and flipped bits: what may have been a write that never reached the disk is cut off, all else is refused.
+
+use engine::journal::frame::{Position, SECTOR_BYTES, SEGMENT_HEAD_BYTES, SegmentHead, is_torn, read_frame};
+use engine::journal::log::Log;
+use engine::journal::segments::{Damage, Segments};
+use logic_api::Rng;
+use std::sync::Arc;
+
+use crate::disk::MemoryDisk;
+use crate::support::{Plain, batch, create, found, read_all, records, segment};
+
+const ROOMY: u64 = 1 << 30;
+
+/// The records that a damaged journal still has, and that it can be added to.
+#[track_caller]
+fn check_usable(bytes: Vec<u8>, expected: &[Plain]) {
+    let disk = MemoryDisk::default();
+    disk.put(&crate::support::folder().join("00000000000000000001.journal"), bytes);
+    let was = found(&disk).unwrap().unwrap();
+    assert_eq!(read_all(&disk, &was), expected);
+    let mut again = Segments::resume(Arc::new(disk.clone()), &was, ROOMY).unwrap();
+    let more = records(&mut Rng::new(9), 1, 100);
+    again.append(&batch(&more)).unwrap();
+    let now = found(&disk).unwrap().unwrap();
+    assert_eq!(now.torn, None);
+    assert_eq!(read_all(&disk, &now), [expected, &more].concat());
+}
+
+#[test]
+fn the_last_three_records_cut_at_every_byte_leave_those_before() {
+    let (disk, mut rng) = (MemoryDisk::default(), Rng::new(1));
+    let mut log = create(&disk, ROOMY);
+    let all = records(&mut rng, 12, 700);
+    let mut ends = Vec::new();
+    for record in &all {
+        log.append(&batch(std::slice::from_ref(record))).unwrap();
+        ends.push(disk.bytes(&segment(&disk)).len());
+    }
+    let bytes = disk.bytes(&segment(&disk));
+    for len in ends[8]..=bytes.len() {
+        let whole = ends.iter().filter(|end| **end <= len).count();
+        check_usable(bytes[..len].to_vec(), &all[..whole]);
+    }
+    // A head that is not whole has never had its name.
+    assert!(SegmentHead::decode(&bytes[..SEGMENT_HEAD_BYTES - 1]).is_err());
+}
+
+#[test]
+fn any_subset_of_the_last_writes_sectors_leaves_the_records_before_it() {
+    for seed in 0..12 {
+        let (disk, mut rng) = (MemoryDisk::default(), Rng::new(seed));
+        let mut log = create(&disk, ROOMY);
+        let before = records(&mut rng, 5, 300);
+        log.append(&batch(&before)).unwrap();
+        let start = disk.bytes(&segment(&disk)).len();
+        let last = records(&mut rng, 6, 900);
+        log.append(&batch(&last)).unwrap();
+        let bytes = disk.bytes(&segment(&disk));
+        let first = start / SECTOR_BYTES;
+        let sectors = (bytes.len().div_ceil(SECTOR_BYTES) - first).min(9);
+        for subset in 0u32..1 << sectors {
+            let mut torn = bytes.clone();
+            for sector in (0..sectors).filter(|sector| subset >> sector & 1 == 0) {
+                let at = ((first + sector) * SECTOR_BYTES).max(start);
+                let end = ((first + sector + 1) * SECTOR_BYTES).min(bytes.len());
+                torn[at..end].fill(0);
+            }
+            let was = {
+                let disk = MemoryDisk::default();
+                disk.put(&crate::support::folder().join("00000000000000000001.journal"), torn.clone());
+                read_all(&disk, &found(&disk).unwrap().unwrap())
+            };
+            let all = [&before[..], &last[..]].concat();
+            assert!(was.len() >= before.len() && all.starts_with(&was), "seed {seed}, subset {subset:b}");
+            check_usable(torn.clone(), &was);
+            // The same, and the length was not noted either.
+            let kept = torn.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1).max(start);
+            check_usable(torn[..kept].to_vec(), &was);
+        }
+    }
+}
+
+#[test]
+fn zeroes_after_the_last_record_are_no_damage() {
+    let (disk, mut rng) = (MemoryDisk::default(), Rng::new(2));
+    let mut log = create(&disk, ROOMY);
+    let all = records(&mut rng, 4, 300);
+    log.append(&batch(&all)).unwrap();
+    let bytes = disk.bytes(&segment(&disk));
+    for zeroes in [1, 55, 56, 300, 511, 512, 4096, 70_000] {
+        check_usable([&bytes[..], &vec![0; zeroes]].concat(), &all);
+    }
+}
+
+/// A journal of 64 KiB, each of its 524,288 bits flipped. What comes before the frame with the flipped bit is as it was, so the
+/// frames are read from that one on.
+#[test]
+fn every_flipped_bit_is_noticed_and_never_taken_for_a_torn_end() {
+    let (disk, mut rng) = (MemoryDisk::default(), Rng::new(3));
+    let mut log = create(&disk, ROOMY);
+    while disk.bytes(&segment(&disk)).len() < 64 << 10 {
+        let more = records(&mut rng, 1 + rng_small(log.position()), 600);
+        log.append(&batch(&more)).unwrap();
+        if log.position().seq.is_multiple_of(3) {
+            let task = log.sync_task().unwrap();
+            (task.run)().unwrap();
+            log.synced(task.seq);
+        }
+    }
+    let mut bytes = disk.bytes(&segment(&disk));
+    let head = SegmentHead::decode(&bytes).unwrap();
+    for bit in 0..SEGMENT_HEAD_BYTES * 8 {
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(SegmentHead::decode(&bytes).is_err(), "bit {bit}");
+        bytes[bit / 8] ^= 1 << (bit % 8);
+    }
+    let (mut at, mut position, mut flips) = (SEGMENT_HEAD_BYTES, head.after, SEGMENT_HEAD_BYTES * 8);
+    while at < bytes.len() {
+        let frame = read_frame(&bytes, at, &head, position).unwrap();
+        for bit in at * 8..frame.end * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(read_frame(&bytes, at, &head, position).is_err(), "bit {bit} is not noticed");
+            assert!(!is_torn(&bytes, at, &head, position), "bit {bit} is taken for a torn end");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            flips += 1;
+        }
+        (at, position) = (frame.end, frame.position);
+    }
+    assert_eq!(flips, bytes.len() * 8);
+    assert!(flips >= 524_288);
+}
+
+fn rng_small(position: Position) -> u64 {
+    position.hash % 4
+}
+
+#[test]
+fn damage_refuses_the_room_and_changes_nothing() {
+    let (disk, mut rng) = (MemoryDisk::default(), Rng::new(4));
+    let mut log = create(&disk, 4096);
+    for _ in 0..30 {
+        log.append(&batch(&records(&mut rng, 4, 300))).unwrap();
+    }
+    let paths = disk.paths();
+    assert!(paths.len() > 3);
+    for path in &paths {
+        let sound = disk.bytes(path);
+        for byte in (0..sound.len()).step_by(37) {
+            let disk = disk.after_kill();
+            let mut damaged = sound.clone();
+            damaged[byte] ^= 0x10;
+            disk.put(path, damaged.clone());
+            let error = found(&disk).unwrap_err();
+            assert!(matches!(error, Damage::Frame { .. } | Damage::Head { .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.starts_with(path.to_str().unwrap()) && text.contains("/data/rooms/main"), "{text}");
+            assert_eq!(disk.bytes(path), damaged);
+        }
+    }
+    // A segment that is gone, and an end that is cut where it is not the last.
+    let gone = disk.after_kill();
+    engine::journal::files::Files::remove(&gone, &paths[1]).unwrap();
+    assert!(found(&gone).unwrap_err().to_string().contains("was expected"));
+    let cut = disk.after_kill();
+    let bytes = cut.bytes(&paths[1]);
+    cut.put(&paths[1], bytes[..bytes.len() - 7].to_vec());
+    assert!(found(&cut).is_err());
+}
+
+/// Zeroes where a record was that is known to have been on the disk: not a write that was lost.
+#[test]
+fn a_hole_before_what_was_synced_is_damage() {
+    let (disk, mut rng) = (MemoryDisk::default(), Rng::new(5));
+    let mut log = create(&disk, ROOMY);
+    log.append(&batch(&records(&mut rng, 1, 10))).unwrap();
+    log.append(&batch(&[(6, 1, vec![1; 3000])])).unwrap();
+    let task = log.sync_task().unwrap();
+    (task.run)().unwrap();
+    log.synced(task.seq);
+    log.append(&batch(&records(&mut rng, 1, 10))).unwrap();
+    let mut bytes = disk.bytes(&segment(&disk));
+    bytes[1024..1536].fill(0);
+    disk.put(&segment(&disk), bytes);
+    assert!(matches!(found(&disk), Err(Damage::Frame { .. })));
+}

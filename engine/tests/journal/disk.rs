@@ -1,0 +1,248 @@
+//! A file system in memory that knows what has reached the disk, that can fail at any call, and that can crash.
+
+use std::collections::BTreeMap;
+use std::io::{self, Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use engine::journal::files::{Files, OpenFile};
+use engine::journal::frame::SECTOR_BYTES;
+use logic_api::Rng;
+use parking_lot::Mutex;
+
+/// What goes wrong with the call that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Io,
+    NoSpace,
+    /// Half of what was to be written is.
+    Short,
+}
+
+/// Cheap to clone: the same disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MemoryDisk(Arc<Mutex<State>>);
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    files: Vec<Content>,
+    /// Which file has which name, as the process sees it, and as the disk has it.
+    names: BTreeMap<PathBuf, usize>,
+    names_on_disk: BTreeMap<PathBuf, usize>,
+    calls: u64,
+    fails_at: Option<(u64, Failure)>,
+    /// The state after each call that changes something, if they are kept.
+    steps: Option<Vec<State>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    on_disk: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct MemoryFile {
+    disk: MemoryDisk,
+    file: usize,
+}
+
+impl MemoryDisk {
+    /// Lets the call with this number, counted from 0, and all after it fail.
+    pub(crate) fn fail_at(&self, call: u64, failure: Failure) {
+        self.0.lock().fails_at = Some((call, failure));
+    }
+
+    /// Calls so far that change something.
+    pub(crate) fn calls(&self) -> u64 {
+        self.0.lock().calls
+    }
+
+    /// Keeps the state after each call from here on.
+    pub(crate) fn keep_steps(&self) {
+        self.0.lock().steps = Some(Vec::new());
+    }
+
+    /// The disks that a process would find that starts after each call since `keep_steps`, the one before it having been killed.
+    pub(crate) fn steps(&self) -> Vec<MemoryDisk> {
+        let steps = self.0.lock().steps.take().unwrap();
+        steps.into_iter().map(|state| MemoryDisk(Arc::new(Mutex::new(state)))).collect()
+    }
+
+    /// What the next process finds after this one was killed.
+    pub(crate) fn after_kill(&self) -> MemoryDisk {
+        let state = State { calls: 0, fails_at: None, steps: None, ..self.0.lock().clone() };
+        MemoryDisk(Arc::new(Mutex::new(state)))
+    }
+
+    /// What is found after the machine lost power: of what was not synced, any sectors.
+    pub(crate) fn after_power_cut(&self, rng: &mut Rng) -> MemoryDisk {
+        let old = self.0.lock().clone();
+        let names = if rng.chance(0.5) { old.names } else { old.names_on_disk };
+        let files = old.files.iter().map(|file| file.after_power_cut(rng)).collect();
+        let state = State { files, names_on_disk: names.clone(), names, ..State::default() };
+        MemoryDisk(Arc::new(Mutex::new(state)))
+    }
+
+    pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
+        let state = self.0.lock();
+        state.files[state.names[path]].bytes.clone()
+    }
+
+    pub(crate) fn put(&self, path: &Path, bytes: Vec<u8>) {
+        let mut state = self.0.lock();
+        let file = state.files.len();
+        state.files.push(Content { on_disk: bytes.clone(), bytes });
+        state.names.insert(path.to_owned(), file);
+        state.names_on_disk.insert(path.to_owned(), file);
+    }
+
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        self.0.lock().names.keys().cloned().collect()
+    }
+
+    /// Does something that changes the disk, unless it fails. What is appended is cut short by some failures.
+    fn change<R>(&self, bytes: usize, change: impl FnOnce(&mut State, usize) -> io::Result<R>) -> io::Result<R> {
+        let mut state = self.0.lock();
+        let call = state.calls;
+        state.calls += 1;
+        let result = match state.fails_at {
+            Some((at, failure)) if call >= at => {
+                if failure == Failure::Short && call == at && bytes > 0 {
+                    let _ = change(&mut state, bytes / 2);
+                }
+                let errno = if failure == Failure::Io { 5 } else { 28 };
+                return Err(io::Error::from_raw_os_error(errno));
+            }
+            _ => change(&mut state, bytes),
+        };
+        if let Some(mut steps) = state.steps.take() {
+            steps.push(State { calls: 0, ..state.clone() });
+            state.steps = Some(steps);
+        }
+        result
+    }
+}
+
+impl Content {
+    fn after_power_cut(&self, rng: &mut Rng) -> Content {
+        let (from, to) = (self.on_disk.len(), self.bytes.len());
+        // A cut, or lost sectors within a length that had been noted already.
+        let len =
+            if rng.chance(0.5) { from as u64 + rng.below((to.saturating_sub(from) + 1) as u64) } else { to as u64 };
+        let mut bytes = self.bytes.clone();
+        bytes.truncate(len as usize);
+        let first = from / SECTOR_BYTES;
+        for sector in first..bytes.len().div_ceil(SECTOR_BYTES) {
+            if rng.chance(0.3) {
+                let (start, end) = ((sector * SECTOR_BYTES).max(from), ((sector + 1) * SECTOR_BYTES).min(bytes.len()));
+                if start < end {
+                    bytes[start..end].fill(0);
+                }
+            }
+        }
+        Content { on_disk: bytes.clone(), bytes }
+    }
+}
+
+fn not_found() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+impl Files for MemoryDisk {
+    fn make_folder(&self, _path: &Path) -> io::Result<()> {
+        self.change(0, |_, _| Ok(()))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let state = self.0.lock();
+        let names = state.names.keys().filter_map(|path| path.strip_prefix(folder).ok());
+        let mut names: Vec<String> = names
+            .filter_map(|rest| rest.components().next())
+            .map(|first| first.as_os_str().to_str().unwrap().to_owned())
+            .collect();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn OpenFile>> {
+        let file = self.change(0, |state, _| {
+            state.files.push(Content::default());
+            state.names.insert(path.to_owned(), state.files.len() - 1);
+            Ok(state.files.len() - 1)
+        })?;
+        Ok(Arc::new(MemoryFile { disk: self.clone(), file }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn OpenFile>> {
+        let file = self.0.lock().names.get(path).copied().ok_or_else(not_found)?;
+        Ok(Arc::new(MemoryFile { disk: self.clone(), file }))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let state = self.0.lock();
+        Ok(state.files[*state.names.get(path).ok_or_else(not_found)?].bytes.clone())
+    }
+
+    fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(Cursor::new(self.read(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.change(0, |state, _| {
+            let moved: Vec<PathBuf> = state.names.keys().filter(|path| path.starts_with(from)).cloned().collect();
+            for path in moved {
+                let file = state.names.remove(&path).unwrap();
+                let rest = path.strip_prefix(from).unwrap();
+                let path = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
+                state.names.insert(path, file);
+            }
+            Ok(())
+        })
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.change(0, |state, _| state.names.remove(path).map(drop).ok_or_else(not_found))
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        self.change(0, |state, _| {
+            state.names.retain(|path, _| !path.starts_with(folder));
+            Ok(())
+        })
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.change(0, |state, _| {
+            let State { names, names_on_disk, .. } = state;
+            names_on_disk.retain(|path, _| !path.starts_with(folder));
+            let now = names.iter().filter(|(path, _)| path.starts_with(folder));
+            names_on_disk.extend(now.map(|(path, file)| (path.clone(), *file)));
+            Ok(())
+        })
+    }
+}
+
+impl OpenFile for MemoryFile {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        self.disk.change(bytes.len(), |state, len| {
+            state.files[self.file].bytes.extend_from_slice(&bytes[..len]);
+            Ok(())
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.change(0, |state, _| {
+            let file = &mut state.files[self.file];
+            file.on_disk.clone_from(&file.bytes);
+            Ok(())
+        })
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.disk.change(0, |state, _| {
+            state.files[self.file].bytes.truncate(len as usize);
+            Ok(())
+        })
+    }
+}
