@@ -8,6 +8,7 @@ pub mod serve;
 
 pub mod engine;
 pub mod loads;
+pub mod probation;
 pub mod rooms;
 
 pub mod journal;

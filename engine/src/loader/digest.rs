@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::de::{Error as _, Unexpected};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
 
 /// A sha256, shown as 64 lowercase hex digits.
@@ -60,6 +61,14 @@ impl fmt::Debug for Sha256 {
     }
 }
 
+impl<'de> Deserialize<'de> for Sha256 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let hex = String::deserialize(deserializer)?;
+        let wrong = || D::Error::invalid_value(Unexpected::Str(&hex), &"64 lowercase hex digits");
+        Self::from_hex(hex.as_bytes()).ok_or_else(wrong)
+    }
+}
+
 impl Serialize for Sha256 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -76,7 +85,11 @@ mod tests {
         let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(digest.to_string(), hex);
         assert_eq!(Sha256::from_hex(hex.as_bytes()), Some(digest));
-        assert_eq!(serde_json::to_string(&digest).unwrap(), format!("\"{hex}\""));
+        let json = serde_json::to_string(&digest).unwrap();
+        assert_eq!(json, format!("\"{hex}\""));
+        assert_eq!(serde_json::from_str::<Sha256>(&json).unwrap(), digest);
+        let error = serde_json::from_str::<Sha256>("\"ab\"").unwrap_err().to_string();
+        assert!(error.starts_with("invalid value: string \"ab\", expected 64 lowercase hex digits"), "{error}");
         for wrong in [&hex[..63], &hex[..62], &hex.to_uppercase(), &hex.replace('b', "g"), ""] {
             assert_eq!(Sha256::from_hex(wrong.as_bytes()), None);
         }

@@ -1,0 +1,166 @@
+//! The versions that failed, on disk: `failed-versions.json` in the data folder.
+//!
+//! A version is its file's content: a new build of it is another one, and not in here.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::loader::digest::Sha256;
+use crate::lock::write_durably;
+
+/// The name of the file in the data folder.
+const FAILED_FILE: &str = "failed-versions.json";
+/// Versions that are kept; the oldest go.
+const FAILED_KEPT_MAX: usize = 256;
+
+/// A version that was on trial and did not stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failed {
+    pub sha256: Sha256,
+    pub version: u32,
+    pub name: String,
+    /// In one line.
+    pub reason: String,
+    /// Who rolled it back: an operator, or the engine.
+    pub who: String,
+    pub at: Timestamp,
+}
+
+/// The failed versions of one data folder.
+#[derive(Debug)]
+pub struct FailedVersions {
+    path: PathBuf,
+    /// Oldest first. Held while the file is written: it is written whole.
+    known: Mutex<Vec<Failed>>,
+}
+
+/// Why failed versions cannot be read or kept. Each text is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum FailedError {
+    #[error("{file} cannot be read: {source}")]
+    Read { file: String, source: io::Error },
+    #[error("{file} is damaged: {source}; remove it, and no version is known to have failed")]
+    Damaged { file: String, source: serde_json::Error },
+    #[error("{file} cannot be written: {source}")]
+    Write { file: String, source: io::Error },
+}
+
+impl FailedVersions {
+    /// Reads what the data folder has.
+    ///
+    /// # Errors
+    /// [`FailedError`].
+    pub fn open(data: &Path) -> Result<FailedVersions, FailedError> {
+        let path = data.join(FAILED_FILE);
+        let file = || path.display().to_string();
+        let known = match std::fs::read(&path) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|source| FailedError::Damaged { file: file(), source })?
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(FailedError::Read { file: file(), source }),
+        };
+        Ok(FailedVersions { path, known: Mutex::new(known) })
+    }
+
+    #[must_use]
+    pub fn find(&self, sha256: &Sha256) -> Option<Failed> {
+        self.known.lock().iter().find(|failed| failed.sha256 == *sha256).cloned()
+    }
+
+    /// Remembers a failure, in place of an earlier one of the same version. Blocks until it is on disk; it is remembered until
+    /// the engine ends even if it cannot be written.
+    ///
+    /// # Errors
+    /// [`FailedError::Write`].
+    pub fn remember(&self, failed: Failed) -> Result<(), FailedError> {
+        let mut known = self.known.lock();
+        known.retain(|other| other.sha256 != failed.sha256);
+        known.push(failed);
+        let more = known.len().saturating_sub(FAILED_KEPT_MAX);
+        known.drain(..more);
+        self.write(&known)
+    }
+
+    /// Forgets a version that has stayed after all. Blocks until that is on disk.
+    ///
+    /// # Errors
+    /// [`FailedError::Write`].
+    pub fn forget(&self, sha256: &Sha256) -> Result<(), FailedError> {
+        let mut known = self.known.lock();
+        let before = known.len();
+        known.retain(|failed| failed.sha256 != *sha256);
+        if known.len() == before { Ok(()) } else { self.write(&known) }
+    }
+
+    fn write(&self, known: &[Failed]) -> Result<(), FailedError> {
+        let mut bytes = serde_json::to_vec_pretty(known).expect("failed versions have string keys only");
+        bytes.push(b'\n');
+        let error = |source| FailedError::Write { file: self.path.display().to_string(), source };
+        write_durably(&self.path, &bytes).map_err(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(content: u64, reason: &str) -> Failed {
+        let (who, at) = ("the engine".to_owned(), "2026-01-02T03:04:05Z".parse().unwrap());
+        let sha256 = Sha256::of(&content.to_le_bytes());
+        Failed { sha256, version: 1002, name: "game2".to_owned(), reason: reason.to_owned(), who, at }
+    }
+
+    #[test]
+    fn a_version_is_remembered_by_its_content_until_it_is_forgotten() {
+        let data = tempfile::tempdir().unwrap();
+        let versions = FailedVersions::open(data.path()).unwrap();
+        versions.remember(failed(1, "it was slow")).unwrap();
+        versions.remember(failed(2, "it was wrong")).unwrap();
+        versions.remember(failed(1, "it was slow again")).unwrap();
+        let versions = FailedVersions::open(data.path()).unwrap();
+        assert_eq!(versions.find(&failed(1, "").sha256), Some(failed(1, "it was slow again")));
+        assert_eq!(versions.find(&failed(3, "").sha256), None);
+        versions.forget(&failed(1, "").sha256).unwrap();
+        versions.forget(&failed(3, "").sha256).unwrap();
+        let versions = FailedVersions::open(data.path()).unwrap();
+        assert_eq!((versions.find(&failed(1, "").sha256), versions.known.lock().len()), (None, 1));
+    }
+
+    #[test]
+    fn the_oldest_failures_go() {
+        let data = tempfile::tempdir().unwrap();
+        let versions = FailedVersions::open(data.path()).unwrap();
+        let contents = 0..FAILED_KEPT_MAX as u64 + 2;
+        contents.clone().for_each(|content| versions.remember(failed(content, "")).unwrap());
+        let kept: Vec<_> = contents.filter(|content| versions.find(&failed(*content, "").sha256).is_some()).collect();
+        assert_eq!((kept[0], kept.len()), (2, FAILED_KEPT_MAX));
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_with_what_to_do() {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::write(data.path().join(FAILED_FILE), "[{}]").unwrap();
+        let error = FailedVersions::open(data.path()).unwrap_err().to_string();
+        assert_eq!(
+            error.replace(&data.path().display().to_string(), "FOLDER"),
+            "FOLDER/failed-versions.json is damaged: missing field `sha256` at line 1 column 3; remove it, and no version \
+             is known to have failed"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_remembered_all_the_same() {
+        let data = tempfile::tempdir().unwrap();
+        let versions = FailedVersions::open(data.path()).unwrap();
+        std::fs::create_dir(data.path().join("failed-versions.json.tmp")).unwrap();
+        let error = versions.remember(failed(1, "")).unwrap_err().to_string();
+        assert!(error.contains("failed-versions.json cannot be written: "), "{error}");
+        assert!(versions.find(&failed(1, "").sha256).is_some());
+    }
+}
