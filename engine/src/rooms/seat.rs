@@ -22,6 +22,9 @@ const SHOW_PERIOD: Duration = Duration::from_secs(1);
 /// The same fault again is logged after this time, at the earliest: a route that panics must not fill the disk.
 const SAME_FAULT_PERIOD: Duration = Duration::from_secs(10);
 
+/// How often an empty room looks again for whoever is on the way in, when its time has come.
+const ON_THE_WAY_PERIOD: Duration = Duration::from_millis(100);
+
 #[derive(Debug)]
 pub(super) struct Seat {
     room: Room,
@@ -203,9 +206,7 @@ impl Seat {
                     self.terminate(Duration::ZERO, None, outlet);
                     self.dispose(outlet);
                 } else {
-                    // Somebody is on the way in.
-                    self.end = End::Far;
-                    self.players_changed();
+                    self.end = End::Empty { until: now + ON_THE_WAY_PERIOD };
                 }
             }
             End::Terminated { until, .. } if until <= now => self.dispose(outlet),
