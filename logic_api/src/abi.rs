@@ -28,23 +28,6 @@ pub struct RawBytes {
     pub len: usize,
 }
 
-/// A row's place: page in the upper 16 bits of `slot`. A live row's generation is odd.
-#[repr(C)]
-#[derive(StableAbi, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RawId {
-    pub slot: u32,
-    pub generation: u32,
-}
-
-/// Where a new row goes.
-#[repr(C)]
-#[derive(StableAbi, Clone, Copy, Debug)]
-pub struct Inserted {
-    pub id: RawId,
-    /// The plugin writes the row here, before it calls the host again: a typed copy, which is cheaper than one by the host.
-    pub row: *mut u8,
-}
-
 /// An entry of the engine's heap. `{0, 0}` is the empty text.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,17 +36,21 @@ pub struct RawHeapId {
     pub generation: u32,
 }
 
-/// An index over a key or unique column, read in place. `docs/abi.md`, "Index".
+/// An index over a key or unique column, read and written in place. `docs/abi.md`, "Index".
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct IndexView {
     /// Pages of buckets. Several entries may name the same page.
     pub directory: *const *const Bucket,
+    /// The same where the page may be written, null where the host must be asked first.
+    pub writable: *const *mut Bucket,
     pub seed: u64,
     /// Entries of the directory, a power of two, less 1.
     pub directory_mask: u64,
     /// Bytes of a page, a power of two, less those of a bucket.
     pub bucket_mask: u64,
+    /// How many rows a page may have before an insert must ask the host.
+    pub page_rows_max: u64,
 }
 
 /// A table, read and written in place. `docs/abi.md`, "Table".
@@ -72,17 +59,27 @@ pub struct IndexView {
 pub struct TableView {
     /// Where each page's rows start: a page holds nothing else.
     pub pages: *const *mut u8,
-    /// The same where the page may be written, null where `Host::unshare` must be asked first.
+    /// The same where the page may be written, null where the host must be asked first.
     pub writable: *const *mut u8,
     /// The generations of each page's slots.
     pub generations: *const *const u32,
+    /// The same where they may be written, null where the host must be asked first.
+    pub writable_generations: *const *mut u32,
     /// A bit for each slot that has a row, `live_words` words for each page.
-    pub live: *const u64,
+    pub live: *mut u64,
     /// How many rows each page has: one that is full is walked without a look at its bits.
-    pub page_rows: *const u32,
+    pub page_rows: *mut u32,
+    /// No slot of the page before this one is free.
+    pub page_free_from: *mut u32,
+    /// A bit for each page that has a free slot.
+    pub free: *mut u64,
+    /// A bit for each word of `free` that is not 0.
+    pub free_groups: *mut u64,
     pub indexes: *const IndexView,
     /// Live rows.
     pub rows: u32,
+    /// Words of `free_groups`.
+    pub free_groups_len: u32,
     pub page_count: u32,
     pub slots_per_page: u32,
     pub live_words: u32,
@@ -90,7 +87,6 @@ pub struct TableView {
     /// The table's place in the schema.
     pub number: u32,
     pub index_count: u32,
-    pub reserved: u32,
 }
 
 /// One header of a request.
@@ -121,7 +117,7 @@ pub struct Call {
     /// What every function of the host is given first.
     pub context: *mut (),
     /// `table_count` tables, in the order of the schema.
-    pub tables: *const TableView,
+    pub tables: *const *mut TableView,
     pub request: *const RawRequest,
     /// The room's name.
     pub room: RawBytes,
@@ -151,7 +147,7 @@ pub mod status {
     pub const DECLINED: u32 = 2;
 }
 
-/// What `Host::insert` and `Host::rekey` return: 0, [`FULL`](insert::FULL), or the index that has the value already.
+/// What `Host::make_room`, `Host::make_writable` and `Host::rekey` return: 0, [`FULL`](insert::FULL), or the index that has the value already.
 pub mod insert {
     pub const DONE: u32 = 0;
     /// The table or the world has reached its limit.
@@ -179,10 +175,10 @@ pub mod emit {
 pub struct Host {
     /// Makes a page writable and gives where its rows start. Never fails; null in a read-only callback.
     pub unshare: unsafe extern "C" fn(context: *mut (), table: u32, page: u32) -> *mut u8,
-    /// Makes room for a row, of which it reads the indexed columns.
-    pub insert: unsafe extern "C" fn(context: *mut (), table: u32, row: *const u8, inserted: *mut Inserted) -> u32,
-    /// Removes a row, which the plugin has read if it wants it: 1 if there was one, 0 if not.
-    pub remove: unsafe extern "C" fn(context: *mut (), table: u32, id: RawId) -> u32,
+    /// Makes room for a row, of which it reads the indexed columns, so that the plugin can put it in.
+    pub make_room: unsafe extern "C" fn(context: *mut (), table: u32, row: *const u8) -> u32,
+    /// Makes all that taking a live row out writes to writable.
+    pub make_writable: unsafe extern "C" fn(context: *mut (), table: u32, slot: u32) -> u32,
     /// Tells that the value of an indexed column of a live row has changed; `old` is what it was.
     pub rekey: unsafe extern "C" fn(context: *mut (), table: u32, slot: u32, index: u32, old: *const u8) -> u32,
     /// Keeps bytes in the heap; `{0, 0}` for no bytes or where the limit is reached.
@@ -295,31 +291,32 @@ impl RootModule for LogicModuleRef {
 pub struct Bucket {
     /// 0 where an entry is free.
     pub tags: [u8; Bucket::ENTRIES],
-    /// How many rows had to pass; [`Bucket::PASSED_MAX`] means that or more, and stays. Where it is 0 a search ends.
-    pub passed: u32,
+    /// How many rows had to pass. Where it is 0 a search ends.
+    pub passed: u16,
+    /// In the first bucket of a page: how many rows the page has.
+    pub page_rows: u16,
     pub slots: [u32; Bucket::ENTRIES],
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
-/// A hash is used from the bottom up: 8 bits of tag, then those that choose the bucket, and from bit 32 those that choose the page.
-/// Each step of a search is as few instructions as can be: it waits for memory twice, and the fewer instructions it has, the
-/// more searches the processor has under way at once.
+/// A hash is used from the bottom up: 4 bits unused, 8 of tag, then those that choose the bucket, and from bit 32 those that choose
+/// the page. Each step of a search is as few instructions as can be: it waits for memory twice, and the fewer instructions it has,
+/// the more searches the processor has under way at once.
 impl Bucket {
     pub const ENTRIES: usize = 12;
-    pub const PASSED_MAX: u32 = u32::MAX;
 
-    /// The bits of a hash that an entry keeps.
+    /// What an entry keeps of a hash.
     #[inline]
     pub const fn tag(hash: u64) -> u8 {
-        let bits = (hash & 0xFF) as u8;
+        let bits = (hash >> 4 & 0xFF) as u8;
         bits + (bits == 0) as u8
     }
 
     /// Bytes from the start of a page to the bucket that a hash belongs to.
     #[inline]
     pub const fn home(hash: u64, bucket_mask: u64) -> u64 {
-        hash >> 2 & bucket_mask
+        hash >> 6 & bucket_mask
     }
 
     /// Bytes from the start of a page to the bucket after this one, cyclically.
@@ -333,15 +330,10 @@ impl Bucket {
     pub const fn directory_entry(hash: u64, directory_mask: u64) -> u64 {
         hash >> 32 & directory_mask
     }
-
-    /// A bit for each entry with this tag.
-    ///
-    /// Without a branch: a search that guesses wrong waits for memory before it can go on with the next one.
-    #[inline]
-    pub fn matches(&self, tag: u8) -> u32 {
-        crate::raw::equal_tags(self, tag)
-    }
 }
+
+/// The most key and unique columns of a table.
+pub const INDEXES_PER_TABLE_MAX: usize = 8;
 
 /// The size of a page of rows in bytes.
 pub const PAGE_BYTES: usize = 64 << 10;

@@ -6,7 +6,7 @@ use std::{fmt, marker::PhantomData};
 /// A struct that can be the row of a table, or a field of another row. Derive it; do not write it by hand.
 ///
 /// # Safety
-/// As for [`Column`]; `keys` and `changed_keys` cover exactly the columns that the schema calls unique, in index order.
+/// As for [`Column`]; `INDEXED_COLUMNS`, `keys` and `changed_keys` cover exactly the columns that the schema calls unique, in index order.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a row",
     label = "not a row",
@@ -17,9 +17,13 @@ pub unsafe trait Row: Column + Sized {
     /// The name of the struct, as the schema has it.
     const NAME: &'static str;
 
+    /// Offset and size in bytes of the columns that are a key or unique, in index order.
+    #[doc(hidden)]
+    const INDEXED_COLUMNS: &'static [(usize, usize)];
+
     /// True if a column is a key or unique.
     #[doc(hidden)]
-    const INDEXED: bool;
+    const INDEXED: bool = !Self::INDEXED_COLUMNS.is_empty();
 
     /// The type of the column marked `#[row(key)]`; [`NoKey`] where there is none.
     type Key: Key;

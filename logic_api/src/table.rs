@@ -170,9 +170,9 @@ impl<T: Row> Table<T> {
     }
 
     /// Takes the row with this key out.
+    #[inline]
     pub fn remove_key(&mut self, key: T::Key) -> Option<T> {
-        let id = self.id_of(key)?;
-        self.remove(id)
+        self.view.remove_by(T::KEY, &key)
     }
 
     /// Removes the rows for which `keep` says no.

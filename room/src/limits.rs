@@ -8,7 +8,7 @@ pub const ROW_BYTES_MAX: usize = 16 << 10;
 pub const PAGES_PER_TABLE_MAX: usize = 1 << 16;
 pub const TABLES_MAX: usize = 256;
 /// Key and unique columns of a row.
-pub const INDEXES_PER_TABLE_MAX: usize = 8;
+pub use logic_api::abi::INDEXES_PER_TABLE_MAX;
 /// Bytes of texts and blobs in a room.
 pub const HEAP_BYTES_MAX: usize = 1 << 30;
 /// Bytes of one text or blob.

@@ -1,6 +1,6 @@
 //! A call across the boundary without an engine behind it: what remains is the price of the boundary itself.
 
-use logic_api::abi::{Call, Host, Inserted, LogicTable, RawBytes, RawHeader, RawHeapId, RawId, TableView, status};
+use logic_api::abi::{Call, Host, LogicTable, RawBytes, RawHeader, RawHeapId, TableView, status};
 use std::ptr;
 
 /// A message to a logic with one empty table of rows of 64 bytes.
@@ -9,6 +9,7 @@ pub(crate) struct EmptyCall {
     call: Call,
     /// What the call points to.
     _table: Box<TableView>,
+    _tables: Box<[*mut TableView; 1]>,
     _message: Box<[u8; 1]>,
 }
 
@@ -18,24 +19,29 @@ impl EmptyCall {
             pages: ptr::null(),
             writable: ptr::null(),
             generations: ptr::null(),
-            live: ptr::null(),
-            page_rows: ptr::null(),
+            writable_generations: ptr::null(),
+            live: ptr::null_mut(),
+            page_rows: ptr::null_mut(),
+            page_free_from: ptr::null_mut(),
+            free: ptr::null_mut(),
+            free_groups: ptr::null_mut(),
             indexes: ptr::null(),
             rows: 0,
+            free_groups_len: 0,
             page_count: 0,
             slots_per_page: 0,
             live_words: 0,
             row_size: 64,
             number: 0,
             index_count: 1,
-            reserved: 0,
         };
-        let (table, message) = (Box::new(table), Box::new([message]));
+        let (mut table, message) = (Box::new(table), Box::new([message]));
+        let tables = Box::new([&raw mut *table]);
         let nothing = RawBytes { data: ptr::dangling(), len: 0 };
         let call = Call {
             host: &raw const HOST,
             context: ptr::null_mut(),
-            tables: &raw const *table,
+            tables: tables.as_ptr(),
             request: ptr::null(),
             room: nothing,
             text: nothing,
@@ -49,7 +55,7 @@ impl EmptyCall {
             table_count: 1,
             read_only: 0,
         };
-        Self { entry: logic.entries.message, call, _table: table, _message: message }
+        Self { entry: logic.entries.message, call, _table: table, _tables: tables, _message: message }
     }
 
     #[inline]
@@ -64,8 +70,8 @@ impl EmptyCall {
 
 static HOST: Host = Host {
     unshare,
-    insert,
-    remove,
+    make_room,
+    make_writable,
     rekey,
     heap_put,
     heap_get,
@@ -82,10 +88,10 @@ static HOST: Host = Host {
 unsafe extern "C" fn unshare(_: *mut (), _: u32, _: u32) -> *mut u8 {
     unasked()
 }
-unsafe extern "C" fn insert(_: *mut (), _: u32, _: *const u8, _: *mut Inserted) -> u32 {
+unsafe extern "C" fn make_room(_: *mut (), _: u32, _: *const u8) -> u32 {
     unasked()
 }
-unsafe extern "C" fn remove(_: *mut (), _: u32, _: RawId) -> u32 {
+unsafe extern "C" fn make_writable(_: *mut (), _: u32, _: u32) -> u32 {
     unasked()
 }
 unsafe extern "C" fn rekey(_: *mut (), _: u32, _: u32, _: u32, _: *const u8) -> u32 {

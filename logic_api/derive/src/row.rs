@@ -242,7 +242,10 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
             }
         }
     });
-    let has_index = !indexed.is_empty();
+    let places = indexed.iter().map(|column| {
+        let (field, of) = (column.name, column.of);
+        quote!((::core::mem::offset_of!(Self, #field), ::core::mem::size_of::<#of>()))
+    });
     let text = name.unraw().to_string();
     Ok(quote! {
         const _: () = {
@@ -267,7 +270,7 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
             // SAFETY: the indexed columns are those that the schema marks, in its order.
             unsafe impl ::logic_api::Row for #name {
                 const NAME: &'static str = #text;
-                const INDEXED: bool = #has_index;
+                const INDEXED_COLUMNS: &'static [(usize, usize)] = &[#(#places),*];
                 type Key = #key_type;
                 type Keys = (#(#key_types,)*);
                 const KEY: ::logic_api::UniqueColumn<Self, Self::Key> = #key_token;

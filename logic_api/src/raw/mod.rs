@@ -1,7 +1,9 @@
 //! The unsafe half of the contract, on the plugin's side: everything that touches a raw pointer from the engine.
 
+mod buckets;
 mod build_id;
 mod call;
+mod change;
 mod current;
 mod entry;
 mod heap;
@@ -10,9 +12,10 @@ mod log;
 mod panic;
 mod view;
 
+pub use buckets::{Buckets, Entry};
 pub use entry::{LogicInfo, inspect, lib_header, linked, version_of_build};
 
 pub(crate) use call::CallRef;
+pub(crate) use change::InsertError;
 pub(crate) use heap::HeapValue;
-pub(crate) use lanes::equal_tags;
-pub(crate) use view::{InsertError, Rows, View, Writing};
+pub(crate) use view::{Rows, View, Writing};

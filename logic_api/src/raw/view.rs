@@ -1,24 +1,24 @@
 //! A table's pages, read and written in place.
 
 use super::CallRef;
-use crate::abi::{Bucket, Call, Host, Inserted, RawId, TableView, hash_key, insert};
+use super::{Buckets, Entry};
+use crate::abi::{Bucket, Call, Host, TableView, hash_key, insert};
 use crate::{Id, Key, Row, UniqueColumn};
-use std::{fmt, marker::PhantomData, mem::ManuallyDrop, ptr::NonNull, slice};
+use std::{fmt, marker::PhantomData, ptr::NonNull, slice};
 
-/// A table of the world for the length of a callback. All structure (who is live, where) is the engine's; this reads it in
-/// place and asks the host only to insert, to remove, and to make a page writable.
+/// A table of the world for the length of a callback. All structure (who is live, where) is the engine's memory; this works on
+/// it in place, and asks the host only to make a page writable and to make room.
 pub(crate) struct View<T> {
-    table: *const TableView,
+    table: *mut TableView,
     call: *const Call,
     rows: PhantomData<T>,
 }
 
-/// Why a row was not inserted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum InsertError {
-    Full,
-    ReadOnly,
-    Duplicate { index: u32 },
+/// What a search has found.
+pub(super) struct Found<T> {
+    pub(super) row: NonNull<T>,
+    pub(super) entry: Entry,
+    pub(super) hash: u64,
 }
 
 impl<T: Row> View<T> {
@@ -30,22 +30,28 @@ impl<T: Row> View<T> {
         let fields = call.fields();
         assert!(number < fields.table_count, "the engine gave too few tables");
         // SAFETY: there are `table_count` tables.
-        let table = unsafe { fields.tables.add(number as usize) };
-        // SAFETY: `table` is one of them.
+        let table = unsafe { *fields.tables.add(number as usize) };
+        // SAFETY: `table` is valid.
         let row_size = unsafe { (*table).row_size };
         assert!(row_size as usize == size_of::<T>(), "the engine's table has rows of another size");
         Self { table, call: fields, rows: PhantomData }
     }
 
     #[inline]
-    fn table(&self) -> &TableView {
-        // SAFETY: valid by `new`. The host changes it only in calls that take `&mut self`, when no such reference lives.
+    pub(super) fn table(&self) -> &TableView {
+        // SAFETY: valid by `new`. It is changed only in calls that take `&mut self`, when no such reference lives.
         unsafe { &*self.table }
+    }
+
+    #[inline]
+    pub(super) fn table_mut(&mut self) -> &mut TableView {
+        // SAFETY: valid by `new`, and this view is the only one of the table.
+        unsafe { &mut *self.table }
     }
 
     /// The host, and what to give it first.
     #[inline]
-    fn host(&self) -> (&Host, *mut ()) {
+    pub(super) fn host(&self) -> (&Host, *mut ()) {
         // SAFETY: both valid by `new`.
         unsafe { (&*(*self.call).host, (*self.call).context) }
     }
@@ -57,7 +63,7 @@ impl<T: Row> View<T> {
 
     /// The page and the index in it, if `id` names a live row.
     #[inline]
-    fn locate(&self, id: Id<T>) -> Option<(usize, usize)> {
+    pub(super) fn locate(&self, id: Id<T>) -> Option<(usize, usize)> {
         let table = self.table();
         let (page, index) = ((id.slot() >> 16) as usize, (id.slot() & 0xFFFF) as usize);
         if page >= table.page_count as usize || index >= table.slots_per_page as usize || id.generation() & 1 == 0 {
@@ -71,7 +77,7 @@ impl<T: Row> View<T> {
     /// # Safety
     /// `base` is where the rows of a page of this table start, `index` below its number of slots.
     #[inline]
-    unsafe fn row_in(&self, base: *mut u8, index: usize) -> NonNull<T> {
+    pub(super) unsafe fn row_in(&self, base: *mut u8, index: usize) -> NonNull<T> {
         // SAFETY: the page has that row, and the engine aligns the first one to a cache line.
         unsafe { NonNull::new_unchecked(base.cast::<T>().add(index)) }
     }
@@ -113,10 +119,10 @@ impl<T: Row> View<T> {
         base
     }
 
-    /// The live row whose indexed column has this value, and its slot.
+    /// The live row whose indexed column has this value.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "offsets into memory, as wide as its addresses")]
-    fn search<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<(NonNull<T>, u32)> {
+    pub(super) fn search<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<Found<T>> {
         // SAFETY: a key has no padding, so each of its bytes is initialised.
         let bytes = unsafe { slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<K>()) };
         // SAFETY: the derive numbers the indexes as the engine does; both count the schema's indexed columns.
@@ -125,51 +131,28 @@ impl<T: Row> View<T> {
         let entry = Bucket::directory_entry(hash, index.directory_mask);
         // SAFETY: the directory has one entry more than its mask says.
         let page = unsafe { *index.directory.add(entry as usize) };
-        let tag = Bucket::tag(hash);
-        let mut at = Bucket::home(hash, index.bucket_mask);
-        loop {
-            // SAFETY: the mask keeps `at` within the page, at the start of a bucket.
-            let bucket = unsafe { &*page.byte_add(at as usize) };
-            let mut matches = bucket.matches(tag);
-            while matches != 0 {
-                // SAFETY: `matches` has bits for the entries of the bucket only.
-                let slot = unsafe { *bucket.slots.get_unchecked(matches.trailing_zeros() as usize) };
-                // SAFETY: an index holds the slots of live rows only.
-                let row = unsafe { self.row_at(slot) };
-                // SAFETY: the derive takes the offset of the column from the row's layout.
-                let found = unsafe { row.byte_add(column.offset).cast::<K>().as_ref() };
-                if found == value {
-                    return Some((row, slot));
-                }
-                matches &= matches - 1;
-            }
-            if bucket.passed == 0 {
-                return None;
-            }
-            at = Bucket::next(at, index.bucket_mask);
-            if at == Bucket::home(hash, index.bucket_mask) {
-                return None;
-            }
-        }
-    }
-
-    /// # Safety
-    /// `slot` is that of a row.
-    #[inline]
-    unsafe fn row_at(&self, slot: u32) -> NonNull<T> {
-        // SAFETY: the page and the index exist, since the row does.
-        unsafe { self.row_in(*self.table().pages.add((slot >> 16) as usize), (slot & 0xFFFF) as usize) }
+        // SAFETY: the engine keeps pages of this size; nobody writes to one while `self` is borrowed.
+        let buckets = unsafe { Buckets::new(page.cast_mut(), index.bucket_mask) };
+        let pages = self.table().pages;
+        let (entry, row) = buckets.find(hash, |slot| {
+            // SAFETY: an index holds the slots of live rows only.
+            let row = unsafe { row_of::<T>(pages, slot) };
+            // SAFETY: the derive takes the offset of the column from the row's layout.
+            let found = unsafe { row.byte_add(column.offset).cast::<K>().as_ref() };
+            (found == value).then_some(row)
+        })?;
+        Some(Found { row, entry, hash })
     }
 
     #[inline]
     pub(crate) fn find<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<&T> {
         // SAFETY: a live row; nobody writes while `self` is borrowed.
-        self.search(column, value).map(|(row, _)| unsafe { row.as_ref() })
+        self.search(column, value).map(|found| unsafe { found.row.as_ref() })
     }
 
     #[inline]
     pub(crate) fn find_mut<K: Key>(&mut self, column: UniqueColumn<T, K>, value: &K) -> Option<Writing<'_, T>> {
-        let (_, slot) = self.search(column, value)?;
+        let slot = self.search(column, value)?.entry.slot;
         let (page, index) = ((slot >> 16) as usize, (slot & 0xFFFF) as usize);
         // SAFETY: the page of a live row.
         let base = unsafe { self.writable(page) };
@@ -179,41 +162,10 @@ impl<T: Row> View<T> {
 
     #[inline]
     pub(crate) fn id_of<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<Id<T>> {
-        let (_, slot) = self.search(column, value)?;
+        let slot = self.search(column, value)?.entry.slot;
         // SAFETY: the page and the index exist, since the row does.
         let generation = unsafe { generation(self.table(), (slot >> 16) as usize, (slot & 0xFFFF) as usize) };
         Some(Id::new(slot, generation))
-    }
-
-    #[inline]
-    pub(crate) fn insert(&mut self, row: T) -> Result<Id<T>, (InsertError, T)> {
-        let mut inserted = Inserted { id: RawId::default(), row: std::ptr::null_mut() };
-        let ((host, context), number) = (self.host(), self.table().number);
-        // SAFETY: the host of the callback under way; it reads the indexed columns of the row.
-        let status = unsafe { (host.insert)(context, number, (&raw const row).cast(), &raw mut inserted) };
-        let error = match status {
-            insert::DONE => {
-                // SAFETY: room for a row in a page that is this table's alone, and no live row until now.
-                unsafe { inserted.row.cast::<T>().write(row) };
-                return Ok(Id::new(inserted.id.slot, inserted.id.generation));
-            }
-            insert::FULL => InsertError::Full,
-            insert::READ_ONLY => InsertError::ReadOnly,
-            duplicate => InsertError::Duplicate { index: duplicate - insert::DUPLICATE },
-        };
-        Err((error, row))
-    }
-
-    #[inline]
-    pub(crate) fn remove(&mut self, id: Id<T>) -> Option<T> {
-        let (page, index) = self.locate(id)?;
-        // SAFETY: a live row. The engine gives it up below, and then it is ours to own; if it does not, it is forgotten here.
-        let row = unsafe { ManuallyDrop::new(self.row_in(*self.table().pages.add(page), index).read()) };
-        let ((host, context), number) = (self.host(), self.table().number);
-        let raw = RawId { slot: id.slot(), generation: id.generation() };
-        // SAFETY: the host of the callback under way.
-        let removed = unsafe { (host.remove)(context, number, raw) };
-        (removed != 0).then(|| ManuallyDrop::into_inner(row))
     }
 
     #[inline]
@@ -323,6 +275,17 @@ fn seek(words: &[u64], from: usize, slots: usize, live: bool) -> usize {
         at = (at / 64 + 1) * 64;
     }
     slots
+}
+
+/// A row, `pages` being where the pages of its table start.
+///
+/// # Safety
+/// `slot` is that of a row of the table.
+#[inline]
+pub(super) unsafe fn row_of<T>(pages: *const *mut u8, slot: u32) -> NonNull<T> {
+    let (page, index) = ((slot >> 16) as usize, (slot & 0xFFFF) as usize);
+    // SAFETY: the page and the index exist, since the row does; the engine aligns a page's first row to a cache line.
+    unsafe { NonNull::new_unchecked((*pages.add(page)).cast::<T>().add(index)) }
 }
 
 /// The generation of a slot.

@@ -5,7 +5,7 @@ use crate::outbox::{Outbox, Output};
 use crate::world::World;
 use crate::{Request, Response};
 use logic_api::PlayerId;
-use logic_api::abi::{Host, Inserted, RawBytes, RawHeader, RawHeapId, RawId, RawRequest, TableView, emit, insert};
+use logic_api::abi::{Host, RawBytes, RawHeader, RawHeapId, RawRequest, TableView, emit, insert};
 use std::{marker::PhantomData, slice};
 
 /// What a callback works on, and what it leaves.
@@ -52,7 +52,7 @@ pub(crate) struct Arguments<'a> {
 /// The raw pointers of a call, alive for as long as it is.
 pub(super) struct HostCall<'a> {
     context: *mut (),
-    tables: *const TableView,
+    tables: *const *mut TableView,
     table_count: u32,
     request: Option<Box<(RawRequest, Vec<RawHeader>)>>,
     frame: PhantomData<&'a mut Frame<'a>>,
@@ -70,7 +70,7 @@ impl<'a> HostCall<'a> {
         self.context
     }
 
-    pub(super) fn tables(&self) -> *const TableView {
+    pub(super) fn tables(&self) -> *const *mut TableView {
         self.tables
     }
 
@@ -105,8 +105,8 @@ fn raw_request(request: &Request) -> Box<(RawRequest, Vec<RawHeader>)> {
 
 pub(super) static HOST: Host = Host {
     unshare,
-    insert: insert_row,
-    remove,
+    make_room,
+    make_writable,
     rekey,
     heap_put,
     heap_get,
@@ -157,30 +157,27 @@ fn status_of(error: InsertError) -> u32 {
     }
 }
 
-unsafe extern "C" fn insert_row(context: *mut (), table: u32, row: *const u8, inserted: *mut Inserted) -> u32 {
+unsafe extern "C" fn make_room(context: *mut (), table: u32, row: *const u8) -> u32 {
     // SAFETY: the contract.
     let frame = unsafe { frame(context) };
     if frame.read_only {
         return insert::READ_ONLY;
     }
     // SAFETY: the contract: `row` is a row of that table's type.
-    match unsafe { frame.world.tables_mut().insert(table as usize, row) } {
-        Ok(new) => {
-            // SAFETY: the contract: room for the answer.
-            unsafe { inserted.write(new) };
-            insert::DONE
-        }
+    match unsafe { frame.world.tables_mut().make_room(table as usize, row) } {
+        Ok(()) => insert::DONE,
         Err(error) => status_of(error),
     }
 }
 
-unsafe extern "C" fn remove(context: *mut (), table: u32, id: RawId) -> u32 {
+unsafe extern "C" fn make_writable(context: *mut (), table: u32, slot: u32) -> u32 {
     // SAFETY: the contract.
     let frame = unsafe { frame(context) };
-    if frame.read_only {
-        return 0;
+    if !frame.read_only && frame.world.tables_mut().make_writable(table as usize, slot) {
+        insert::DONE
+    } else {
+        insert::READ_ONLY
     }
-    u32::from(frame.world.tables_mut().remove(table as usize, id))
 }
 
 unsafe extern "C" fn rekey(context: *mut (), table: u32, slot: u32, index: u32, old: *const u8) -> u32 {

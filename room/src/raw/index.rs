@@ -6,12 +6,14 @@
 
 use super::pool::{Block, CLASS_MAX, Pool, fetch_counters};
 use logic_api::abi::{Bucket, IndexView};
+use logic_api::raw::Buckets;
+use std::ptr;
 use std::sync::Arc;
 
 /// A page of an index is at most a quarter of a page of rows: what an insert after a fork copies, and what a split goes through.
 const INDEX_CLASS_MAX: u8 = 4;
 /// The share of its entries, in 16ths, that a page may have taken: most buckets have room then, so that a search is one cache line.
-const LOAD_MAX: usize = 13;
+const LOAD_MAX: u64 = 13;
 /// Pages are chosen by at most that many bits of a hash.
 const DEPTH_MAX: u32 = 24;
 
@@ -24,21 +26,13 @@ pub(crate) struct Index {
     depth: u32,
     /// By directory entry, for plugins to read.
     directory: Vec<*const Bucket>,
+    /// The same for pages that are known to be this index's alone since the last fork, for plugins to write.
+    writable: Vec<*mut Bucket>,
     /// By directory entry: which page that is.
     page_of: Vec<u32>,
     pages: Vec<Page>,
     /// The view has changed since it was last asked for.
     moved: bool,
-}
-
-/// What a search for a value found.
-pub(crate) enum Found {
-    Taken,
-    /// No entry, and the page that one would go to.
-    Free {
-        page: usize,
-        has_room: bool,
-    },
 }
 
 #[derive(Clone)]
@@ -47,9 +41,6 @@ struct Page {
     /// How many of those bits all hashes of the page share, and which they are.
     depth: u32,
     bits: usize,
-    taken: usize,
-    /// False from a fork until the block is known to be this index's alone.
-    owned: bool,
 }
 
 // SAFETY: the pointers of the directory go into the index's own pages, which are plain memory.
@@ -58,8 +49,17 @@ unsafe impl Send for Index {}
 impl Index {
     pub(crate) fn new(pool: &Pool, seed: u64) -> Self {
         let page = Page::empty(pool, 0, 0, 0);
-        let directory = vec![page.start()];
-        Self { pool: pool.clone(), seed, depth: 0, directory, page_of: vec![0], pages: vec![page], moved: false }
+        let (directory, writable) = (vec![page.start().cast_const()], vec![page.start()]);
+        Self {
+            pool: pool.clone(),
+            seed,
+            depth: 0,
+            directory,
+            writable,
+            page_of: vec![0],
+            pages: vec![page],
+            moved: false,
+        }
     }
 
     #[inline]
@@ -69,9 +69,15 @@ impl Index {
 
     pub(crate) fn view(&self) -> IndexView {
         // All pages have one size: only a lone page is smaller than the largest.
-        let bucket_mask = (self.pages[0].block.bytes() - size_of::<Bucket>()) as u64;
-        let directory_mask = self.directory.len() as u64 - 1;
-        IndexView { directory: self.directory.as_ptr(), seed: self.seed, directory_mask, bucket_mask }
+        let page = &self.pages[0];
+        IndexView {
+            directory: self.directory.as_ptr(),
+            writable: self.writable.as_ptr(),
+            seed: self.seed,
+            directory_mask: self.directory.len() as u64 - 1,
+            bucket_mask: page.bucket_mask(),
+            page_rows_max: page.rows_max(),
+        }
     }
 
     /// The view, if it has changed since the last time.
@@ -86,12 +92,11 @@ impl Index {
 
     pub(crate) fn fork(&mut self) -> Self {
         fetch_counters(self.pages.iter().map(|page| &page.block));
-        for page in &mut self.pages {
-            page.owned = false;
-        }
+        self.writable.fill(ptr::null_mut());
         Self {
             pool: self.pool.clone(),
             directory: self.directory.clone(),
+            writable: self.writable.clone(),
             page_of: self.page_of.clone(),
             pages: self.pages.clone(),
             moved: false,
@@ -99,91 +104,87 @@ impl Index {
         }
     }
 
-    #[inline]
-    fn page_at(&self, hash: u64) -> usize {
+    fn entry_of(&self, hash: u64) -> usize {
         let entry = Bucket::directory_entry(hash, self.directory.len() as u64 - 1);
-        self.page_of[usize::try_from(entry).expect("an entry of the directory")] as usize
+        usize::try_from(entry).expect("an entry of the directory")
     }
 
-    /// Looks for the slot among those with this hash for which `is` says yes.
-    #[inline]
-    pub(crate) fn find(&self, hash: u64, is: impl FnMut(u32) -> bool) -> Found {
-        let page = self.page_at(hash);
-        match self.pages[page].find(hash, is) {
-            true => Found::Taken,
-            false => Found::Free { page, has_room: self.pages[page].has_room() },
-        }
+    fn page_at(&self, hash: u64) -> usize {
+        self.page_of[self.entry_of(hash)] as usize
     }
 
-    /// Makes room for one more entry with this hash and gives the page for it; none if the index cannot grow any further.
+    /// True if there is an entry with this hash for whose slot `is` says yes.
+    pub(crate) fn has(&self, hash: u64, is: impl Fn(u32) -> bool) -> bool {
+        self.pages[self.page_at(hash)].buckets().find(hash, |slot| is(slot).then_some(())).is_some()
+    }
+
+    /// Makes room for one more entry with this hash, in a page that may be written; false if the index cannot grow any further.
     /// `hash_of` gives the hash of the row in a slot.
-    #[cold]
-    pub(crate) fn grow(&mut self, hash: u64, hash_of: impl Fn(u32) -> u64) -> Option<usize> {
+    pub(crate) fn grow(&mut self, hash: u64, hash_of: impl Fn(u32) -> u64) -> bool {
         loop {
             let number = self.page_at(hash);
             let page = &self.pages[number];
-            if page.has_room() {
-                return Some(number);
+            if page.buckets().rows() < page.rows_max() {
+                self.own(hash);
+                return true;
             }
             if page.block.class() < INDEX_CLASS_MAX {
                 self.enlarge(&hash_of);
             } else if page.depth < DEPTH_MAX {
                 self.split(number, &hash_of);
             } else {
-                return None;
+                return false;
             }
         }
     }
 
-    /// Adds an entry to the page that has room for it (`find`, `grow`).
-    #[inline]
-    pub(crate) fn insert(&mut self, page: usize, hash: u64, slot: u32) {
-        self.own(page);
-        self.pages[page].place(hash, slot);
+    /// Adds an entry, for which `grow` has made room.
+    pub(crate) fn insert(&mut self, hash: u64, slot: u32) {
+        self.own(hash).place(hash, slot);
     }
 
     /// Removes the entry of a slot; false if it has none with this hash.
-    #[inline]
     pub(crate) fn remove(&mut self, hash: u64, slot: u32) -> bool {
-        let number = self.page_at(hash);
-        self.own(number);
-        self.pages[number].take(hash, slot)
+        let mut buckets = self.own(hash);
+        let entry = buckets.find_slot(hash, slot);
+        entry.inspect(|entry| buckets.take(hash, *entry)).is_some()
     }
 
     /// Adds an entry to the page that it belongs to, which it may fill to the brim; false if it is full.
     pub(crate) fn squeeze_in(&mut self, hash: u64, slot: u32) -> bool {
-        let number = self.page_at(hash);
-        if self.pages[number].is_full() {
-            return false;
+        let page = &self.pages[self.page_at(hash)];
+        let has_room = page.buckets().rows() < page.entries();
+        if has_room {
+            self.insert(hash, slot);
         }
-        self.insert(number, hash, slot);
-        true
+        has_room
     }
 
-    /// Makes a page this index's alone.
-    #[inline]
-    fn own(&mut self, number: usize) {
-        if !self.pages[number].owned {
+    /// Makes the page of a hash this index's alone, and gives it.
+    pub(crate) fn own(&mut self, hash: u64) -> Buckets {
+        let entry = self.entry_of(hash);
+        let number = self.page_of[entry] as usize;
+        if self.writable[entry].is_null() {
             self.copy_if_shared(number);
         }
+        self.pages[number].buckets()
     }
 
     #[cold]
     fn copy_if_shared(&mut self, number: usize) {
         let page = &mut self.pages[number];
-        page.owned = true;
         if Arc::get_mut(&mut page.block).is_none() {
             page.block = Arc::new(page.block.duplicate());
-            self.point_at(number);
         }
+        self.point_at(number);
     }
 
-    /// Lets the directory point to a page's present block.
+    /// Lets the directory point to a page's present block, which is this index's alone.
     fn point_at(&mut self, number: usize) {
         let page = &self.pages[number];
         let of = u32::try_from(number).expect("at most 2^24 pages");
         for entry in (page.bits..self.directory.len()).step_by(1 << page.depth) {
-            (self.directory[entry], self.page_of[entry]) = (page.start(), of);
+            (self.directory[entry], self.writable[entry], self.page_of[entry]) = (page.start(), page.start(), of);
         }
     }
 
@@ -191,8 +192,8 @@ impl Index {
     #[cold]
     fn enlarge(&mut self, hash_of: &impl Fn(u32) -> u64) {
         let old = &self.pages[0];
-        let mut new = Page::empty(&self.pool, old.block.class() + 1, 0, 0);
-        old.slots().for_each(|slot| new.place(hash_of(slot), slot));
+        let new = Page::empty(&self.pool, old.block.class() + 1, 0, 0);
+        old.buckets().slots().for_each(|slot| new.buckets().place(hash_of(slot), slot));
         self.pages[0] = new;
         self.point_at(0);
         self.moved = true;
@@ -205,14 +206,15 @@ impl Index {
         if old_depth == self.depth {
             self.depth += 1;
             self.directory.extend_from_within(..);
+            self.writable.extend_from_within(..);
             self.page_of.extend_from_within(..);
             self.moved = true;
         }
         let half = |bits| Page::empty(&self.pool, INDEX_CLASS_MAX, old_depth + 1, bits);
-        let mut halves = [half(bits), half(bits | 1 << old_depth)];
-        for slot in self.pages[number].slots() {
+        let halves = [half(bits), half(bits | 1 << old_depth)];
+        for slot in self.pages[number].buckets().slots() {
             let hash = hash_of(slot);
-            halves[usize::from(hash >> (32 + old_depth) & 1 == 1)].place(hash, slot);
+            halves[usize::from(hash >> (32 + old_depth) & 1 == 1)].buckets().place(hash, slot);
         }
         let [low, high] = halves;
         let new = self.pages.len();
@@ -223,124 +225,35 @@ impl Index {
     }
 }
 
-/// The bucket that a hash belongs to.
-#[inline]
-fn home(hash: u64, buckets: usize) -> usize {
-    let bytes = Bucket::home(hash, ((buckets - 1) * size_of::<Bucket>()) as u64);
-    usize::try_from(bytes).expect("within a page") / size_of::<Bucket>()
-}
-
-/// The buckets to look into for a hash, in order, each of the page's buckets once.
-#[inline]
-fn probes(hash: u64, buckets: usize) -> impl Iterator<Item = usize> {
-    let home = home(hash, buckets);
-    (0..buckets).map(move |step| (home + step) & (buckets - 1))
-}
-
-/// The entries that have their bit set.
-#[inline]
-fn entries(mut bits: u32) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let entry = bits.trailing_zeros() as usize;
-        bits &= bits.wrapping_sub(1);
-        (entry < Bucket::ENTRIES).then_some(entry)
-    })
-}
-
 impl Page {
     fn empty(pool: &Pool, class: u8, depth: u32, bits: usize) -> Self {
         let block = Arc::new(pool.take(class));
         // SAFETY: the block is new and ours alone; all zero is an empty bucket.
         unsafe { block.start().write_bytes(0, block.bytes()) };
-        Self { block, depth, bits, taken: 0, owned: true }
+        Self { block, depth, bits }
     }
 
-    fn start(&self) -> *const Bucket {
-        self.block.start().cast::<Bucket>().cast_const()
+    fn start(&self) -> *mut Bucket {
+        self.block.start().cast()
     }
 
-    #[inline]
-    fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> bool {
-        let buckets = self.slice();
-        for at in probes(hash, buckets.len()) {
-            let bucket = &buckets[at];
-            if entries(bucket.matches(Bucket::tag(hash))).any(|entry| is(bucket.slots[entry])) {
-                return true;
-            }
-            if bucket.passed == 0 {
-                break;
-            }
-        }
-        false
+    fn bucket_mask(&self) -> u64 {
+        (self.block.bytes() - size_of::<Bucket>()) as u64
     }
 
-    #[inline]
-    fn has_room(&self) -> bool {
-        (self.taken + 1) * 16 <= self.slice().len() * Bucket::ENTRIES * LOAD_MAX
+    fn entries(&self) -> u64 {
+        (self.block.bytes() / size_of::<Bucket>() * Bucket::ENTRIES) as u64
     }
 
-    fn is_full(&self) -> bool {
-        self.taken == self.slice().len() * Bucket::ENTRIES
+    /// How many of its entries may be taken before the page has to grow.
+    fn rows_max(&self) -> u64 {
+        self.entries() * LOAD_MAX / 16
     }
 
-    #[inline]
-    fn slice(&self) -> &[Bucket] {
-        // SAFETY: the block is that long, aligned to its size, initialised, and written by its owner only.
-        unsafe { std::slice::from_raw_parts(self.start(), self.block.bytes() / size_of::<Bucket>()) }
-    }
-
-    /// Only for a page that is owned.
-    #[inline]
-    fn slice_mut(&mut self) -> &mut [Bucket] {
-        assert!(self.owned, "a shared page is not written");
-        // SAFETY: as in `slice`, and no other index shares the block.
-        unsafe { std::slice::from_raw_parts_mut(self.block.start().cast(), self.block.bytes() / size_of::<Bucket>()) }
-    }
-
-    /// Puts an entry into the first bucket with room, from its home on.
-    #[inline]
-    fn place(&mut self, hash: u64, slot: u32) {
-        self.taken += 1;
-        let buckets = self.slice_mut();
-        for at in probes(hash, buckets.len()) {
-            let bucket = &mut buckets[at];
-            if let Some(free) = entries(bucket.matches(0)).next() {
-                (bucket.tags[free], bucket.slots[free]) = (Bucket::tag(hash), slot);
-                return;
-            }
-            bucket.passed = bucket.passed.saturating_add(1);
-        }
-        unreachable!("the page has room");
-    }
-
-    /// Removes the entry of a slot; false if it has none with this hash.
-    #[inline]
-    fn take(&mut self, hash: u64, slot: u32) -> bool {
-        let buckets = self.slice_mut();
-        for (passed, at) in probes(hash, buckets.len()).enumerate() {
-            let bucket = &mut buckets[at];
-            if let Some(entry) = entries(bucket.matches(Bucket::tag(hash))).find(|entry| bucket.slots[*entry] == slot) {
-                bucket.tags[entry] = 0;
-                for at in probes(hash, buckets.len()).take(passed) {
-                    // One that was passed too often to count stays so.
-                    let bucket = &mut buckets[at];
-                    bucket.passed -= u32::from(bucket.passed != Bucket::PASSED_MAX);
-                }
-                self.taken -= 1;
-                return true;
-            }
-            if bucket.passed == 0 {
-                break;
-            }
-        }
-        false
-    }
-
-    fn slots(&self) -> impl Iterator<Item = u32> {
-        self.slice().iter().flat_map(|bucket| {
-            let used = bucket.tags.iter().zip(bucket.slots).filter(|(tag, _)| **tag != 0);
-            used.map(|(_, slot)| slot)
-        })
+    fn buckets(&self) -> Buckets {
+        // SAFETY: the block is that long, aligned to its size and initialised. The index writes to pages that are its own only
+        // (`own`, `Page::empty`), and whoever reads them borrows it.
+        unsafe { Buckets::new(self.start(), self.bucket_mask()) }
     }
 }
 
@@ -365,12 +278,12 @@ mod tests {
     }
 
     fn has(index: &Index, row: u64) -> bool {
-        matches!(index.find(hash(row), |found| found == slot(row)), Found::Taken)
+        index.has(hash(row), |found| found == slot(row))
     }
 
     fn add(index: &mut Index, row: u64) {
-        let page = index.grow(hash(row), hash_of).unwrap();
-        index.insert(page, hash(row), slot(row));
+        assert!(index.grow(hash(row), hash_of));
+        index.insert(hash(row), slot(row));
     }
 
     #[test]
@@ -386,7 +299,8 @@ mod tests {
             assert!(index.remove(hash(row), slot(row)));
             assert!(!index.remove(hash(row), slot(row)));
         }
-        assert!(index.pages.iter().flat_map(Page::slice).all(|bucket| bucket.tags == [0; 12] && bucket.passed == 0));
+        let is_empty = |bucket: &Bucket| bucket.tags == [0; 12] && bucket.passed == 0 && bucket.page_rows == 0;
+        assert!(index.pages.iter().all(|page| page.buckets().iter().all(is_empty)));
     }
 
     proptest! {

@@ -9,10 +9,10 @@
 
 mod image;
 
-use super::index::{Found, Index};
+use super::index::Index;
 use super::pool::{Block, CLASS_MAX, PAGE_BYTES, Pool, block_bytes, class_for, fetch_counters};
-use crate::limits::{INDEXES_PER_TABLE_MAX, PAGES_PER_TABLE_MAX};
-use logic_api::abi::{IndexView, Inserted, RawId, TableView, hash_key};
+use crate::limits::PAGES_PER_TABLE_MAX;
+use logic_api::abi::{IndexView, TableView, hash_key};
 use logic_api::schema::TableSchema;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -73,7 +73,8 @@ impl InsertError {
 pub(crate) struct RawTable {
     layout: Arc<TableLayout>,
     pool: Pool,
-    rows: u32,
+    /// What plugins see of all this. The number of rows is kept there only: plugins write it.
+    view: SharedView,
     /// How many slots pages have: as many as fit a block of this class, the largest but for a lone page.
     class: u8,
     /// Slots of such a page, and words of `live` for them. Kept, because a division is slow.
@@ -87,8 +88,8 @@ pub(crate) struct RawTable {
     /// A `u32` for each slot: odd where it is live. And where they start, for plugins to read.
     generations: Vec<Arc<Block>>,
     generation_starts: Vec<*const u32>,
-    /// False from a fork until the generations of a page are known to be this table's alone.
-    owns_generations: Vec<bool>,
+    /// The same for pages whose generations are known to be this table's alone since the last fork.
+    writable_generations: Vec<*mut u32>,
     /// A bit for each slot that is live, `live_words` words for each page.
     live: Vec<u64>,
     /// How many rows each page has.
@@ -97,15 +98,13 @@ pub(crate) struct RawTable {
     page_free_from: Vec<u32>,
     /// A bit for each page that has a free slot.
     free: Vec<u64>,
-    /// No word of `free` before this one has a bit.
-    free_from: usize,
+    /// A bit for each word of `free` that is not 0.
+    free_groups: Vec<u64>,
     /// The hash of each page, out of date where the page is dirty.
     hashes: Vec<u64>,
     dirty: Vec<bool>,
     indexes: Vec<Index>,
     index_views: Vec<IndexView>,
-    /// More of the view than the number of rows has changed since it was last asked for.
-    moved: bool,
 }
 
 // SAFETY: the pointers go into the table's own pages. Who has `&mut` to the table, or has forked it, guards their content.
@@ -116,42 +115,43 @@ impl RawTable {
         let indexes: Vec<Index> = layout.columns.iter().map(|_| Index::new(pool, seed)).collect();
         let class = class_for(layout.slot_bytes);
         let slots = layout.slots(class);
-        Self {
+        let mut table = Self {
             class,
             slots,
             live_words: slots.div_ceil(64),
             layout,
             pool: pool.clone(),
-            rows: 0,
+            view: SharedView::new(),
             pages: Vec::new(),
             starts: Vec::new(),
             writable: Vec::new(),
             generations: Vec::new(),
             generation_starts: Vec::new(),
-            owns_generations: Vec::new(),
+            writable_generations: Vec::new(),
             live: Vec::new(),
             page_rows: Vec::new(),
             page_free_from: Vec::new(),
             free: Vec::new(),
-            free_from: 0,
+            free_groups: Vec::new(),
             hashes: Vec::new(),
             dirty: Vec::new(),
             index_views: indexes.iter().map(Index::view).collect(),
             indexes,
-            moved: false,
-        }
+        };
+        table.show(0);
+        table
     }
 
     /// A copy that shares all pages until one side writes.
     pub(crate) fn fork(&mut self) -> Self {
         fetch_counters(self.pages.iter().chain(&self.generations));
         self.writable.fill(ptr::null_mut());
-        self.owns_generations.fill(false);
+        self.writable_generations.fill(ptr::null_mut());
         let indexes: Vec<Index> = self.indexes.iter_mut().map(Index::fork).collect();
-        Self {
+        let mut fork = Self {
             layout: self.layout.clone(),
             pool: self.pool.clone(),
-            rows: self.rows,
+            view: SharedView::new(),
             class: self.class,
             slots: self.slots,
             live_words: self.live_words,
@@ -160,49 +160,53 @@ impl RawTable {
             writable: self.writable.clone(),
             generations: self.generations.clone(),
             generation_starts: self.generation_starts.clone(),
-            owns_generations: self.owns_generations.clone(),
+            writable_generations: self.writable_generations.clone(),
             live: self.live.clone(),
             page_rows: self.page_rows.clone(),
             page_free_from: self.page_free_from.clone(),
             free: self.free.clone(),
-            free_from: self.free_from,
+            free_groups: self.free_groups.clone(),
             hashes: self.hashes.clone(),
             dirty: self.dirty.clone(),
             index_views: indexes.iter().map(Index::view).collect(),
             indexes,
-            moved: false,
-        }
+        };
+        fork.show(self.row_count());
+        fork
     }
 
-    pub(crate) fn view(&self) -> TableView {
+    /// Lets plugins see the arrays and sizes as they are now: after every change of structure.
+    fn show(&mut self, rows: u32) {
         let narrow = |size: usize| u32::try_from(size).expect("sizes within a page and counts of pages fit 32 bits");
-        TableView {
+        self.view.set(TableView {
             pages: self.starts.as_ptr(),
             writable: self.writable.as_ptr(),
             generations: self.generation_starts.as_ptr(),
-            live: self.live.as_ptr(),
-            page_rows: self.page_rows.as_ptr(),
+            writable_generations: self.writable_generations.as_ptr(),
+            live: self.live.as_mut_ptr(),
+            page_rows: self.page_rows.as_mut_ptr(),
+            page_free_from: self.page_free_from.as_mut_ptr(),
+            free: self.free.as_mut_ptr(),
+            free_groups: self.free_groups.as_mut_ptr(),
             indexes: self.index_views.as_ptr(),
-            rows: self.rows,
+            rows,
+            free_groups_len: narrow(self.free_groups.len()),
             page_count: narrow(self.pages.len()),
             slots_per_page: narrow(self.slots),
             live_words: narrow(self.live_words),
             row_size: narrow(self.layout.row_bytes),
             number: self.layout.number,
             index_count: narrow(self.indexes.len()),
-            reserved: 0,
-        }
+        });
     }
 
-    /// The view, if more of it than the number of rows has changed since the last time.
-    #[inline]
-    pub(crate) fn take_moved_view(&mut self) -> Option<TableView> {
-        std::mem::take(&mut self.moved).then(|| self.view())
+    /// What plugins work on, at a place that stays.
+    pub(crate) fn view(&self) -> *mut TableView {
+        self.view.0
     }
 
-    #[inline]
     pub(crate) fn row_count(&self) -> u32 {
-        self.rows
+        self.view.get().rows
     }
 
     /// Pages of rows and of indexes.
@@ -233,117 +237,69 @@ impl RawTable {
         start
     }
 
-    /// Where the generations of a page start, to write to.
-    #[inline]
-    fn own_generations(&mut self, page: usize) -> *mut u32 {
-        if !self.owns_generations[page] {
-            self.copy_generations_if_shared(page);
+    /// Makes the generations of a page writable.
+    fn unshare_generations(&mut self, page: usize) {
+        if !self.writable_generations[page].is_null() {
+            return;
         }
-        self.generations[page].start().cast()
-    }
-
-    #[cold]
-    fn copy_generations_if_shared(&mut self, page: usize) {
-        self.owns_generations[page] = true;
         if Arc::get_mut(&mut self.generations[page]).is_none() {
             self.generations[page] = Arc::new(self.generations[page].duplicate());
-            self.generation_starts[page] = self.generations[page].start().cast::<u32>().cast_const();
         }
+        let start = self.generations[page].start().cast::<u32>();
+        self.generation_starts[page] = start;
+        self.writable_generations[page] = start;
     }
 
-    /// Makes room for a row, of which it reads the indexed columns. The caller writes the row to where the result says, before
-    /// anything else happens to the table.
+    /// Makes room for a row, of which it reads the indexed columns: afterwards, all that putting it in writes to is writable.
     ///
     /// # Safety
     /// `row` points to `row_bytes` bytes of a row of this table's schema.
-    pub(crate) unsafe fn insert(&mut self, row: *const u8) -> Result<Inserted, InsertError> {
-        let (slots, words, row_bytes) = (self.slots, self.live_words, self.layout.row_bytes);
-        let mut found = [(0, 0); INDEXES_PER_TABLE_MAX];
-        let place = Place { starts: &self.starts, slots, row_bytes };
-        for ((number, index), found) in self.indexes.iter_mut().enumerate().zip(&mut found) {
+    pub(crate) unsafe fn make_room(&mut self, row: *const u8) -> Result<(), InsertError> {
+        let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
+        for (number, index) in self.indexes.iter_mut().enumerate() {
             let (offset, bytes) = self.layout.columns[number];
             // SAFETY: the column lies within the row; an indexed column has no padding.
             let value = unsafe { slice::from_raw_parts(row.add(offset), bytes) };
-            let hash = hash_key(index.seed(), value);
-            let page = match index.find(hash, |slot| place.column(slot, offset, bytes) == value) {
-                Found::Taken => return Err(InsertError::duplicate(number)),
-                Found::Free { page, has_room: true } => page,
-                Found::Free { has_room: false, .. } => {
-                    let seed = index.seed();
-                    let hash_of = |slot| hash_key(seed, place.column(slot, offset, bytes));
-                    let page = index.grow(hash, hash_of);
-                    // At once: another index may refuse the row, and this one has grown all the same.
-                    if let Some(view) = index.take_moved_view() {
-                        self.index_views[number] = view;
-                    }
-                    page.ok_or(InsertError::Full)?
-                }
-            };
-            *found = (page, hash);
-        }
-        let page = self.page_with_room().ok_or(InsertError::Full)?;
-        // A lone page may just have grown.
-        let (slots, words) = if page == 0 { (self.slots, self.live_words) } else { (slots, words) };
-        let rows = self.unshare(page);
-        let generations = self.own_generations(page);
-        let live = &mut self.live[page * words..][..words];
-        let mut word = self.page_free_from[page] as usize / 64;
-        while live[word] == u64::MAX {
-            word += 1;
-        }
-        let slot = word * 64 + live[word].trailing_ones() as usize;
-        assert!(slot < slots, "the page has room");
-        live[word] |= 1 << (slot % 64);
-        self.page_rows[page] += 1;
-        let is_full = self.page_rows[page] as usize == slots;
-        self.page_free_from[page] = slot_number(0, if is_full { slots } else { slot + 1 });
-        if is_full {
-            self.free[page / 64] &= !(1 << (page % 64));
-        }
-        // SAFETY: rows and generations are this table's alone, and the slot is in range.
-        let (generation, row) = unsafe {
-            let generation = generations.add(slot);
-            *generation = (*generation).wrapping_add(1);
-            (*generation, rows.add(slot * row_bytes))
-        };
-        let id = RawId { slot: slot_number(page, slot), generation };
-        for (index, &(page, hash)) in self.indexes.iter_mut().zip(&found) {
-            index.insert(page, hash, id.slot);
-        }
-        self.rows += 1;
-        Ok(Inserted { id, row })
-    }
-
-    /// Removes a row, which the caller has read if it wants it; false if the id names none.
-    pub(crate) fn remove(&mut self, id: RawId) -> bool {
-        if !self.is_live(id) {
-            return false;
-        }
-        let (page, slot, row_bytes) = (page_of(id.slot), slot_of(id.slot), self.layout.row_bytes);
-        let words = self.live_words;
-        let rows = self.unshare(page);
-        let generations = self.own_generations(page);
-        let slots = self.slots;
-        for number in 0..self.indexes.len() {
-            let (offset, bytes) = self.layout.columns[number];
-            let place = Place { starts: &self.starts, slots, row_bytes };
-            let index = &mut self.indexes[number];
-            if !index.remove(hash_key(index.seed(), place.column(id.slot, offset, bytes)), id.slot) {
-                self.rebuild_index(number, id.slot);
+            let seed = index.seed();
+            let hash = hash_key(seed, value);
+            if index.has(hash, |slot| place.column(slot, offset, bytes) == value) {
+                return Err(InsertError::duplicate(number));
+            }
+            let has_room = index.grow(hash, |slot| hash_key(seed, place.column(slot, offset, bytes)));
+            // At once: another index may refuse the row, and this one has grown all the same.
+            if let Some(view) = index.take_moved_view() {
+                self.index_views[number] = view;
+            }
+            if !has_room {
+                return Err(InsertError::Full);
             }
         }
-        // SAFETY: rows and generations are this table's alone, and the slot is in range (`is_live`).
-        unsafe {
-            rows.add(slot * row_bytes).write_bytes(0, row_bytes);
-            let generation = generations.add(slot);
-            *generation = (*generation).wrapping_add(1);
+        let page = self.page_with_room().ok_or(InsertError::Full)?;
+        self.unshare(page);
+        self.unshare_generations(page);
+        Ok(())
+    }
+
+    /// Makes all that taking the row of a live slot out writes to writable; false if the slot has no row.
+    pub(crate) fn make_writable(&mut self, slot: u32) -> bool {
+        if !self.is_live(slot) {
+            return false;
         }
-        self.live[page * words + slot / 64] &= !(1 << (slot % 64));
-        self.free[page / 64] |= 1 << (page % 64);
-        self.free_from = self.free_from.min(page / 64);
-        self.page_rows[page] -= 1;
-        self.page_free_from[page] = self.page_free_from[page].min(slot_number(0, slot));
-        self.rows -= 1;
+        let page = page_of(slot);
+        self.unshare(page);
+        self.unshare_generations(page);
+        for number in 0..self.indexes.len() {
+            let (offset, bytes) = self.layout.columns[number];
+            let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
+            let index = &mut self.indexes[number];
+            let hash = hash_key(index.seed(), place.column(slot, offset, bytes));
+            index.own(hash);
+            if !index.has(hash, |found| found == slot) {
+                self.warn_of_untold_key();
+                // First, so that it has its entry whatever else there is with that value.
+                self.make_index(number, &[slot], Some(slot));
+            }
+        }
         true
     }
 
@@ -359,13 +315,14 @@ impl RawTable {
         let new = place.column(slot, offset, bytes);
         let index = &mut self.indexes[number];
         let hash = hash_key(index.seed(), new);
-        if let Found::Taken = index.find(hash, |found| found != slot && place.column(found, offset, bytes) == new) {
+        if index.has(hash, |found| found != slot && place.column(found, offset, bytes) == new) {
             return Err(InsertError::duplicate(number));
         }
         // The old entry leaves first, so that the index need not grow: it would look at other rows for their hashes, which may
         // have been written to already, and not told yet.
         if !index.remove(hash_key(index.seed(), old), slot) {
-            self.rebuild_index(number, slot);
+            self.warn_of_untold_key();
+            self.make_index(number, &[], Some(slot));
         }
         match self.indexes[number].squeeze_in(hash, slot) {
             true => Ok(()),
@@ -373,38 +330,36 @@ impl RawTable {
         }
     }
 
-    /// Makes an index anew, from all rows but the one in a slot. It does not know that slot's value: a logic wrote to a unique
-    /// column and leaked the guard that would have told (`mem::forget`), or caught the panic that took it.
+    /// An index does not know the value of a row: a logic wrote to a unique column and leaked the guard that would have told
+    /// (`mem::forget`), or caught the panic that took it.
     #[cold]
-    fn rebuild_index(&mut self, number: usize, without: u32) {
+    fn warn_of_untold_key(&self) {
         tracing::warn!(table = self.layout.number, "a logic did not tell of a changed key: making the index anew");
-        self.make_index(number, Some(without));
     }
 
-    /// Makes an index from all rows but the one in a slot.
-    fn make_index(&mut self, number: usize, without: Option<u32>) {
+    /// Makes an index from the rows in the slots `first`, and then from all others but the one in `without`.
+    #[cold]
+    fn make_index(&mut self, number: usize, first: &[u32], without: Option<u32>) {
         let (offset, bytes) = self.layout.columns[number];
         let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
         let seed = self.indexes[number].seed();
         let mut index = Index::new(&self.pool, seed);
         let hash_of = |slot| hash_key(seed, place.column(slot, offset, bytes));
-        for slot in self.live_slots().filter(|slot| Some(*slot) != without) {
+        for slot in first.iter().copied().chain(self.live_slots().filter(|slot| Some(*slot) != without)) {
             // Where too many rows have one value, which only such a logic can bring about, the rest are not found by it.
-            if let Some(page) = index.grow(hash_of(slot), hash_of) {
-                index.insert(page, hash_of(slot), slot);
+            if index.grow(hash_of(slot), hash_of) {
+                index.insert(hash_of(slot), slot);
             }
         }
         self.index_views[number] = index.view();
         self.indexes[number] = index;
     }
 
-    pub(crate) fn is_live(&self, id: RawId) -> bool {
-        let (page, slot) = (page_of(id.slot), slot_of(id.slot));
-        if id.generation & 1 == 0 || page >= self.pages.len() || slot >= self.slots {
-            return false;
-        }
+    /// True if the slot has a row.
+    pub(crate) fn is_live(&self, slot: u32) -> bool {
+        let (page, slot) = (page_of(slot), slot_of(slot));
         // SAFETY: page and slot are in range.
-        unsafe { *self.generation_starts[page].add(slot) == id.generation }
+        page < self.pages.len() && slot < self.slots && unsafe { *self.generation_starts[page].add(slot) } & 1 == 1
     }
 
     /// The live rows in slot order, as bytes. Padding reads as zero: what a plugin left there is arbitrary, and may be anything
@@ -471,12 +426,9 @@ impl RawTable {
 
     /// The first page with a free slot, made if there is none.
     fn page_with_room(&mut self) -> Option<usize> {
-        while self.free_from < self.free.len() {
-            let word = self.free[self.free_from];
-            if word != 0 {
-                return Some(self.free_from * 64 + word.trailing_zeros() as usize);
-            }
-            self.free_from += 1;
+        if let Some(group) = self.free_groups.iter().position(|group| *group != 0) {
+            let word = group * 64 + self.free_groups[group].trailing_zeros() as usize;
+            return Some(word * 64 + self.free[word].trailing_zeros() as usize);
         }
         match &self.pages[..] {
             [_] if self.class < CLASS_MAX => self.enlarge(),
@@ -484,10 +436,15 @@ impl RawTable {
             _ => self.add_page(),
         }
         let page = self.pages.len() - 1;
-        self.free.resize(page / 64 + 1, 0);
-        self.free[page / 64] |= 1 << (page % 64);
-        self.free_from = page / 64;
+        self.set_free(page);
+        self.show(self.row_count());
         Some(page)
+    }
+
+    /// Notes that a page has a free slot.
+    fn set_free(&mut self, page: usize) {
+        self.free[page / 64] |= 1 << (page % 64);
+        self.free_groups[page / 4096] |= 1 << (page / 64 % 64);
     }
 
     #[cold]
@@ -496,15 +453,17 @@ impl RawTable {
         self.starts.push(rows.start());
         self.writable.push(rows.start());
         self.pages.push(Arc::new(rows));
-        self.generation_starts.push(generations.start().cast::<u32>().cast_const());
+        let generation_start = generations.start().cast::<u32>();
+        self.generation_starts.push(generation_start);
         self.generations.push(Arc::new(generations));
-        self.owns_generations.push(true);
+        self.writable_generations.push(generation_start);
         self.live.resize(self.live.len() + self.live_words, 0);
         self.page_rows.push(0);
         self.page_free_from.push(0);
+        self.free.resize(self.pages.len().div_ceil(64), 0);
+        self.free_groups.resize(self.pages.len().div_ceil(4096), 0);
         self.hashes.push(0);
         self.dirty.push(true);
-        self.moved = true;
     }
 
     /// Blocks for the rows and the generations of a page, all zero.
@@ -535,12 +494,39 @@ impl RawTable {
         self.starts[0] = rows.start();
         self.writable[0] = rows.start();
         self.pages[0] = Arc::new(rows);
-        self.generation_starts[0] = generations.start().cast::<u32>().cast_const();
+        self.generation_starts[0] = generations.start().cast::<u32>();
+        self.writable_generations[0] = generations.start().cast::<u32>();
         self.generations[0] = Arc::new(generations);
-        self.owns_generations[0] = true;
         self.live.resize(self.live_words, 0);
         self.dirty[0] = true;
-        self.moved = true;
+    }
+}
+
+/// A view at a place that stays, which plugins read and write while a callback runs: never borrowed beyond a function here.
+struct SharedView(*mut TableView);
+
+impl SharedView {
+    /// All zero and null, until it is first set.
+    fn new() -> Self {
+        // SAFETY: plain numbers and pointers.
+        Self(Box::into_raw(Box::new(unsafe { std::mem::zeroed() })))
+    }
+
+    fn get(&self) -> TableView {
+        // SAFETY: made by `new`; no plugin code runs while the host reads.
+        unsafe { *self.0 }
+    }
+
+    fn set(&mut self, view: TableView) {
+        // SAFETY: as above.
+        unsafe { *self.0 = view };
+    }
+}
+
+impl Drop for SharedView {
+    fn drop(&mut self) {
+        // SAFETY: made by `Box::into_raw`, and dropped once.
+        drop(unsafe { Box::from_raw(self.0) });
     }
 }
 

@@ -2,15 +2,18 @@
 
 use super::pool::Pool;
 use super::table::{InsertError, RawTable, TableLayout};
-use logic_api::abi::{Inserted, RawId, TableView};
+use logic_api::abi::TableView;
 use logic_api::schema::Schema;
 use std::sync::Arc;
 
 pub(crate) struct Tables {
     tables: Vec<RawTable>,
-    /// What plugins see: an array that stays where it is. Written after every change of structure, through `Views::follow` only.
-    views: Views,
+    /// What plugins see.
+    views: Vec<*mut TableView>,
 }
+
+// SAFETY: the views are those of the tables, and go where they go.
+unsafe impl Send for Tables {}
 
 impl Tables {
     /// Empty tables of a schema that was checked (`crate::schema_check`).
@@ -31,7 +34,7 @@ impl Tables {
     }
 
     fn of(tables: Vec<RawTable>) -> Self {
-        let views = Views::new(tables.iter().map(RawTable::view).collect());
+        let views = tables.iter().map(RawTable::view).collect();
         Self { tables, views }
     }
 
@@ -39,8 +42,8 @@ impl Tables {
         Self::of(self.tables.iter_mut().map(RawTable::fork).collect())
     }
 
-    pub(crate) fn views(&self) -> *const TableView {
-        self.views.0
+    pub(crate) fn views(&self) -> *const *mut TableView {
+        self.views.as_ptr()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -60,23 +63,18 @@ impl Tables {
     }
 
     pub(crate) fn unshare(&mut self, number: usize, page: usize) -> *mut u8 {
-        // Changes no field of the view: the arrays that it points to are written in place.
         self.tables[number].unshare(page)
     }
 
     /// # Safety
-    /// As for [`RawTable::insert`].
-    pub(crate) unsafe fn insert(&mut self, number: usize, row: *const u8) -> Result<Inserted, InsertError> {
+    /// As for [`RawTable::make_room`].
+    pub(crate) unsafe fn make_room(&mut self, number: usize, row: *const u8) -> Result<(), InsertError> {
         // SAFETY: the caller's promise.
-        let inserted = unsafe { self.tables[number].insert(row) };
-        self.views.follow(number, &mut self.tables[number]);
-        inserted
+        unsafe { self.tables[number].make_room(row) }
     }
 
-    pub(crate) fn remove(&mut self, number: usize, id: RawId) -> bool {
-        let removed = self.tables[number].remove(id);
-        self.views.follow(number, &mut self.tables[number]);
-        removed
+    pub(crate) fn make_writable(&mut self, number: usize, slot: u32) -> bool {
+        self.tables[number].make_writable(slot)
     }
 
     /// # Safety
@@ -88,41 +86,7 @@ impl Tables {
         index: usize,
         old: *const u8,
     ) -> Result<(), InsertError> {
-        // SAFETY: the caller's promise. It changes no field of the view: the array of index views is written in place.
+        // SAFETY: the caller's promise.
         unsafe { self.tables[number].rekey(slot, index, old) }
-    }
-}
-
-/// An array that others hold pointers into: never moved, never borrowed, only written through its raw pointer.
-struct Views(*mut TableView, usize);
-
-// SAFETY: the array is owned, and goes where the tables go.
-unsafe impl Send for Views {}
-
-impl Views {
-    fn new(views: Vec<TableView>) -> Self {
-        let len = views.len();
-        Self(Box::into_raw(views.into_boxed_slice()).cast(), len)
-    }
-
-    /// Shows what has changed in a table. Mostly that is the number of rows: writing more would cost a stall, since a plugin's
-    /// next search reads fields that were written in other widths.
-    #[inline]
-    fn follow(&mut self, number: usize, table: &mut RawTable) {
-        assert!(number < self.1);
-        // SAFETY: in range; no plugin code runs while the host changes a view.
-        let view = unsafe { &mut *self.0.add(number) };
-        if let Some(moved) = table.take_moved_view() {
-            *view = moved;
-        } else {
-            view.rows = table.row_count();
-        }
-    }
-}
-
-impl Drop for Views {
-    fn drop(&mut self) {
-        // SAFETY: made by `Box::into_raw` of a slice of this length.
-        drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(self.0, self.1)) });
     }
 }

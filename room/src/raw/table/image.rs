@@ -130,12 +130,10 @@ impl RawTable {
         }
         self.live[page * self.live_words..].copy_from_slice(&live);
         self.page_rows[page] = u32::try_from(rows).expect("a page has few rows");
-        self.rows += self.page_rows[page];
         let first_free = (0..slots).find(|slot| !is_live(*slot)).unwrap_or(slots);
         self.page_free_from[page] = u32::try_from(first_free).expect("a page has few slots");
-        self.free.resize(page / 64 + 1, 0);
         if first_free < slots {
-            self.free[page / 64] |= 1 << (page % 64);
+            self.set_free(page);
         }
         Ok(())
     }
@@ -143,8 +141,8 @@ impl RawTable {
     /// All pages are there: the rows are found by their keys from here on.
     pub(crate) fn read_end(&mut self) {
         for number in 0..self.indexes.len() {
-            self.make_index(number, None);
+            self.make_index(number, &[], None);
         }
-        self.moved = false;
+        self.show(self.page_rows.iter().sum());
     }
 }
