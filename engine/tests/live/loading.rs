@@ -110,6 +110,9 @@ fn a_room_of_other_tables_is_not_touched() {
         reason,
         "the tables of game2 1002 differ from those of game1 1001, which is running; put them back as they were\n\
          avatars: table dropped\n\
+         orbs: table dropped\n\
+         bots: table dropped\n\
+         game: table dropped\n\
          greeting: table dropped\n\
          state: table added"
     );
