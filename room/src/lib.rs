@@ -6,6 +6,7 @@
 mod bytes;
 mod heap;
 mod input;
+mod json;
 pub mod limits;
 mod outbox;
 #[expect(unsafe_code, reason = "the memory of pages and the calls into a plugin")]
@@ -26,6 +27,7 @@ mod world;
 
 pub use bytes::Malformed;
 pub use input::{Input, LogicFault, Lost, Reply, Seq, Stamp, StepError, TrialId};
+pub use json::RowView;
 pub use outbox::{Outbox, Output};
 pub use raw::{BadLogic, LogicVersion, PAGE_BYTES, Pool};
 pub use record::{Note, RECORD_FORMAT, Record, RecordKind, VersionMark, encode_input};

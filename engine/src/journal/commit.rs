@@ -36,12 +36,18 @@ pub type Release = Box<dyn FnOnce() + Send>;
 /// What is done with a place in a room's journal, all before it being synced.
 pub type AtPosition = Box<dyn FnOnce(Position) + Send>;
 
+/// Opens the log of a room, on the journal's thread.
+pub type OpenLog = Box<dyn FnOnce() -> Result<Box<dyn Log>, LogError> + Send>;
+/// Something else to do on that thread.
+pub type Task = Box<dyn FnOnce() -> Result<(), LogError> + Send>;
+
 /// Which log a batch is for. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogId(pub u64);
 
 enum Order {
-    Add(LogId, Box<dyn Log>),
+    Add(LogId, OpenLog),
+    Run(Task),
     Commit(Vec<(LogId, Batch)>, Release),
     Divide(LogId, AtPosition),
     Forget(LogId, Position),
@@ -108,8 +114,13 @@ impl Journal {
     }
 
     /// Takes the log of a room in.
-    pub fn add(&self, id: LogId, log: Box<dyn Log>) {
-        self.order(Order::Add(id, log));
+    pub fn add(&self, id: LogId, open: OpenLog) {
+        self.order(Order::Add(id, open));
+    }
+
+    /// Has something done after all that was ordered before.
+    pub fn run(&self, task: Task) {
+        self.order(Order::Run(task));
     }
 
     /// Writes batches, and lets go of `release` when that is allowed; releases go in the order of their commits.
@@ -207,9 +218,10 @@ impl Committer {
     /// True if what was written must be synced before anything is released.
     fn carry_out(&mut self, order: Order) -> Result<bool, LogError> {
         match order {
-            Order::Add(id, log) => {
-                self.logs.insert(id, log);
+            Order::Add(id, open) => {
+                self.logs.insert(id, open()?);
             }
+            Order::Run(task) => task()?,
             Order::Commit(batches, release) => {
                 self.held.push(release);
                 return self.append(&batches);

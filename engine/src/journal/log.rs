@@ -107,8 +107,9 @@ impl Batch {
         each.map(|(record, start)| (record.kind, record.tick, &self.payloads[start..record.end]))
     }
 
-    pub fn len(&self) -> usize {
-        self.records.len()
+    /// Of all payloads.
+    pub fn bytes(&self) -> u64 {
+        self.payloads.len() as u64
     }
 }
 

@@ -2,10 +2,17 @@
 //!
 //! What a record says is `room`'s; what frames it, and where it is kept, is here.
 
+pub mod black_box;
 pub mod commit;
 pub mod files;
 pub mod frame;
+pub mod keeper;
 pub mod log;
+#[expect(unsafe_code, reason = "a file in memory")]
+mod raw;
+pub mod recorder;
+pub mod recovery;
+pub mod replay;
 pub mod segments;
 pub mod snapshots;
 

@@ -23,7 +23,7 @@ fn run(disk: &MemoryDisk, durability: Durability, all: &[Vec<Plain>]) -> (usize,
     let acknowledged = Arc::new(Mutex::new(0));
     let journal = Journal::start(durability, move |error| told.send(error.to_string()).unwrap()).unwrap();
     let id = LogId(1);
-    journal.add(id, Box::new(log));
+    journal.add(id, Box::new(move || Ok(Box::new(log))));
     for records in all {
         let (acknowledged, count) = (Arc::clone(&acknowledged), records.len());
         let release = move || *acknowledged.lock() += count;
@@ -96,7 +96,7 @@ fn releases_keep_their_order() {
     for room in 0..3 {
         let path = folder().with_file_name(format!("room{room}"));
         let log = Segments::create(Arc::new(disk.clone()), &path, "room", [room, 1], SEGMENT_BYTES).unwrap();
-        journal.add(LogId(room), Box::new(log));
+        journal.add(LogId(room), Box::new(move || Ok(Box::new(log))));
     }
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut rng = Rng::new(1);
@@ -114,7 +114,8 @@ fn releases_keep_their_order() {
 fn a_room_that_is_removed_leaves_nothing() {
     let disk = MemoryDisk::default();
     let journal = Journal::start(Durability::Tick, |error| panic!("{error}")).unwrap();
-    journal.add(LogId(1), Box::new(create(&disk, SEGMENT_BYTES)));
+    let log = create(&disk, SEGMENT_BYTES);
+    journal.add(LogId(1), Box::new(move || Ok(Box::new(log))));
     journal.commit(vec![(LogId(1), batch(&records(&mut Rng::new(1), 9, 900)))], Box::new(|| {}));
     journal.remove(LogId(1), Box::new(|| {}));
     journal.end();
@@ -130,7 +131,7 @@ fn a_division_says_where_it_is() {
     let all = records(&mut Rng::new(1), 9, 900);
     log.append(&batch(&all)).unwrap();
     let expected = log.position();
-    journal.add(LogId(1), Box::new(log));
+    journal.add(LogId(1), Box::new(move || Ok(Box::new(log))));
     let (send, received) = channel();
     journal.divide(LogId(1), Box::new(move |position| send.send(position).unwrap()));
     assert_eq!(received.recv().unwrap(), expected);

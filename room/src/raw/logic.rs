@@ -175,13 +175,18 @@ impl LogicVersion {
         self.sha256.get_or_init(|| sha256);
     }
 
+    /// The hash of the plugin's file; all zero for a logic that is linked in.
+    pub fn sha256(&self) -> [u8; 32] {
+        self.sha256.get().copied().unwrap_or_default()
+    }
+
     /// What names this version in a journal.
     pub fn mark(&self) -> VersionMark {
         VersionMark {
             version: self.version(),
             name: self.name().to_owned(),
             build_id: self.build_id(),
-            sha256: self.sha256.get().copied().unwrap_or_default(),
+            sha256: self.sha256(),
         }
     }
 

@@ -365,17 +365,28 @@ impl RawTable {
     /// The live rows in slot order, as bytes. Padding reads as zero: what a plugin left there is arbitrary, and may be anything
     /// that was in its memory.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
-        let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
-        self.live_slots().map(move |slot| {
-            if self.layout.is_dense() {
-                return Cow::Borrowed(place.column(slot, 0, place.row_bytes));
-            }
-            let mut copy = vec![0; place.row_bytes];
-            for &(offset, len) in &self.layout.spans {
-                copy[offset..offset + len].copy_from_slice(place.column(slot, offset, len));
-            }
-            Cow::Owned(copy)
+        self.live_slots().map(|slot| self.row(slot))
+    }
+
+    /// As `rows`, each with its id as `Id::to_bits` gives it.
+    pub(crate) fn rows_with_ids(&self) -> impl Iterator<Item = (u64, Cow<'_, [u8]>)> {
+        self.live_slots().map(|slot| {
+            // SAFETY: page and slot are in range.
+            let generation = unsafe { *self.generation_starts[page_of(slot)].add(slot_of(slot)) };
+            (u64::from(generation) << 32 | u64::from(slot), self.row(slot))
         })
+    }
+
+    fn row(&self, slot: u32) -> Cow<'_, [u8]> {
+        let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
+        if self.layout.is_dense() {
+            return Cow::Borrowed(place.column(slot, 0, place.row_bytes));
+        }
+        let mut copy = vec![0; place.row_bytes];
+        for &(offset, len) in &self.layout.spans {
+            copy[offset..offset + len].copy_from_slice(place.column(slot, offset, len));
+        }
+        Cow::Owned(copy)
     }
 
     /// The slots of the live rows, ascending.

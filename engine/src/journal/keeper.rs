@@ -1,0 +1,271 @@
+//! What keeps the rooms of an engine: their journals, and a thread that writes snapshots.
+
+use std::fmt::{self, Debug};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use room::{Image, Pool};
+
+use super::black_box::BlackBox;
+use super::commit::{Durability, Journal, LogId};
+use super::files::{Disk, Files};
+use super::frame::Position;
+use super::log::{Log, LogError};
+use super::recorder::Recorder;
+use super::recovery::{Recovered, RecoveryError, recover};
+use super::replay::FindVersion;
+use super::segments::{SEGMENT_BYTES, Segments, failed, place};
+use super::snapshots;
+
+/// The folder of the rooms in the data folder.
+pub const ROOMS_FOLDER: &str = "rooms";
+/// What the engine, rather than the logic, has to know of a room.
+const ROOM_FILE: &str = "room.json";
+
+/// How rooms are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepOptions {
+    pub durability: Durability,
+    /// A snapshot of a room that has changed is made after this time,
+    pub snapshot_period: Duration,
+    /// or after so many bytes of its records.
+    pub snapshot_bytes: u64,
+}
+
+/// Keeps rooms. Cheap to clone; every method may be called from any thread.
+#[derive(Debug, Clone)]
+pub struct Keeper(Arc<Shared>);
+
+struct Shared {
+    files: Arc<dyn Files>,
+    rooms: PathBuf,
+    journal: Journal,
+    options: KeepOptions,
+    logs: AtomicU64,
+    snapshots: Mutex<Sender<SnapshotTask>>,
+}
+
+impl Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("rooms", &self.rooms).field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// What the thread of the snapshots is to do.
+pub(super) enum SnapshotTask {
+    /// Pages for the copies that a fork is going to cost.
+    Reserve {
+        pool: Pool,
+        pages: usize,
+        is_ready: Arc<AtomicBool>,
+    },
+    Write {
+        id: LogId,
+        folder: PathBuf,
+        room: u64,
+        position: Position,
+        image: Box<Image>,
+        is_busy: Arc<AtomicBool>,
+    },
+}
+
+/// Why rooms cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    #[error("a thread of the journal cannot be started: {0}")]
+    Thread(io::Error),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("{path}: {reason}")]
+    RoomFile { path: String, reason: String },
+}
+
+impl Keeper {
+    /// Starts the threads. `on_failure` is called when a call on a file fails: from then on nothing is acknowledged, and the
+    /// process should end.
+    ///
+    /// # Errors
+    /// [`KeepError`].
+    pub fn start(
+        data: &Path,
+        options: KeepOptions,
+        on_failure: impl Fn(&LogError) + Send + Sync + 'static,
+    ) -> Result<Keeper, KeepError> {
+        let files: Arc<dyn Files> = Arc::new(Disk);
+        let rooms = data.join(ROOMS_FOLDER);
+        files.make_folder(&rooms).map_err(failed("making", &rooms))?;
+        let on_failure = Arc::new(on_failure);
+        let journal = {
+            let on_failure = Arc::clone(&on_failure);
+            Journal::start(options.durability, move |error| on_failure(error)).map_err(KeepError::Thread)?
+        };
+        let (snapshots, tasks) = channel();
+        let (on_files, on_journal) = (Arc::clone(&files), journal.clone());
+        let write = move || {
+            for task in tasks {
+                if let Err(error) = carry_out(&*on_files, &on_journal, task) {
+                    on_failure(&error);
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new().name("snapshots".to_owned()).spawn(write).map_err(KeepError::Thread)?;
+        let (logs, snapshots) = (AtomicU64::new(0), Mutex::new(snapshots));
+        Ok(Keeper(Arc::new(Shared { files, rooms, journal, options, logs, snapshots })))
+    }
+
+    pub fn options(&self) -> KeepOptions {
+        self.0.options
+    }
+
+    pub fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+
+    pub fn files(&self) -> &Arc<dyn Files> {
+        &self.0.files
+    }
+
+    /// The names of the rooms that are kept, sorted.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn names(&self) -> Result<Vec<String>, LogError> {
+        room_names(&*self.0.files, &self.0.rooms)
+    }
+
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.0.rooms.join(name)
+    }
+
+    /// Brings a room back.
+    ///
+    /// # Errors
+    /// [`RecoveryError`].
+    pub fn recover(
+        &self,
+        name: &str,
+        pool: &Pool,
+        find: &mut FindVersion<'_>,
+    ) -> Result<Option<Recovered>, RecoveryError> {
+        recover(&self.0.files, &self.folder(name), pool, find)
+    }
+
+    /// What `Keeper::record_new` was given; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn settings<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, KeepError> {
+        let path = self.folder(name).join(ROOM_FILE);
+        let bytes = match self.0.files.read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(failed("reading", &path)(source).into()),
+        };
+        let read = serde_json::from_slice(&bytes);
+        read.map(Some)
+            .map_err(|error| KeepError::RoomFile { path: path.display().to_string(), reason: error.to_string() })
+    }
+
+    /// Keeps a room that has just been made. `settings` are for [`Keeper::settings`].
+    ///
+    /// # Errors
+    /// The input under way cannot be noted.
+    pub fn record_new(&self, name: &str, settings: Vec<u8>) -> io::Result<Recorder> {
+        let (id, folder) = (self.next_log(), self.folder(name));
+        // Blocks on the folder only, which is what the black box needs.
+        self.0.files.make_folder(&folder)?;
+        let (black_box, _) = BlackBox::open(&folder)?;
+        let (room, salt) = (random()?, random()?);
+        let (files, name) = (Arc::clone(&self.0.files), name.to_owned());
+        let of_room = folder.clone();
+        self.0.journal.add(
+            id,
+            Box::new(move || {
+                // First, so that a room that has a journal has these.
+                files.make_folder(&of_room).map_err(failed("making", &of_room))?;
+                place_settings(&*files, &of_room, &settings)?;
+                let log = Segments::create(files, &of_room, &name, [room, salt], SEGMENT_BYTES)?;
+                Ok(Box::new(log) as Box<dyn Log>)
+            }),
+        );
+        Ok(Recorder::new(self.clone(), id, folder, room, black_box))
+    }
+
+    /// Goes on keeping a room that was brought back.
+    pub fn record_on(&self, recovered: Recovered) -> (room::Room, Recorder) {
+        let (id, files) = (self.next_log(), Arc::clone(&self.0.files));
+        let Recovered { room, black_box, found, folder, id: room_id } = recovered;
+        let resume = move || Ok(Box::new(Segments::resume(files, &found, SEGMENT_BYTES)?) as Box<dyn Log>);
+        self.0.journal.add(id, Box::new(resume));
+        (room, Recorder::new(self.clone(), id, folder, room_id, black_box))
+    }
+
+    /// Keeps other settings of a room from here on.
+    pub fn change_settings(&self, name: &str, settings: Vec<u8>) {
+        let (files, folder) = (Arc::clone(&self.0.files), self.folder(name));
+        self.0.journal.run(Box::new(move || match files.list(&folder) {
+            // It may have gone meanwhile.
+            Ok(names) if !names.is_empty() => place_settings(&*files, &folder, &settings),
+            _ => Ok(()),
+        }));
+    }
+
+    fn next_log(&self) -> LogId {
+        LogId(self.0.logs.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) fn snapshot(&self, task: SnapshotTask) {
+        // The thread ends only after a failure, which has been told.
+        let _ = self.0.snapshots.lock().send(task);
+    }
+
+    /// Ends the threads, all that was committed being safe.
+    pub fn end(&self) {
+        self.0.journal.end();
+    }
+}
+
+/// The folders of rooms in a folder, without what is half gone.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn room_names(files: &dyn Files, rooms: &Path) -> Result<Vec<String>, LogError> {
+    let names = files.list(rooms).map_err(failed("listing", rooms))?;
+    Ok(names.into_iter().filter(|name| !name.starts_with('.') && !name.ends_with(".tmp")).collect())
+}
+
+fn place_settings(files: &dyn Files, folder: &Path, settings: &[u8]) -> Result<(), LogError> {
+    place(files, folder, &folder.join(ROOM_FILE), |file| file.append(settings), |_| Ok(())).map(drop)
+}
+
+fn carry_out(files: &dyn Files, journal: &Journal, task: SnapshotTask) -> Result<(), LogError> {
+    match task {
+        SnapshotTask::Reserve { pool, pages, is_ready } => {
+            pool.reserve(pages);
+            is_ready.store(true, Ordering::Release);
+        }
+        SnapshotTask::Write { id, folder, room, position, mut image, is_busy } => {
+            let tick = image.tick();
+            let upto = snapshots::write(files, &folder, room, position, &mut image)?;
+            tracing::debug!(folder = %folder.display(), seq = position.seq, %tick, "snapshot");
+            if let Some(upto) = upto {
+                journal.forget(id, upto);
+            }
+            drop(image);
+            is_busy.store(false, Ordering::Release);
+        }
+    }
+    Ok(())
+}
+
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u64::from_le_bytes(bytes))
+}

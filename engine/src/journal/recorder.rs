@@ -1,0 +1,180 @@
+//! What a room's thread has to do with its journal: every input is noted before it is applied, becomes a record if it was, and
+//! its outputs wait for that.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use room::{Input, LogicFault, Note, Pool, RecordKind, Reply, Room, Stamp, StepError, encode_input};
+
+use super::black_box::BlackBox;
+use super::commit::LogId;
+use super::keeper::{Keeper, SnapshotTask};
+use super::log::Batch;
+
+/// A state hash is noted this often, for replays to compare with. It reads every page that was written to since.
+const HASH_PERIOD: Duration = Duration::from_secs(10);
+/// The most pages that are got ready for a snapshot.
+const RESERVE_PAGES_MAX: u64 = 2048;
+
+/// Keeps one room.
+#[derive(Debug)]
+pub struct Recorder {
+    keeper: Keeper,
+    id: LogId,
+    folder: PathBuf,
+    room: u64,
+    black_box: BlackBox,
+    batch: Batch,
+    /// Batches whose outputs wait.
+    waiting: Arc<AtomicUsize>,
+    was_frozen: bool,
+    hash_at_us: u64,
+    snapshot_at: Instant,
+    bytes_since: u64,
+    is_ready: Option<Arc<AtomicBool>>,
+    is_busy: Arc<AtomicBool>,
+}
+
+impl Recorder {
+    pub(super) fn new(keeper: Keeper, id: LogId, folder: PathBuf, room: u64, black_box: BlackBox) -> Self {
+        let snapshot_at = Instant::now() + keeper.options().snapshot_period;
+        Self {
+            keeper,
+            id,
+            folder,
+            room,
+            black_box,
+            batch: Batch::default(),
+            waiting: Arc::default(),
+            was_frozen: false,
+            hash_at_us: 0,
+            snapshot_at,
+            bytes_since: 0,
+            is_ready: None,
+            is_busy: Arc::default(),
+        }
+    }
+
+    /// The room has been created by this input.
+    pub fn created(&mut self, room: &Room, stamp: Stamp, input: &Input) {
+        self.batch.push(0, |out| encode_input(stamp, input, room.logic(), out));
+        self.hash_at_us = stamp.now_us.saturating_add(micros(HASH_PERIOD));
+    }
+
+    /// Applies an input by `step`, and has it recorded if it was applied.
+    ///
+    /// # Errors
+    /// Those of `step`, and a fault for what is in quarantine.
+    pub fn step(
+        &mut self,
+        room: &mut Room,
+        stamp: Stamp,
+        input: Input,
+        step: impl FnOnce(&mut Room, Input) -> Result<Reply, StepError>,
+    ) -> Result<Reply, StepError> {
+        let tick = room.tick().0;
+        let mut kind = RecordKind(0);
+        self.batch.push(tick, |out| {
+            kind = encode_input(stamp, &input, room.logic(), out);
+            kind
+        });
+        let begun = self.black_box.begin(kind, tick, self.batch.last(), room.logic());
+        if let Err(fault) = begun {
+            self.batch.pop();
+            if kind == RecordKind::TICK {
+                // What keeps time must not go on without it.
+                room.freeze(LogicFault::clone(&fault));
+                self.note_frozen(room);
+            }
+            return Err(StepError::Fault(*fault));
+        }
+        let is_swap = matches!(input, Input::Swap { .. } | Input::Rewind);
+        let stepped = step(room, input);
+        self.black_box.end();
+        if stepped.is_err() {
+            self.batch.pop();
+        } else if is_swap {
+            self.was_frozen = room.frozen().is_some();
+        }
+        self.note_frozen(room);
+        if stamp.now_us >= self.hash_at_us && stepped.is_ok() {
+            self.hash_at_us = stamp.now_us.saturating_add(micros(HASH_PERIOD));
+            let hash = room.state_hash();
+            self.batch.push(room.tick().0, |out| Note::Hash(hash).encode(out));
+        }
+        stepped
+    }
+
+    /// That a fault froze the room is no input, but what came after depends on it.
+    fn note_frozen(&mut self, room: &Room) {
+        let is_frozen = room.frozen().is_some();
+        if let Some(fault) = room.frozen().filter(|_| !self.was_frozen) {
+            self.batch.push(room.tick().0, |out| Note::Freeze(fault.clone()).encode(out));
+        }
+        self.was_frozen = is_frozen;
+    }
+
+    /// Has `release` let go when all that was applied so far is safe.
+    pub fn release(&mut self, release: impl FnOnce() + Send + 'static) {
+        if self.batch.is_empty() && self.waiting.load(Ordering::Acquire) == 0 {
+            return release();
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = Arc::clone(&self.waiting);
+        let batch = std::mem::take(&mut self.batch);
+        self.bytes_since += batch.bytes();
+        let batches = if batch.is_empty() { Vec::new() } else { vec![(self.id, batch)] };
+        let release = move || {
+            release();
+            waiting.fetch_sub(1, Ordering::Release);
+        };
+        self.keeper.journal().commit(batches, Box::new(release));
+    }
+
+    /// Whether something waits to be committed that has no outputs.
+    pub fn has_records(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
+    /// Makes a snapshot if it is time. To be called between inputs, after [`Recorder::release`].
+    pub fn snapshot_if_due(&mut self, room: &mut Room, pool: &Pool, now: Instant) {
+        let is_due = self.bytes_since > 0
+            && (now >= self.snapshot_at || self.bytes_since >= self.keeper.options().snapshot_bytes);
+        if !is_due || self.is_busy.load(Ordering::Acquire) || room.trial().is_some() || !self.batch.is_empty() {
+            return;
+        }
+        match &self.is_ready {
+            None => {
+                let is_ready = Arc::new(AtomicBool::new(false));
+                self.is_ready = Some(Arc::clone(&is_ready));
+                let pages = usize::try_from(room.world().size().pages.min(RESERVE_PAGES_MAX)).unwrap_or(0);
+                self.keeper.snapshot(SnapshotTask::Reserve { pool: pool.clone(), pages, is_ready });
+            }
+            Some(is_ready) if is_ready.load(Ordering::Acquire) => self.snapshot(room, now),
+            Some(_) => {}
+        }
+    }
+
+    fn snapshot(&mut self, room: &mut Room, now: Instant) {
+        let Some(image) = room.image() else { return };
+        self.is_ready = None;
+        self.bytes_since = 0;
+        self.snapshot_at = now + self.keeper.options().snapshot_period;
+        self.is_busy.store(true, Ordering::Release);
+        let (keeper, id, folder, room) = (self.keeper.clone(), self.id, self.folder.clone(), self.room);
+        let (image, is_busy) = (Box::new(image), Arc::clone(&self.is_busy));
+        let then = move |position| keeper.snapshot(SnapshotTask::Write { id, folder, room, position, image, is_busy });
+        self.keeper.journal().divide(self.id, Box::new(then));
+    }
+
+    /// The room is gone. What was committed before is let go first.
+    pub fn remove(self) {
+        self.keeper.journal().remove(self.id, Box::new(|| {}));
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

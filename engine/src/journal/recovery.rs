@@ -1,0 +1,212 @@
+//! The way back of one room at the start: the newest snapshot that is whole, then the records after it, on the versions that ran
+//! them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use room::{Pool, RecordKind, Room, SnapshotError};
+
+use super::black_box::BlackBox;
+use super::files::Files;
+use super::log::LogError;
+use super::replay::{FindVersion, Replay, ReplayError};
+use super::segments::{Damage, Found, Segments, remove_room, remove_temporary, shown};
+use super::snapshots;
+
+/// A recovery that takes longer says how far it is, this often.
+const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
+/// Records between two looks at the clock.
+const PROGRESS_RECORDS: usize = 1024;
+/// Records that went another way than before, of which each gets a line.
+const WORRIES_MAX: u32 = 8;
+
+/// A room as it was when the process before this one ended.
+#[derive(Debug)]
+pub struct Recovered {
+    pub room: Room,
+    pub black_box: BlackBox,
+    pub found: Found,
+    pub folder: PathBuf,
+    /// As in the heads of segments.
+    pub id: u64,
+}
+
+/// Why a room is not started.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    #[error(transparent)]
+    Damage(#[from] Damage),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("{folder} has no snapshot that can be read, and its journal starts with record {first}; {reason}")]
+    NoStart { folder: String, first: u64, reason: String },
+    #[error("{folder}: {error}")]
+    Replay { folder: String, error: Box<ReplayError> },
+    #[error("{folder}: {error}")]
+    Snapshot { folder: String, error: Box<SnapshotError> },
+    #[error("{folder}: what was under way cannot be read: {error}")]
+    BlackBox { folder: String, error: std::io::Error },
+}
+
+/// Brings a room back; `None` if there is none: it was never whole, or it is gone.
+///
+/// # Errors
+/// [`RecoveryError`]; what is on the disk is unchanged but for half-made files.
+pub fn recover(
+    files: &Arc<dyn Files>,
+    folder: &Path,
+    pool: &Pool,
+    find: &mut FindVersion<'_>,
+) -> Result<Option<Recovered>, RecoveryError> {
+    remove_temporary(&**files, folder)?;
+    let Some(found) = Found::read(&**files, folder)? else {
+        // A room whose journal never got its first segment was never acknowledged.
+        return if snapshots_of(files, folder)?.is_empty() {
+            remove_room(&**files, folder)?;
+            Ok(None)
+        } else {
+            let reason = "put its journal back, or move the folder aside to do without the room".to_owned();
+            Err(RecoveryError::NoStart { folder: shown(folder), first: 0, reason })
+        };
+    };
+    if let Some(torn) = &found.torn {
+        let (file, at, bytes) = (torn.file.display(), torn.at, torn.bytes);
+        tracing::warn!("{file}: the last {bytes} bytes, from {at} on, did not reach the disk whole; cut off");
+    }
+    let opened = BlackBox::open(folder);
+    let (mut black_box, quarantined) =
+        opened.map_err(|error| RecoveryError::BlackBox { folder: shown(folder), error })?;
+    if let Some(quarantined) = quarantined {
+        tracing::error!(file = %quarantined.file.display(), "quarantined: {}", quarantined.line);
+    }
+    let name = found.head().name.clone();
+    let (room, after) = start(files, folder, &found, pool, find)?;
+    let mut replay = Replay::new(&name, pool, room);
+    let is_gone =
+        replay_all(files, &found, after, &mut replay, find, &mut black_box).map_err(|fault| fault.within(folder))?;
+    match replay.into_room() {
+        Some(room) if !is_gone => {
+            let (folder, id) = (folder.to_owned(), found.head().room);
+            Ok(Some(Recovered { room, black_box, found, folder, id }))
+        }
+        // Disposed of, or not created when the process ended.
+        _ => {
+            remove_room(&**files, folder)?;
+            Ok(None)
+        }
+    }
+}
+
+impl Recovered {
+    /// The journal, to be added to.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn log(&self, files: &Arc<dyn Files>, segment_bytes: u64) -> Result<Segments, LogError> {
+        Segments::resume(Arc::clone(files), &self.found, segment_bytes)
+    }
+}
+
+fn snapshots_of(files: &Arc<dyn Files>, folder: &Path) -> Result<Vec<snapshots::SnapshotFile>, RecoveryError> {
+    let failed = |source| Damage::Io { what: "listing", file: shown(folder), source };
+    Ok(snapshots::list(&**files, folder).map_err(failed)?)
+}
+
+/// The room of the newest snapshot that is whole and fits the journal, and where that is; no room for the journal's own start.
+pub(super) fn start(
+    files: &Arc<dyn Files>,
+    folder: &Path,
+    found: &Found,
+    pool: &Pool,
+    find: &mut FindVersion<'_>,
+) -> Result<(Option<Room>, super::frame::Position), RecoveryError> {
+    let mut reason = "put a sound snapshot there, or move the folder aside to do without the room".to_owned();
+    for snapshot in snapshots_of(files, folder)? {
+        let file = snapshot.path.display().to_string();
+        let opened = snapshots::open(&**files, &snapshot.path);
+        let (head, mut reader) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::error!("{file} is passed over: {error}");
+                reason = format!("{file}: {error}; {reason}");
+                continue;
+            }
+        };
+        if head.room != found.head().room || found.position_of(&**files, head.position.seq)? != Some(head.position) {
+            tracing::error!("{file} is passed over: it does not belong to this journal");
+            continue;
+        }
+        match Room::from_snapshot(&mut reader, pool, &mut *find) {
+            Ok(room) => return Ok((Some(room), head.position)),
+            // Another snapshot would need the same version, or an older one.
+            Err(error @ (SnapshotError::Version { .. } | SnapshotError::Schema { .. })) => {
+                return Err(RecoveryError::Snapshot { folder: shown(folder), error: Box::new(error) });
+            }
+            Err(error) => {
+                tracing::error!("{file} is passed over: {error}");
+                reason = format!("{file}: {error}; {reason}");
+            }
+        }
+    }
+    if found.first().seq > 0 {
+        let first = found.first().seq + 1;
+        return Err(RecoveryError::NoStart { folder: shown(folder), first, reason });
+    }
+    Ok((None, found.first()))
+}
+
+/// Why a replay stopped.
+enum Stopped {
+    Damage(Damage),
+    Replay(Box<ReplayError>),
+}
+
+impl Stopped {
+    fn within(self, folder: &Path) -> RecoveryError {
+        match self {
+            Self::Damage(damage) => damage.into(),
+            Self::Replay(error) => RecoveryError::Replay { folder: shown(folder), error },
+        }
+    }
+}
+
+/// True if the last record was the room's end.
+fn replay_all(
+    files: &Arc<dyn Files>,
+    found: &Found,
+    after: super::frame::Position,
+    replay: &mut Replay,
+    find: &mut FindVersion<'_>,
+    black_box: &mut BlackBox,
+) -> Result<bool, Stopped> {
+    let name = &found.head().name;
+    let (count, mut told) = (found.last.seq - after.seq, Instant::now());
+    let mut frames = found.records(&**files, after).peekable();
+    let (mut is_gone, mut worries) = (false, 0_u32);
+    while frames.peek().is_some() {
+        for frame in frames.by_ref().take(PROGRESS_RECORDS) {
+            let frame = frame.map_err(Stopped::Damage)?;
+            is_gone = frame.kind == RecordKind::DISPOSE;
+            let applied = {
+                // What the logic had to say, it has said.
+                let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
+                replay.apply(&frame, find, Some(&mut *black_box))
+            };
+            match applied {
+                Err(error) if error.is_fatal() => return Err(Stopped::Replay(Box::new(error))),
+                Err(error) if worries < WORRIES_MAX => {
+                    worries += 1;
+                    tracing::error!(room = name, "{error}; see docs/determinism.md");
+                }
+                _ => {}
+            }
+        }
+        if told.elapsed() >= PROGRESS_PERIOD {
+            told = Instant::now();
+            let done = replay.records;
+            tracing::info!(room = name, "recovering: {} % of {count} records", done * 100 / count.max(1));
+        }
+    }
+    Ok(is_gone)
+}
