@@ -15,6 +15,7 @@ pub use client::{ClientError, load, status};
 pub use rooms::{RoomsCommand, rooms};
 
 use crate::config::Flags;
+use crate::dev;
 use crate::logs::LogFormat;
 
 /// A stateful game server whose rules are swapped while they play.
@@ -37,6 +38,29 @@ Examples:
 Flags win over the config file. engine.toml is read from the current folder if it is there; engine.example.toml shows
 every key.")]
     Serve(ServeFlags),
+    /// Make a game crate of one's own: it builds, is tested, and runs under `engine dev` at once.
+    #[command(after_help = "\
+Examples:
+  engine new snake-pit && cd snake-pit && engine dev
+  engine new games/duel --hotseat https://example.org/hotseat.git")]
+    New {
+        /// Folder to make; its last part is the game's name.
+        path: PathBuf,
+        /// Where Hotseat's crates come from: the folder of a checkout, or a git URL [default: the checkout around the current
+        /// folder, or the one that this engine was built from].
+        #[arg(long, value_name = "DIR|URL")]
+        hotseat: Option<String>,
+    },
+    /// Watch the crate of a logic: build and load it at each change, while an engine of its own serves.
+    #[command(after_help = "\
+Examples:
+  engine dev
+  engine dev my-game --listen 127.0.0.1:0
+
+A build that fails changes nothing: the version before plays on, and the compiler's words are shown here and on the players'
+pages. Each start begins with a new world in data-dev; a folder given by --data keeps its world. Built versions go to the
+plugins folder as dev.<version>.so, and old ones are removed.")]
+    Dev(DevFlags),
     /// Swap every room of a running engine to a plugin, and wait until the new code has answered.
     #[command(after_help = "\
 Examples:
@@ -118,6 +142,36 @@ impl From<ServeFlags> for Flags {
     fn from(flags: ServeFlags) -> Flags {
         let ServeFlags { listen, plugins, data, logic, config, log } = flags;
         Flags { config, listen, plugins, data, logic, log }
+    }
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct DevFlags {
+    /// Folder of the crate [default: the current one, or logic in it].
+    pub folder: Option<PathBuf>,
+    /// Address and port to listen on; port 0 takes a free one and prints it [default: 127.0.0.1:12345].
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Folder in which built versions are put [default: plugins].
+    #[arg(long, value_name = "DIR")]
+    pub plugins: Option<PathBuf>,
+    /// Folder that keeps the world from one start to the next [default: data-dev, emptied at each start].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Config file, which must exist [default: engine.toml if it is there].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How log lines look [default: auto, which is human].
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub log: Option<LogFormat>,
+}
+
+impl From<&DevFlags> for Flags {
+    fn from(flags: &DevFlags) -> Flags {
+        let DevFlags { folder: _, listen, plugins, data, config, log } = flags.clone();
+        // The config file's folder has a world that somebody plays in.
+        let data = data.or_else(|| Some(dev::DATA.into()));
+        Flags { config, listen, plugins, data, logic: None, log }
     }
 }
 

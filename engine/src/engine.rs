@@ -90,6 +90,12 @@ impl Engine {
         self.rooms.end().await
     }
 
+    /// Where players and admins reach it.
+    #[must_use]
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
     fn versions(&self) -> Vec<VersionStatus> {
         let running = self.rooms.logics();
         let version = |mapped: &Arc<Mapped>| {

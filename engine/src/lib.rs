@@ -6,6 +6,9 @@ pub mod cli;
 pub mod config;
 pub mod serve;
 
+pub mod dev;
+pub mod new_game;
+
 pub mod engine;
 pub mod loads;
 pub mod probation;

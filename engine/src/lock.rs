@@ -73,6 +73,12 @@ impl DataFolder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Whether this is the file whose lock holds the folder.
+    #[must_use]
+    pub fn is_lock(&self, path: &Path) -> bool {
+        path == self.path.join(LOCK_FILE)
+    }
 }
 
 /// A folder's path as messages show it.

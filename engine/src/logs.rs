@@ -24,15 +24,17 @@ pub enum LogError {
 }
 
 /// What is logged where `RUST_LOG` says nothing.
-const FILTER: &str = "info";
+pub const FILTER: &str = "info";
+/// The same beside somebody at work on a logic: what the logic logs, and of the engine what is wrong.
+pub const FILTER_DEV: &str = "info,engine=warn";
 
-/// Starts logging for the whole process; a second call changes nothing.
+/// Starts logging for the whole process; a second call changes nothing. `filter` is for where `RUST_LOG` says nothing.
 ///
 /// # Errors
 /// [`LogError::Filter`] if `RUST_LOG` cannot be parsed.
-pub fn start(format: LogFormat) -> Result<(), LogError> {
+pub fn start(format: LogFormat, filter: &str) -> Result<(), LogError> {
     let value = std::env::var("RUST_LOG").unwrap_or_default();
-    let filter = if value.is_empty() { FILTER } else { &value };
+    let filter = if value.is_empty() { filter } else { &value };
     let filter = EnvFilter::try_new(filter).map_err(|source| LogError::Filter { value: value.clone(), source })?;
     let is_terminal = io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);

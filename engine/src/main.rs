@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use engine::cli::{self, CheckError, Cli, ClientError, Command, ServeFlags};
+use engine::cli::{self, CheckError, Cli, ClientError, Command, DevFlags, ServeFlags};
 use engine::config::{Config, ConfigError};
+use engine::dev::{self, Dev, DevError};
 use engine::engine::{Engine, EngineError};
 use engine::loader::{load, probe_child};
 use engine::lock::{DataFolder, DataFolderError};
-use engine::logs::{self, LogError};
+use engine::logs::{self, LogError, LogFormat};
 use engine::metrics::Metrics;
+use engine::new_game::{NewGameError, new_game};
 use engine::serve::{self, Door, ServeError};
+use engine::stop::Stop;
 
 /// For what the runtime still does when everything has ended: nothing that is waited for.
 const RUNTIME_END_MAX: Duration = Duration::from_secs(1);
@@ -34,6 +37,10 @@ enum Failure {
     Data(#[from] DataFolderError),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error(transparent)]
+    Dev(#[from] DevError),
+    #[error(transparent)]
+    NewGame(#[from] NewGameError),
     #[error(transparent)]
     Engine(Box<EngineError>),
     #[error("the threads that answer cannot be started: {0}")]
@@ -70,6 +77,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<String, Failure> {
     match command {
         Command::Serve(flags) => serve(flags).map(|()| String::new()),
+        Command::New { path, hotseat } => Ok(new_game(&path, hotseat.as_deref())?),
+        Command::Dev(flags) => develop(flags).map(|()| String::new()),
         Command::Load { name, client } => Ok(cli::load(&name, &client)?),
         Command::Status { json, client } => Ok(cli::status(json, &client)?),
         Command::Rooms { command, json, client } => Ok(cli::rooms(command, json, &client)?),
@@ -79,11 +88,26 @@ fn run(command: Command) -> Result<String, Failure> {
 
 fn serve(flags: ServeFlags) -> Result<(), Failure> {
     let config = Config::load(flags.into())?;
-    logs::start(config.log)?;
+    logs::start(config.log, logs::FILTER)?;
     // Given back at the very end, when nobody writes to it any more.
     let data = DataFolder::open(&config.data)?;
+    serve_with(config, &data, None)
+}
+
+fn develop(flags: DevFlags) -> Result<(), Failure> {
+    let config = Config::load((&flags).into())?;
+    logs::start(if config.log == LogFormat::Auto { LogFormat::Human } else { config.log }, logs::FILTER_DEV)?;
+    let data = DataFolder::open(&config.data)?;
+    if flags.data.is_none() {
+        dev::empty(&data).map_err(DevError::from)?;
+    }
+    let dev = Dev::new(flags.folder, &config)?;
+    serve_with(config, &data, Some(dev))
+}
+
+fn serve_with(config: Config, data: &DataFolder, dev: Option<Dev>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
-    let served = runtime.block_on(serve_until_stopped(&config, &data));
+    let served = runtime.block_on(serve_until_stopped(config, data, dev));
     // A plugin that never returns may hold a thread of it.
     runtime.shutdown_timeout(RUNTIME_END_MAX);
     served
@@ -102,22 +126,39 @@ fn silence_stdout() {
     }
 }
 
-async fn serve_until_stopped(config: &Config, data: &DataFolder) -> Result<(), Failure> {
-    let door = Door::open(config, data).await?;
-    serve::end_on_signals(door.stop())?;
+async fn serve_until_stopped(mut config: Config, data: &DataFolder, mut dev: Option<Dev>) -> Result<(), Failure> {
+    let door = Door::open(&config, data).await?;
+    let stop = door.stop();
+    serve::end_on_signals(stop.clone())?;
+    if let Some(dev) = &mut dev {
+        let Some(first) = dev.first(&stop).await? else { return Ok(()) };
+        config.logic = Some(first);
+    }
     let metrics = Arc::new(Metrics::new());
     let requests = metrics.requests();
-    let engine = Arc::new(Engine::start(config, data, &door, metrics)?);
+    let engine = Arc::new(Engine::start(&config, data, &door, metrics)?);
     let announced = door.announce()?;
     // Whoever started this may not be listening; then the address is in the data folder and in the log.
     let _unheard = writeln!(io::stdout(), "{announced}");
     silence_stdout();
+    let following = dev.map(|dev| tokio::spawn(follow(dev, Arc::clone(&engine), stop)));
     door.serve(Arc::clone(&engine), requests).await;
+    let followed = match following {
+        Some(following) => following.await.expect("following a crate does not panic"),
+        None => Ok(()),
+    };
     let ended = engine.end().await;
     drop(announced);
     if !ended {
         return Err(Failure::RoomLeft);
     }
     tracing::info!("stopped in order");
-    Ok(())
+    Ok(followed?)
+}
+
+/// What cannot be followed any more is not served any more either: nobody would know why nothing changes.
+async fn follow(dev: Dev, engine: Arc<Engine>, stop: Stop) -> Result<(), DevError> {
+    let followed = dev.follow(&engine, &stop).await;
+    stop.begin();
+    followed
 }

@@ -56,6 +56,12 @@ pub struct Hashed {
     pub seal: Result<Seal, SealFault>,
 }
 
+/// The trailer of a content that has this hash.
+#[must_use]
+pub fn trailer(content: &Sha256) -> String {
+    format!("hotseat-seal:{content}\n")
+}
+
 /// Hashes a file and compares it with its seal, in one pass.
 pub fn hash(bytes: &[u8]) -> Hashed {
     let Some((content, trailer)) = split(bytes) else {
@@ -100,9 +106,7 @@ mod tests {
     use super::*;
 
     fn sealed(content: &[u8]) -> Vec<u8> {
-        let mut bytes = content.to_vec();
-        bytes.extend_from_slice(format!("hotseat-seal:{}\n", Sha256::of(content)).as_bytes());
-        bytes
+        [content, trailer(&Sha256::of(content)).as_bytes()].concat()
     }
 
     #[test]

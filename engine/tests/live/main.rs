@@ -5,6 +5,7 @@
 mod support;
 
 mod bad_input;
+mod dev;
 mod ending;
 mod faults;
 mod loading;

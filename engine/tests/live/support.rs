@@ -104,9 +104,20 @@ impl Setup {
         lines[0].replace(&self.folder.path().display().to_string(), "FOLDER")
     }
 
+    /// A path in the folder that the engine runs in.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     pub(crate) fn start(self) -> Engine {
+        self.start_as(&["serve"], &[])
+    }
+
+    /// As a command of the engine that serves.
+    pub(crate) fn start_as(self, words: &[&str], envs: &[(&str, &str)]) -> Engine {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
-        let mut process = self.command(&["serve"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut process =
+            self.command(words).envs(envs.iter().copied()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
@@ -117,6 +128,18 @@ impl Setup {
         };
         Engine { setup: self, process, _stdout: stdout, address }
     }
+}
+
+/// Whether this comes to be before patience ends.
+pub(crate) fn in_time(is_so: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+    true
 }
 
 /// A running engine, killed when the test is over, if it was not ended before.
@@ -180,11 +203,7 @@ impl Engine {
     }
 
     pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !is_so(self) {
-            assert!(Instant::now() < deadline, "waited in vain: {what}\n{}", self.log());
-            std::thread::yield_now();
-        }
+        assert!(in_time(|| is_so(self)), "waited in vain: {what}\n{}", self.log());
     }
 
     pub(crate) fn log(&self) -> String {

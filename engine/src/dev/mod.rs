@@ -1,0 +1,216 @@
+//! `engine dev`: watches the crate of a logic, builds what changed, and swaps it in under the players' hands.
+//!
+//! One line on standard error for each thing that it does. A build that fails changes nothing: the version before plays on, and the
+//! compiler's words go to the terminal and to the players' pages.
+
+mod build;
+mod crates;
+mod data;
+mod plugins;
+mod sources;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::http::{Backend, Requester};
+use crate::loader::name::PluginName;
+use crate::stop::Stop;
+
+use build::{Built, Job};
+use crates::LogicCrate;
+use plugins::Plugins;
+use sources::Sources;
+
+pub use build::{BuildError, need_cargo};
+pub use crates::CrateError;
+pub use data::{DATA, DataError, empty};
+pub use plugins::PluginError;
+pub use sources::WatchError;
+
+/// Why `engine dev` cannot go on. Each text is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    #[error(transparent)]
+    Crate(#[from] CrateError),
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+}
+
+/// A crate that is watched, and where its versions go.
+#[derive(Debug)]
+pub struct Dev {
+    folder: PathBuf,
+    logic: LogicCrate,
+    sources: Sources,
+    plugins: Plugins,
+    /// The version that the rooms run.
+    running: Option<u32>,
+}
+
+/// What a change, or the start, has led to.
+enum Step {
+    /// A new version lies in the plugins folder.
+    Version(u32, PluginName),
+    Failed,
+    /// Something changed meanwhile.
+    Changed(Vec<PathBuf>),
+}
+
+impl Dev {
+    /// Looks at the crate in this folder (`None`: the current one, or `logic` in it) and begins to watch it.
+    ///
+    /// # Errors
+    /// [`DevError`] if it is no crate of a logic, or if it cannot be watched.
+    pub fn new(folder: Option<PathBuf>, config: &Config) -> Result<Dev, DevError> {
+        need_cargo()?;
+        let plugins = Plugins::open(&config.plugins)?;
+        let folder = crates::find(folder)?;
+        let logic = LogicCrate::read(&folder)?;
+        let sources = Sources::watch(&logic.folders, [&config.data, &config.plugins, &logic.target])?;
+        let names: Vec<_> = logic.names().collect();
+        say(&format!("watching {}", names.join(", ")));
+        Ok(Dev { folder, logic, sources, plugins, running: None })
+    }
+
+    /// Builds until there is a version to start on, at each change anew; gives its name, or `None` if the stop came first.
+    ///
+    /// # Errors
+    /// [`DevError`] if cargo cannot be run or the plugins folder cannot be written to.
+    pub async fn first(&mut self, stop: &Stop) -> Result<Option<String>, DevError> {
+        loop {
+            let mut step = self.build(stop).await?;
+            if let Some(Step::Failed) = step {
+                say("nothing to start on; waiting for a change");
+                step = self.change(stop).await;
+            }
+            match step {
+                None => return Ok(None),
+                Some(Step::Version(version, name)) => {
+                    self.running = Some(version);
+                    return Ok(Some(name.to_string()));
+                }
+                Some(Step::Changed(files)) => self.say_changed(&files),
+                Some(Step::Failed) => unreachable!("a change is waited for above"),
+            }
+        }
+    }
+
+    /// Follows the crate until the stop: builds and loads at each change.
+    ///
+    /// # Errors
+    /// As [`first`](Self::first).
+    pub async fn follow(mut self, engine: &Arc<Engine>, stop: &Stop) -> Result<(), DevError> {
+        let mut step = self.change(stop).await;
+        while let Some(Step::Changed(files)) = step {
+            self.say_changed(&files);
+            step = match self.build(stop).await? {
+                Some(Step::Version(version, name)) => {
+                    self.load(engine, version, name).await?;
+                    self.change(stop).await
+                }
+                Some(Step::Failed) => self.change(stop).await,
+                other => other,
+            };
+        }
+        Ok(())
+    }
+
+    async fn change(&mut self, stop: &Stop) -> Option<Step> {
+        tokio::select! {
+            biased;
+            () = stop.begun() => None,
+            files = self.sources.changed() => Some(Step::Changed(files)),
+        }
+    }
+
+    /// Builds; a change meanwhile ends the build, since its outcome is of no use any more. `None`: the stop came.
+    async fn build(&mut self, stop: &Stop) -> Result<Option<Step>, DevError> {
+        let begun = Instant::now();
+        if let Err(error) = self.look_again() {
+            say(&format!("the build cannot begin: {error}"));
+            return Ok(Some(Step::Failed));
+        }
+        let version = self.plugins.next_version()?;
+        say(&format!("building version {version}"));
+        let job = Job { manifest: &self.logic.manifest, version };
+        let built = tokio::select! {
+            biased;
+            () = stop.begun() => return Ok(None),
+            files = self.sources.changed() => return Ok(Some(Step::Changed(files))),
+            built = job.run() => built?,
+        };
+        let took = seconds(begun.elapsed());
+        match built {
+            Built::Library(path) => {
+                let name = self.plugins.put(version, &path)?;
+                say(&format!("built version {version} in {took}"));
+                Ok(Some(Step::Version(version, name)))
+            }
+            Built::Failed { shown } => {
+                eprint!("{shown}");
+                let still = self.running.map(|version| format!("; version {version} plays on")).unwrap_or_default();
+                say(&format!("build failed in {took}{still}"));
+                Ok(Some(Step::Failed))
+            }
+        }
+    }
+
+    /// A changed Cargo.toml may name other crates.
+    fn look_again(&mut self) -> Result<(), DevError> {
+        if self.sources.manifests_changed() {
+            self.logic = LogicCrate::read(&self.folder)?;
+            self.sources.also(&self.logic.folders)?;
+        }
+        Ok(())
+    }
+
+    async fn load(&mut self, engine: &Arc<Engine>, version: u32, name: PluginName) -> Result<(), DevError> {
+        let begun = Instant::now();
+        let who = Requester { peer: engine.listen(), agent: Some("engine dev".to_owned()) };
+        match engine.load(name, who).await {
+            Ok(loaded) => {
+                let ms = begun.elapsed().as_secs_f64() * 1e3;
+                let slowest = loaded.pauses.iter().map(|pause| pause.pause_us).max().unwrap_or_default();
+                let rooms = match loaded.pauses.len() {
+                    1 => "1 room".to_owned(),
+                    rooms => format!("{rooms} rooms"),
+                };
+                say(&format!("loaded version {version} in {ms:.1} ms: {rooms}, paused {slowest} us"));
+                self.running = Some(version);
+                self.plugins.prune()?;
+            }
+            Err(refusal) => {
+                say(&format!("load refused: {}", refusal.reason()));
+                refusal.details().iter().for_each(|line| eprintln!("  {line}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn say_changed(&self, files: &[PathBuf]) {
+        let shown = |file: &PathBuf| self.logic.shown(file);
+        match files {
+            [] => {}
+            [file] => say(&format!("changed {}", shown(file))),
+            [file, others @ ..] => say(&format!("changed {} and {} more", shown(file), others.len())),
+        }
+    }
+}
+
+/// For whoever writes the logic, beside the log.
+fn say(line: &str) {
+    eprintln!("dev: {line}");
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}

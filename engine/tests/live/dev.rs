@@ -1,0 +1,110 @@
+//! `engine new` and `engine dev`: from nothing to a game that changes while it runs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::support::{BINARY, Engine, Setup, in_time};
+
+const TOUCHED: &str = "src/lib.rs";
+
+/// A game that `engine new` has made. Its dependencies are those of this workspace, built already.
+fn new_game() -> (Setup, PathBuf) {
+    let setup = Setup::new(Path::new("."), &[]);
+    let made = setup.run(&["new", "snake-pit"]);
+    assert!(made.status.success(), "{made:?}");
+    let game = setup.path("snake-pit");
+    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"), game.join("Cargo.lock")).unwrap();
+    (setup, game)
+}
+
+fn target() -> &'static Path {
+    Path::new(BINARY).ancestors().nth(2).unwrap()
+}
+
+fn replace(game: &Path, from: &str, to: &str) {
+    let file = game.join(TOUCHED);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from), "{from} in {text}");
+    std::fs::write(file, text.replace(from, to)).unwrap();
+}
+
+fn version(engine: &Engine) -> u64 {
+    engine.status()["rooms"][0]["version"].as_u64().unwrap()
+}
+
+/// The command lines of all processes that name this.
+fn processes_that_name(what: &str) -> Vec<String> {
+    let numbers = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = numbers.filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok());
+    lines.filter(|line| line.contains(what)).collect()
+}
+
+#[test]
+fn a_new_game_is_tested_and_changes_while_it_runs() {
+    let (setup, game) = new_game();
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--quiet", "--offline"]).current_dir(&game).env("CARGO_TARGET_DIR", target());
+    let tested = cargo.output().unwrap();
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
+
+    // A mistake from the start: it waits until that is mended.
+    replace(&game, "mod page;", "mod page; fn broken( {");
+    let (log, broken) = (setup.path("log"), game.clone());
+    let mender = std::thread::spawn(move || {
+        let waits = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("nothing to start on"));
+        assert!(in_time(waits), "it does not wait for a change");
+        replace(&broken, " fn broken( {", "");
+    });
+    let envs = [("CARGO_TARGET_DIR", target().to_str().unwrap()), ("CARGO_NET_OFFLINE", "true")];
+    let engine = setup.start_as(&["dev", "snake-pit"], &envs);
+    mender.join().unwrap();
+    assert!(engine.get("/").contains("snake-pit"));
+    assert_eq!((version(&engine), engine.get("/painters").as_str()), (1001, "[]\n"));
+
+    // The page is a part of the plugin too.
+    std::fs::write(game.join("page/wall.js"), "// nothing\n").unwrap();
+    engine.until("the page is new", |engine| engine.get("/wall.js") == "// nothing\n");
+    engine.until("the rooms run it", |engine| version(engine) == 1002);
+
+    replace(&game, "mod page;", "mod page; fn broken( {");
+    engine.until("the build fails", |engine| engine.log().contains("version 1002 plays on"));
+    assert!(engine.log().contains("unclosed delimiter"), "{}", engine.log());
+    assert_eq!(version(&engine), 1002);
+
+    replace(&game, " fn broken( {", " // mended");
+    engine.until("it builds again", |engine| version(engine) == 1003);
+    let log = engine.log();
+    for line in
+        ["dev: watching snake-pit, logic_api, derive", "dev: changed snake-pit/src/lib.rs", "dev: loaded version 1003"]
+    {
+        assert!(log.contains(line), "{line} in {log}");
+    }
+
+    // In the middle of a build: neither cargo nor a compiler is left.
+    replace(&game, "// mended", "");
+    engine.until("it builds", |engine| engine.log().contains("building version 1004"));
+    engine.signal(Signal::INT);
+    let (code, setup) = engine.ended();
+    assert_eq!(code, Some(0));
+    let folder = setup.path("").display().to_string();
+    assert!(in_time(|| processes_that_name(&folder).is_empty()), "{:?}", processes_that_name(&folder));
+}
+
+#[test]
+fn what_is_no_logic_is_told_in_one_line() {
+    let setup = Setup::new(Path::new("."), &[]);
+    assert_eq!(
+        setup.failure(&["dev"]),
+        "there is no logic here: neither . nor logic has a Cargo.toml; give its folder, or make one with engine new"
+    );
+    assert_eq!(
+        setup.failure(&["dev", "nowhere"]),
+        "there is no Cargo.toml in nowhere: give the folder of a logic, or make one with engine new"
+    );
+    assert_eq!(
+        setup.failure(&["new", "Snake"]),
+        "\"Snake\" is no name for a game: use a lower-case letter, then letters, digits, '_' and '-', at most 32"
+    );
+}
