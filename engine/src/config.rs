@@ -18,7 +18,7 @@ pub const CONFIG_FILE: &str = "engine.toml";
 
 /// Rooms at a time, those of the config included.
 pub const ROOMS_MAX: usize = 1024;
-pub const ROOM_NAME_BYTES_MAX: usize = 64;
+pub const ROOM_NAME_BYTES_MAX: usize = wire::limits::ROOM_NAME_BYTES_MAX;
 /// The longest config of one room.
 pub const ROOM_CONFIG_BYTES_MAX: usize = 64 << 10;
 pub const ALLOWED_HOSTS_MAX: usize = 64;
@@ -57,6 +57,16 @@ pub const TICK_HZ: Limit = Limit::new(0, 20, 1000);
 pub const ROOM_THREADS: Limit = Limit::new(1, 1, 256);
 pub const PLAYERS_MAX: Limit = Limit::new(1, 10_000, room::limits::PLAYERS_MAX as u64);
 pub const ROOM_LINGER_MS: Limit = Limit::new(0, 30_000, 86_400_000);
+/// How long a player who has lost the connection is awaited back.
+pub const AWAY_GRACE_MS: Limit = Limit::new(0, 30_000, 86_400_000);
+pub const CONNECTIONS_MAX: Limit = Limit::new(1, 16_384, 1 << 20);
+pub const HANDSHAKE_TIMEOUT_MS: Limit = Limit::new(10, 10_000, 600_000);
+pub const PING_INTERVAL_MS: Limit = Limit::new(10, 10_000, 600_000);
+pub const PONG_TIMEOUT_MS: Limit = Limit::new(10, 30_000, 3_600_000);
+pub const FRAME_BYTES_MAX: Limit = Limit::new(64, wire::limits::CLIENT_FRAME_BYTES_MAX as u64, 16 * MIB);
+pub const FRAMES_PER_SECOND_MAX: Limit = Limit::new(0, 200, 1_000_000);
+pub const QUEUE_BYTES_MAX: Limit = Limit::new(KIB, MIB, 256 * MIB);
+pub const ALLOWED_ORIGINS_MAX: usize = 64;
 pub const TERMINATE_GRACE_MS: Limit = Limit::new(0, 3_000, 60_000);
 pub const PLUGIN_BYTES_MAX: Limit = Limit::new(4 * KIB, 256 * MIB, 4096 * MIB);
 pub const PROBE_TIMEOUT_MS: Limit = Limit::new(10, 2_000, 60_000);
@@ -70,6 +80,10 @@ const END_MARGIN: Duration = Duration::from_secs(1);
 const _: () = assert!(REQUEST_TIMEOUT_MS.default > 1000);
 // Each bound fits the type of its field, and TOML's integers.
 const _: () = assert!(PLAYERS_MAX.max <= usize::MAX as u64);
+const _: () = assert!(CONNECTIONS_MAX.max <= u32::MAX as u64);
+const _: () = assert!(FRAMES_PER_SECOND_MAX.max <= u32::MAX as u64);
+const _: () = assert!(FRAME_BYTES_MAX.max <= usize::MAX as u64);
+const _: () = assert!(QUEUE_BYTES_MAX.max <= usize::MAX as u64);
 const _: () = assert!(TICK_HZ.max <= u32::MAX as u64 && ROOM_THREADS.max <= usize::MAX as u64);
 const _: () = assert!(REQUEST_BODY_BYTES_MAX.max <= usize::MAX as u64 && PLUGIN_BYTES_MAX.max <= i64::MAX as u64);
 
@@ -94,6 +108,23 @@ pub struct Config {
     pub room_linger: Duration,
     /// How long a room that ends goes on for those who are in.
     pub terminate_grace: Duration,
+    /// How long a player who has lost the connection is awaited back.
+    pub away_grace: Duration,
+    /// `Origin` values of pages that may open a WebSocket, beside those that the engine serves itself.
+    pub allowed_origins: Vec<String>,
+    /// Connections of players at a time.
+    pub connections_max: usize,
+    /// From a connection's beginning to the head of a request, or to the first frame of a player.
+    pub handshake_timeout: Duration,
+    pub ping_interval: Duration,
+    /// How long a player's connection may be silent.
+    pub pong_timeout: Duration,
+    /// The longest frame of a player.
+    pub frame_bytes_max: usize,
+    /// 0: as many as they like.
+    pub frames_per_second_max: u32,
+    /// What may wait for one player to read it.
+    pub queue_bytes_max: usize,
     pub log: LogFormat,
     /// `Host` values beside the names of this machine.
     pub allowed_hosts: Vec<String>,
@@ -191,6 +222,15 @@ impl Default for Config {
             rooms_on_demand: false,
             room_linger: Duration::from_millis(ROOM_LINGER_MS.default),
             terminate_grace: Duration::from_millis(TERMINATE_GRACE_MS.default),
+            away_grace: Duration::from_millis(AWAY_GRACE_MS.default),
+            allowed_origins: Vec::new(),
+            connections_max: usize::try_from(CONNECTIONS_MAX.default).expect("asserted above"),
+            handshake_timeout: Duration::from_millis(HANDSHAKE_TIMEOUT_MS.default),
+            ping_interval: Duration::from_millis(PING_INTERVAL_MS.default),
+            pong_timeout: Duration::from_millis(PONG_TIMEOUT_MS.default),
+            frame_bytes_max: usize::try_from(FRAME_BYTES_MAX.default).expect("asserted above"),
+            frames_per_second_max: u32::try_from(FRAMES_PER_SECOND_MAX.default).expect("asserted above"),
+            queue_bytes_max: usize::try_from(QUEUE_BYTES_MAX.default).expect("asserted above"),
             log: LogFormat::Auto,
             allowed_hosts: Vec::new(),
             plugin_bytes_max: PLUGIN_BYTES_MAX.default,

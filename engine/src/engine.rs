@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logic_api::Manifest;
 use room::{Request, Response};
+use wire::Severity;
 
 use crate::config::Config;
 use crate::http::{Backend, Health, Kind, Refusal, Requester};
@@ -21,14 +22,22 @@ use crate::lock::{DataFolder, shown};
 use crate::metrics::Metrics;
 use crate::rooms::{RoomOptions, Rooms, StartError};
 use crate::serve::Door;
-use crate::status::{EngineStatus, Loaded, NewRoom, RoomChange, RoomStatus, Status, VersionStatus, resident_bytes};
+use crate::sessions::{Auth, AuthError, Lobby, Tokens};
+use crate::status::{
+    EngineStatus, Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status, VersionStatus, resident_bytes,
+};
 use crate::stop::Stop;
+use crate::token::TokenError;
+
+/// How long players have, after their rooms have ended, to read that they did.
+const PLAYERS_END_MAX: Duration = Duration::from_secs(3);
 
 /// Everything that runs while the engine serves.
 #[derive(Debug)]
 pub struct Engine {
     loader: Arc<Loader>,
     rooms: Rooms,
+    lobby: Arc<Lobby>,
     loads: Loads,
     metrics: Arc<Metrics>,
     stop: Stop,
@@ -54,6 +63,10 @@ pub enum EngineError {
     Load(#[from] LoadError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    #[error(transparent)]
+    Secret(#[from] TokenError),
 }
 
 impl Engine {
@@ -79,15 +92,22 @@ impl Engine {
             "started"
         );
         let (stop, time_max) = (door.stop(), config.probe_timeout);
+        let (auth, tokens) = (Auth::new(config)?, Tokens::load_or_make(data.path())?);
+        let lobby = Lobby::new(config, rooms.clone(), auth, tokens, metrics.sessions(), stop.clone());
         let loads = Loads::new(Arc::clone(&loader), rooms.clone(), Arc::clone(&metrics), stop.clone(), time_max);
         let (started_at, started) = (Timestamp::now(), Instant::now());
-        Ok(Engine { loader, rooms, loads, metrics, stop, listen: door.address(), started_at, started })
+        let lobby = Arc::new(lobby);
+        Ok(Engine { loader, rooms, lobby, loads, metrics, stop, listen: door.address(), started_at, started })
     }
 
     /// Ends the rooms in order, after the last load. False if one did not end in time.
     pub async fn end(&self) -> bool {
         self.loads.ended().await;
-        self.rooms.end().await
+        let ended = self.rooms.end().await;
+        if !self.lobby.ended(PLAYERS_END_MAX).await {
+            tracing::warn!(connections = self.lobby.connections(), "connections of players were cut");
+        }
+        ended
     }
 
     /// Where players and admins reach it.
@@ -154,6 +174,7 @@ impl Backend for Engine {
                 listen: self.listen,
                 rss_bytes: resident_bytes(),
                 stopping: self.stop.is_begun(),
+                connections: self.lobby.connections() as u64,
             },
             rooms: self.rooms.statuses(),
             versions: self.versions(),
@@ -164,6 +185,18 @@ impl Backend for Engine {
     fn metrics(&self) -> String {
         self.metrics.pool_bytes.set(i64::try_from(self.rooms.pool_bytes()).unwrap_or(i64::MAX));
         self.metrics.render()
+    }
+
+    fn lobby(&self) -> Option<Arc<Lobby>> {
+        Some(Arc::clone(&self.lobby))
+    }
+
+    async fn players(&self, room: &str) -> Result<Vec<PlayerStatus>, Refusal> {
+        Ok(self.rooms.players(room).await?)
+    }
+
+    fn notice(&self, severity: Severity, text: &str) {
+        self.rooms.notice(severity, text);
     }
 
     fn health(&self) -> Health {

@@ -168,7 +168,7 @@ fn single<'headers>(headers: &'headers HeaderMap, name: &HeaderName) -> Single<'
 }
 
 /// What follows `Bearer `, whose case does not count (RFC 9110, 11.1).
-fn bearer(value: &[u8]) -> Option<&[u8]> {
+pub(crate) fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(b"bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii_start())
 }
@@ -180,7 +180,7 @@ mod tests {
     /// Whether a request with this `Host` and no token passes a listener bound there.
     fn check(bound: &str, host: &str, expected: Result<(), &str>) {
         let data = tempfile::tempdir().unwrap();
-        let token = Token::load_or_make(data.path()).unwrap();
+        let token = Token::load_or_make(data.path(), TOKEN_FILE).unwrap();
         let guard = Guard::new(bound.parse().unwrap(), &["game.example.org".to_owned()], token);
         let request = axum::http::Request::builder().uri("/load").header(header::HOST, host).body(()).unwrap();
         let checked = guard.check(&request.into_parts().0);

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod loads;
 pub mod probation;
 pub mod rooms;
+pub mod sessions;
 
 pub mod journal;
 pub mod loader;

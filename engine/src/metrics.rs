@@ -5,8 +5,10 @@
 //! | the thread of a room, to its own [`RoomMetrics`] | ticks, overruns, step time, swap pause, faults, rows, pages, forks |
 //! | whoever carries a load out | load outcomes, versions mapped |
 //! | the threads that answer HTTP | requests by status class |
+//! | the connections of players | connections, frames, round trips, and why they were ended |
 //! | whoever reads `/metrics` | memory, pages' memory and uptime, taken at that moment |
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::StatusCode;
@@ -17,12 +19,16 @@ use prometheus::{
 };
 
 use crate::http::Refusal;
+use crate::sessions::Bad;
 use crate::status::resident_bytes;
 
 /// From a callback that does next to nothing to one that takes a whole second.
 const STEP_SECONDS: [f64; 13] = [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1e-1, 1.0];
 /// Finest around 50 µs, which is what a swap without a schema change may take.
 const PAUSE_SECONDS: [f64; 12] = [1e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 1e-1, 1.0];
+
+/// From a loopback to a satellite, and what is worse.
+const RTT_SECONDS: [f64; 13] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 1e-1, 2.5e-1, 1.0, 5.0];
 
 const ROOM: &[&str] = &["room"];
 
@@ -34,6 +40,7 @@ pub struct Metrics {
     rooms: RoomVectors,
     loads: IntCounterVec,
     requests: RequestMetrics,
+    sessions: Arc<SessionMetrics>,
     /// Loads that have begun or wait for their turn.
     pub loads_under_way: IntGauge,
     /// Written by each rehearsal's thread.
@@ -64,6 +71,19 @@ pub struct RoomMetrics {
     pub swap_pause_seconds: Histogram,
     pub rows: IntGauge,
     pub pages: IntGauge,
+}
+
+/// What connections of players count, from whatever thread.
+#[derive(Debug)]
+pub struct SessionMetrics {
+    connections: [IntGauge; 2],
+    pub frames_received: IntCounter,
+    pub frames_sent: IntCounter,
+    /// Messages that had been consumed before, as after a resume.
+    pub duplicates: IntCounter,
+    pub rtt_seconds: Histogram,
+    closes: IntCounterVec,
+    refused: IntCounterVec,
 }
 
 /// Counts answers by the first digit of their status.
@@ -115,6 +135,7 @@ impl Metrics {
         Metrics {
             started: Instant::now(),
             rooms,
+            sessions: Arc::new(SessionMetrics::new(&register)),
             loads: register.counters(
                 "hotseat_loads_total",
                 "Loads by outcome: done, or the refusal's code.",
@@ -173,6 +194,11 @@ impl Metrics {
     }
 
     #[must_use]
+    pub fn sessions(&self) -> Arc<SessionMetrics> {
+        Arc::clone(&self.sessions)
+    }
+
+    #[must_use]
     pub fn requests(&self) -> RequestMetrics {
         self.requests.clone()
     }
@@ -199,6 +225,48 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics::new()
+    }
+}
+
+impl SessionMetrics {
+    fn new(register: &Register<'_>) -> SessionMetrics {
+        let connections = register.gauges("hotseat_connections", "Connections of players.", &["transport"]);
+        SessionMetrics {
+            connections: ["tcp", "websocket"].map(|transport| connections.with_label_values(&[transport])),
+            frames_received: register.counter("hotseat_frames_received_total", "Frames from players."),
+            frames_sent: register.counter("hotseat_frames_sent_total", "Frames to players."),
+            duplicates: register
+                .counter("hotseat_duplicates_total", "Messages passed over, because they were consumed before."),
+            rtt_seconds: register.add(
+                Histogram::with_opts(
+                    HistogramOpts::new("hotseat_rtt_seconds", "Round trips of pings.").buckets(RTT_SECONDS.to_vec()),
+                )
+                .expect(WELL_FORMED),
+            ),
+            closes: register.counters(
+                "hotseat_closes_total",
+                "Connections of players that the engine ended, by close code and cause.",
+                &["code", "cause"],
+            ),
+            refused: register.counters(
+                "hotseat_handshakes_refused_total",
+                "WebSocket handshakes that were refused, by cause.",
+                &["cause"],
+            ),
+        }
+    }
+
+    pub(crate) fn connections(&self, is_websocket: bool) -> &IntGauge {
+        &self.connections[usize::from(is_websocket)]
+    }
+
+    /// Causes are words of the source, so the labels are bounded.
+    pub(crate) fn count_close(&self, bad: &Bad) {
+        self.closes.with_label_values(&[bad.code.to_string().as_str(), bad.cause]).inc();
+    }
+
+    pub(crate) fn count_refused(&self, cause: &'static str) {
+        self.refused.with_label_values(&[cause]).inc();
     }
 }
 

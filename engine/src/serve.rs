@@ -31,6 +31,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use wire::tcp::PREAMBLE;
 
 use crate::config::Config;
 use crate::guard::Guard;
@@ -38,15 +39,13 @@ use crate::http::{Backend, Front, RequestLimits};
 use crate::lock::{DataFolder, write_atomically};
 use crate::metrics::RequestMetrics;
 use crate::stop::Stop;
-use crate::token::{Token, TokenError};
+use crate::token::{TOKEN_FILE, Token, TokenError};
 
 /// The name of the file in the data folder that tells clients where the engine listens.
 pub const ADDRESS_FILE: &str = "engine.addr";
 
-/// Connections at a time; those beyond wait in the kernel's queue.
+/// Connections of HTTP at a time; those beyond wait in the kernel's queue. Those of players are the lobby's.
 const CONNECTIONS_MAX: usize = 16_384;
-/// For the head of a request, and for an idle connection until its next one.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longer heads are answered with 431.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// What the engine reads ahead of one connection.
@@ -85,6 +84,8 @@ pub struct Door {
     guard: Guard,
     limits: RequestLimits,
     end_grace: Duration,
+    /// For a connection's first byte, for the head of a request, and for an idle connection until its next one.
+    head_timeout: Duration,
     address_file: PathBuf,
     stop: Stop,
 }
@@ -95,7 +96,7 @@ impl Door {
     /// # Errors
     /// [`ServeError`] if the address cannot be had or the token cannot be used.
     pub async fn open(config: &Config, data: &DataFolder) -> Result<Door, ServeError> {
-        let token = Token::load_or_make(data.path())?;
+        let token = Token::load_or_make(data.path(), TOKEN_FILE)?;
         let listen = config.listen;
         let bind_error = |source: io::Error| match source.kind() {
             ErrorKind::AddrInUse => ServeError::AddressInUse { listen },
@@ -111,6 +112,7 @@ impl Door {
             guard: Guard::new(address, &config.allowed_hosts, token),
             limits: RequestLimits { body_bytes_max: config.request_body_bytes_max, timeout: config.request_timeout },
             end_grace: config.end_grace(),
+            head_timeout: config.handshake_timeout,
             address_file: data.path().join(ADDRESS_FILE),
             stop: Stop::new(),
         })
@@ -142,13 +144,13 @@ impl Door {
 
     /// Accepts until the stop has begun; then answers what is in flight, for as long as the config's grace, and returns.
     pub async fn serve<B: Backend>(self, backend: Arc<B>, requests: RequestMetrics) {
-        let Door { listener, guard, limits, end_grace, stop, .. } = self;
+        let Door { listener, guard, limits, end_grace, head_timeout, stop, .. } = self;
         let front = Arc::new(Front::new(backend, guard, limits, requests));
         let mut connections = JoinSet::new();
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         while let Some((stream, peer, slot)) = accept(&listener, &slots, &stop).await {
             while connections.try_join_next().is_some() {}
-            connections.spawn(connection(stream, peer, Arc::clone(&front), stop.clone(), slot));
+            connections.spawn(connection(stream, peer, Arc::clone(&front), stop.clone(), head_timeout, slot));
         }
         // Closed first, so that nobody new comes in while the others are waited for.
         drop(listener);
@@ -212,24 +214,37 @@ async fn accept(
     }
 }
 
-/// One socket from its first byte to its last. What is not HTTP would branch off here, before hyper has read anything;
-/// an upgrade gets its [`TcpStream`] and the unread bytes back through `hyper::upgrade`.
+/// One socket from its first byte to its last. A player's over TCP branches off here, before anything is read; one over
+/// WebSocket in the front, which gets its [`TcpStream`] and the unread bytes back through `hyper::upgrade`. Both have tasks of
+/// their own from then on.
 async fn connection<B: Backend>(
     stream: TcpStream,
     peer: SocketAddr,
     front: Arc<Front<B>>,
     stop: Stop,
+    head_timeout: Duration,
     _slot: OwnedSemaphorePermit,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "TCP_NODELAY was refused");
+    }
+    let first = tokio::select! {
+        first = timeout(head_timeout, first_byte(&stream)) => first,
+        () = stop.begun() => return,
+    };
+    let Ok(Some(first)) = first else { return };
+    if first == PREAMBLE[0]
+        && let Some(lobby) = front.lobby()
+    {
+        tokio::spawn(lobby.serve_tcp(stream, peer));
+        return;
     }
     let front = &*front;
     let answer = service_fn(|request| async move { Ok::<_, Infallible>(front.answer(peer, request).await) });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(head_timeout)
             .max_header_size(HEAD_BYTES_MAX)
             .max_buf_size(READ_AHEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), answer)
@@ -245,6 +260,15 @@ async fn connection<B: Backend>(
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection ended early");
+    }
+}
+
+/// Without taking it; `None` if there is none.
+async fn first_byte(stream: &TcpStream) -> Option<u8> {
+    let mut first = [0];
+    match stream.peek(&mut first).await {
+        Ok(1) => Some(first[0]),
+        _ => None,
     }
 }
 

@@ -31,6 +31,8 @@ pub struct EngineStatus {
     /// `None` where the operating system would not tell.
     pub rss_bytes: Option<u64>,
     pub stopping: bool,
+    /// Connections of players, those included that have not joined yet.
+    pub connections: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,8 @@ pub struct RoomStatus {
     pub locked: bool,
     pub tick: u64,
     pub players: u64,
+    /// Of the players, those who have a connection; the others are awaited back.
+    pub connected: u64,
     pub players_max: u64,
     pub rows: u64,
     pub pages: u64,
@@ -63,6 +67,18 @@ impl RoomStatus {
     pub fn has_free_seat(&self) -> bool {
         self.state != RoomState::Ending && !self.locked && self.players < self.players_max
     }
+}
+
+/// A player in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayerStatus {
+    pub player: u64,
+    /// False for one who is awaited back.
+    pub connected: bool,
+    /// The number of the last input that was consumed.
+    pub consumed: u32,
+    /// The last round trip of a ping; `None` before the first, and without a connection.
+    pub rtt_us: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -43,27 +43,27 @@ pub enum TokenError {
 }
 
 impl Token {
-    /// The token of this data folder, made if there is none.
+    /// The token in the file of this name in the data folder, made if there is none.
     ///
     /// # Errors
     /// [`TokenError`] if there is one that is malformed or that others can read, or if none can be made.
-    pub fn load_or_make(data: &Path) -> Result<Token, TokenError> {
-        if let Some(token) = Token::load(data)? {
+    pub fn load_or_make(data: &Path, name: &str) -> Result<Token, TokenError> {
+        if let Some(token) = Token::load(data, name)? {
             return Ok(token);
         }
         let token = Token::random()?;
-        let path = data.join(TOKEN_FILE);
+        let path = data.join(name);
         write_atomically(&path, format!("{}\n", token.0).as_bytes())
             .map_err(|source| TokenError::Write { file: path.display().to_string(), source })?;
         Ok(token)
     }
 
-    /// The token of this data folder, `None` if it has none.
+    /// The token in the file of this name in the data folder, `None` if it has none.
     ///
     /// # Errors
     /// [`TokenError`] if it is malformed or others can read it.
-    pub fn load(data: &Path) -> Result<Option<Token>, TokenError> {
-        let path = data.join(TOKEN_FILE);
+    pub fn load(data: &Path, name: &str) -> Result<Option<Token>, TokenError> {
+        let path = data.join(name);
         let file = path.display().to_string();
         // Without NONBLOCK a FIFO under this name would hang the start.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -136,7 +136,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let path = data.path().join(TOKEN_FILE);
         prepare(&path);
-        let error = Token::load_or_make(data.path()).unwrap_err().to_string();
+        let error = Token::load_or_make(data.path(), TOKEN_FILE).unwrap_err().to_string();
         assert_eq!(error.replace(&path.display().to_string(), "FILE"), expected);
     }
 
@@ -148,20 +148,20 @@ mod tests {
     #[test]
     fn is_made_once_private_and_reused() {
         let data = tempfile::tempdir().unwrap();
-        assert!(Token::load(data.path()).unwrap().is_none());
-        let made = Token::load_or_make(data.path()).unwrap();
+        assert!(Token::load(data.path(), TOKEN_FILE).unwrap().is_none());
+        let made = Token::load_or_make(data.path(), TOKEN_FILE).unwrap();
         let mode = std::fs::metadata(data.path().join(TOKEN_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let again = Token::load_or_make(data.path()).unwrap();
+        let again = Token::load_or_make(data.path(), TOKEN_FILE).unwrap();
         assert_eq!(made.reveal(), again.reveal());
         let other = tempfile::tempdir().unwrap();
-        assert_ne!(made.reveal(), Token::load_or_make(other.path()).unwrap().reveal());
+        assert_ne!(made.reveal(), Token::load_or_make(other.path(), TOKEN_FILE).unwrap().reveal());
     }
 
     #[test]
     fn matches_only_itself() {
         let data = tempfile::tempdir().unwrap();
-        let token = Token::load_or_make(data.path()).unwrap();
+        let token = Token::load_or_make(data.path(), TOKEN_FILE).unwrap();
         let digits = token.reveal().to_owned();
         assert!(token.matches(digits.as_bytes()));
         assert!(!token.matches(b""));

@@ -30,6 +30,14 @@ impl Header {
     /// With the kind before it.
     pub const BYTES: usize = 13;
 
+    /// What the first bytes of a frame say.
+    #[inline]
+    #[must_use]
+    pub fn of(bytes: &[u8; Header::BYTES]) -> Header {
+        let [_, tick @ .., c0, c1, c2, c3] = *bytes;
+        Header { tick: u64::from_le_bytes(tick), consumed: u32::from_le_bytes([c0, c1, c2, c3]) }
+    }
+
     /// The first bytes of a frame of this kind.
     #[inline]
     #[must_use]

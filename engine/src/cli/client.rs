@@ -16,7 +16,7 @@ use crate::http::ErrorBody;
 use crate::lock::shown;
 use crate::serve::ADDRESS_FILE;
 use crate::status::{Loaded, Status};
-use crate::token::{Token, TokenError};
+use crate::token::{TOKEN_FILE, Token, TokenError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the whole answer. A load waits for other loads before it, each with its probe.
@@ -91,13 +91,13 @@ impl Engine {
                 return Err(ClientError::NoScheme { url: url.clone() });
             }
             // The token of another engine, or of one that only happens to be here, is not shown to any address given.
-            let token = flags.data.as_deref().map(Token::load).transpose()?.flatten();
+            let token = flags.data.as_deref().map(|data| Token::load(data, TOKEN_FILE)).transpose()?.flatten();
             return Ok(Engine { url: url.strip_suffix('/').unwrap_or(url).to_owned(), token, data: None });
         }
         let flags = Flags { config: flags.config.clone(), data: flags.data.clone(), ..Flags::default() };
         let data = Config::load(flags)?.data;
         let address = read_address(&data)?;
-        let token = Token::load(&data)?;
+        let token = Token::load(&data, TOKEN_FILE)?;
         Ok(Engine { url: format!("http://{address}"), token, data: Some(shown(&data)) })
     }
 

@@ -13,12 +13,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::{
-    ALLOWED_HOSTS_MAX, Config, ConfigError, Limit, PLAYERS_MAX, PLUGIN_BYTES_MAX, PROBE_TIMEOUT_MS,
-    REQUEST_BODY_BYTES_MAX, REQUEST_TIMEOUT_MS, ROOM_LINGER_MS, ROOM_THREADS, ROOMS_MAX, TERMINATE_GRACE_MS, TICK_HZ,
+    ALLOWED_HOSTS_MAX, ALLOWED_ORIGINS_MAX, AWAY_GRACE_MS, CONNECTIONS_MAX, Config, ConfigError, FRAME_BYTES_MAX,
+    FRAMES_PER_SECOND_MAX, HANDSHAKE_TIMEOUT_MS, Limit, PING_INTERVAL_MS, PLAYERS_MAX, PLUGIN_BYTES_MAX,
+    PONG_TIMEOUT_MS, PROBE_TIMEOUT_MS, QUEUE_BYTES_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_TIMEOUT_MS, ROOM_LINGER_MS,
+    ROOM_THREADS, ROOMS_MAX, TERMINATE_GRACE_MS, TICK_HZ,
 };
 use crate::rooms::RoomName;
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 26] = [
     "listen",
     "plugins",
     "data",
@@ -30,6 +32,15 @@ const KEYS: [&str; 17] = [
     "rooms_on_demand",
     "room_linger_ms",
     "terminate_grace_ms",
+    "away_grace_ms",
+    "connections_max",
+    "handshake_timeout_ms",
+    "ping_interval_ms",
+    "pong_timeout_ms",
+    "frame_bytes_max",
+    "frames_per_second_max",
+    "queue_bytes_max",
+    "allowed_origins",
     "log",
     "allowed_hosts",
     "plugin_bytes_max",
@@ -94,14 +105,23 @@ fn set(config: &mut Config, key: &str, value: Value<'_>) -> Result<(), Refused> 
         "room_threads" => config.room_threads = number(value, ROOM_THREADS)?,
         "players_max" => config.players_max = number(value, PLAYERS_MAX)?,
         "rooms_on_demand" => config.rooms_on_demand = read(value)?,
-        "room_linger_ms" => config.room_linger = Duration::from_millis(number(value, ROOM_LINGER_MS)?),
-        "terminate_grace_ms" => config.terminate_grace = Duration::from_millis(number(value, TERMINATE_GRACE_MS)?),
+        "room_linger_ms" => config.room_linger = millis(value, ROOM_LINGER_MS)?,
+        "terminate_grace_ms" => config.terminate_grace = millis(value, TERMINATE_GRACE_MS)?,
+        "away_grace_ms" => config.away_grace = millis(value, AWAY_GRACE_MS)?,
+        "connections_max" => config.connections_max = number(value, CONNECTIONS_MAX)?,
+        "handshake_timeout_ms" => config.handshake_timeout = millis(value, HANDSHAKE_TIMEOUT_MS)?,
+        "ping_interval_ms" => config.ping_interval = millis(value, PING_INTERVAL_MS)?,
+        "pong_timeout_ms" => config.pong_timeout = millis(value, PONG_TIMEOUT_MS)?,
+        "frame_bytes_max" => config.frame_bytes_max = number(value, FRAME_BYTES_MAX)?,
+        "frames_per_second_max" => config.frames_per_second_max = number(value, FRAMES_PER_SECOND_MAX)?,
+        "queue_bytes_max" => config.queue_bytes_max = number(value, QUEUE_BYTES_MAX)?,
+        "allowed_origins" => config.allowed_origins = list(value, 0, ALLOWED_ORIGINS_MAX, is_origin)?,
         "log" => config.log = read(value)?,
         "allowed_hosts" => config.allowed_hosts = list(value, 0, ALLOWED_HOSTS_MAX, is_host)?,
         "plugin_bytes_max" => config.plugin_bytes_max = number(value, PLUGIN_BYTES_MAX)?,
-        "probe_timeout_ms" => config.probe_timeout = Duration::from_millis(number(value, PROBE_TIMEOUT_MS)?),
+        "probe_timeout_ms" => config.probe_timeout = millis(value, PROBE_TIMEOUT_MS)?,
         "request_body_bytes_max" => config.request_body_bytes_max = number(value, REQUEST_BODY_BYTES_MAX)?,
-        "request_timeout_ms" => config.request_timeout = Duration::from_millis(number(value, REQUEST_TIMEOUT_MS)?),
+        "request_timeout_ms" => config.request_timeout = millis(value, REQUEST_TIMEOUT_MS)?,
         _ => return Err(Refused::Key),
     }
     Ok(())
@@ -119,6 +139,18 @@ fn accepted(key: &str) -> String {
         "rooms_on_demand" => "true or false".to_owned(),
         "room_linger_ms" => ROOM_LINGER_MS.to_string(),
         "terminate_grace_ms" => TERMINATE_GRACE_MS.to_string(),
+        "away_grace_ms" => AWAY_GRACE_MS.to_string(),
+        "connections_max" => CONNECTIONS_MAX.to_string(),
+        "handshake_timeout_ms" => HANDSHAKE_TIMEOUT_MS.to_string(),
+        "ping_interval_ms" => PING_INTERVAL_MS.to_string(),
+        "pong_timeout_ms" => PONG_TIMEOUT_MS.to_string(),
+        "frame_bytes_max" => FRAME_BYTES_MAX.to_string(),
+        "frames_per_second_max" => format!("{FRAMES_PER_SECOND_MAX} (0: no limit)"),
+        "queue_bytes_max" => QUEUE_BYTES_MAX.to_string(),
+        "allowed_origins" => format!(
+            "a list of at most {ALLOWED_ORIGINS_MAX} different origins in lower case, such as \
+             [\"https://game.example.org\", \"http://10.0.0.5:8080\"]"
+        ),
         "log" => "\"auto\", \"human\" or \"json\"".to_owned(),
         "allowed_hosts" => format!(
             "a list of at most {ALLOWED_HOSTS_MAX} different Host values in lower case, such as \
@@ -149,6 +181,10 @@ fn number<T: TryFrom<u64>>(value: Value<'_>, limit: Limit) -> Result<T, Refused>
     T::try_from(number).map_err(|_| Refused::Value)
 }
 
+fn millis(value: Value<'_>, limit: Limit) -> Result<Duration, Refused> {
+    number(value, limit).map(Duration::from_millis)
+}
+
 fn list(value: Value<'_>, min: usize, max: usize, is_accepted: fn(&str) -> bool) -> Result<Vec<String>, Refused> {
     let list: Vec<String> = read(value)?;
     let mut seen = HashSet::new();
@@ -167,6 +203,15 @@ fn is_host(host: &str) -> bool {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']')
     };
     !host.is_empty() && host.bytes().all(is_accepted)
+}
+
+/// As a browser sends it: scheme and host, and the port unless it is the scheme's own. `null`, which is every page without an
+/// origin of its own, may be named too.
+fn is_origin(origin: &str) -> bool {
+    origin == "null"
+        || origin.split_once("://").is_some_and(|(scheme, host)| {
+            !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && is_host(host)
+        })
 }
 
 /// Counted from 1.
@@ -233,6 +278,15 @@ mod tests {
             rooms_on_demand = true
             room_linger_ms = 0
             terminate_grace_ms = 60000
+            away_grace_ms = 0
+            connections_max = 1
+            handshake_timeout_ms = 10
+            ping_interval_ms = 600000
+            pong_timeout_ms = 10
+            frame_bytes_max = 64
+            frames_per_second_max = 0
+            queue_bytes_max = 1024
+            allowed_origins = ["https://game.example.org", "http://10.0.0.5:8080", "null"]
             log = "json"
             allowed_hosts = ["game.example.org", "[2001:db8::1]:80"]
             plugin_bytes_max = 4096
@@ -252,6 +306,15 @@ mod tests {
             rooms_on_demand: true,
             room_linger: Duration::ZERO,
             terminate_grace: Duration::from_secs(60),
+            away_grace: Duration::ZERO,
+            connections_max: 1,
+            handshake_timeout: Duration::from_millis(10),
+            ping_interval: Duration::from_secs(600),
+            pong_timeout: Duration::from_millis(10),
+            frame_bytes_max: 64,
+            frames_per_second_max: 0,
+            queue_bytes_max: 1024,
+            allowed_origins: ["https://game.example.org", "http://10.0.0.5:8080", "null"].map(str::to_owned).to_vec(),
             log: crate::logs::LogFormat::Json,
             allowed_hosts: vec!["game.example.org".to_owned(), "[2001:db8::1]:80".to_owned()],
             plugin_bytes_max: 4096,
@@ -274,8 +337,8 @@ mod tests {
                 "data = \"a\n",
             ],
             expect![[r#"
-                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
-                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
+                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, allowed_origins, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
+                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, allowed_origins, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
                 engine.toml line 2: duplicate key, in "data = \"b\""
                 engine.toml line 1: string values must be quoted, expected literal string, in "tick_hz ="
                 engine.toml line 2: unclosed array, expected `]`, in "rooms = [\"a\""
@@ -314,6 +377,9 @@ mod tests {
                 "rooms_on_demand = 1",
                 "room_linger_ms = -1",
                 "terminate_grace_ms = 60001",
+                "frame_bytes_max = 63",
+                "frames_per_second_max = 1000001",
+                "allowed_origins = [\"game.example.org\"]",
                 "log = \"xml\"",
                 "allowed_hosts = [\"*\"]",
                 "plugin_bytes_max = 0",
@@ -338,6 +404,9 @@ mod tests {
                 engine.toml line 1: rooms_on_demand = 1 is not accepted; accepted is true or false
                 engine.toml line 1: room_linger_ms = -1 is not accepted; accepted is a whole number from 0 to 86400000
                 engine.toml line 1: terminate_grace_ms = 60001 is not accepted; accepted is a whole number from 0 to 60000
+                engine.toml line 1: frame_bytes_max = 63 is not accepted; accepted is a whole number from 64 to 16777216
+                engine.toml line 1: frames_per_second_max = 1000001 is not accepted; accepted is a whole number from 0 to 1000000 (0: no limit)
+                engine.toml line 1: allowed_origins = ["game.example.org"] is not accepted; accepted is a list of at most 64 different origins in lower case, such as ["https://game.example.org", "http://10.0.0.5:8080"]
                 engine.toml line 1: log = "xml" is not accepted; accepted is "auto", "human" or "json"
                 engine.toml line 1: allowed_hosts = ["*"] is not accepted; accepted is a list of at most 64 different Host values in lower case, such as ["game.example.org", "10.0.0.5:12345"]
                 engine.toml line 1: plugin_bytes_max = 0 is not accepted; accepted is a whole number from 4096 to 4294967296

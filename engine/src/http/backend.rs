@@ -3,10 +3,14 @@
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use wire::Severity;
 
 use crate::http::Refusal;
 use crate::loader::name::PluginName;
-use crate::status::{Loaded, NewRoom, RoomChange, RoomStatus, Status};
+use crate::sessions::Lobby;
+use crate::status::{Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status};
 
 /// The engine as the routes see it. Every method may be called from any thread, at any time, many at once.
 pub trait Backend: Send + Sync + 'static {
@@ -43,6 +47,15 @@ pub trait Backend: Send + Sync + 'static {
     fn metrics(&self) -> String;
 
     fn health(&self) -> Health;
+
+    /// Where players come in; `None` where nobody can play.
+    fn lobby(&self) -> Option<Arc<Lobby>>;
+
+    /// Who is in a room.
+    fn players(&self, room: &str) -> impl Future<Output = Result<Vec<PlayerStatus>, Refusal>> + Send;
+
+    /// Has every player told something, until it is over.
+    fn notice(&self, severity: Severity, text: &str);
 }
 
 /// Whether new work is welcome.

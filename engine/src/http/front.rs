@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{Response, header};
+use axum::http::{Response, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::Request;
@@ -16,8 +16,9 @@ use hyper::body::Incoming;
 use tower_service::Service;
 
 use crate::guard::Guard;
-use crate::http::{Backend, Refusal, Requester, logic, own};
+use crate::http::{Backend, Kind, Refusal, Requester, logic, own};
 use crate::metrics::RequestMetrics;
+use crate::sessions::Lobby;
 
 /// The logic's answers are whole and unboxed; the engine's own come from its router.
 type Body = Either<Full<Bytes>, axum::body::Body>;
@@ -52,11 +53,30 @@ impl<B: Backend> Front<B> {
     pub(crate) async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let response = match Route::of(request.uri().path()) {
             Route::Logic => logic::answer(&*self.backend, self.limits, request).await.map(Either::Left),
+            Route::Players => self.upgrade(request).map(|body: axum::body::Body| Either::Right(body)),
             Route::Health => self.own(request).await.map(Either::Right),
             Route::Admin => self.admin(peer, request).await.map(Either::Right),
         };
-        self.requests.count(response.status());
+        // A connection that became a player's is counted among those.
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            self.requests.count(response.status());
+        }
         response
+    }
+
+    /// Where players come in.
+    pub(crate) fn lobby(&self) -> Option<Arc<Lobby>> {
+        self.backend.lobby()
+    }
+
+    fn upgrade(&self, mut request: Request<Incoming>) -> Response<axum::body::Body> {
+        let upgrade = hyper::upgrade::on(&mut request);
+        let (head, _body) = request.into_parts();
+        let upgraded = match self.lobby() {
+            Some(lobby) => lobby.upgrade(&head, upgrade),
+            None => Err(Refusal::new(Kind::Unavailable, "nobody-plays", "players cannot connect here")),
+        };
+        upgraded.unwrap_or_else(|refusal| refusal.response(&head.headers))
     }
 
     async fn admin(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<axum::body::Body> {
@@ -91,6 +111,8 @@ fn log_refusal(peer: SocketAddr, method: &axum::http::Method, path: &str, refusa
 enum Route {
     /// Whatever is not the engine's, so that a game may have any path.
     Logic,
+    /// Where players open a WebSocket; who they are is asked later.
+    Players,
     /// Tells one bit that anybody may know: load balancers ask under any `Host`.
     Health,
     Admin,
@@ -101,6 +123,7 @@ impl Route {
     /// the engine's.
     fn of(path: &str) -> Route {
         match path {
+            wire::WEBSOCKET_PATH => Route::Players,
             own::HEALTHZ => Route::Health,
             own::LOAD | own::METRICS => Route::Admin,
             _ => match path.strip_prefix(own::API) {
@@ -121,9 +144,11 @@ mod tests {
             assert_eq!(Route::of(path), Route::Admin, "{path}");
         }
         assert_eq!(Route::of("/healthz"), Route::Health);
-        for path in
-            ["/", "/hello", "/load/", "/loader", "/LOAD", "//load", "/%6coad", "/api", "/api/v10", "/api/v1x", "*", ""]
-        {
+        assert_eq!(Route::of("/ws"), Route::Players);
+        for path in [
+            "/", "/ws/", "/hello", "/load/", "/loader", "/LOAD", "//load", "/%6coad", "/api", "/api/v10", "/api/v1x",
+            "*", "",
+        ] {
             assert_eq!(Route::of(path), Route::Logic, "{path}");
         }
     }

@@ -3,6 +3,7 @@
 mod backend;
 mod front;
 mod logic;
+mod notice;
 mod own;
 mod query;
 mod refusal;
@@ -12,4 +13,5 @@ pub use backend::{Backend, Health, Requester};
 pub use refusal::{Kind, Refusal};
 
 pub(crate) use front::{Front, RequestLimits};
+pub(crate) use query::parameter;
 pub(crate) use refusal::ErrorBody;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use axum::{Router, body::Body};
 use serde::Serialize;
 
+use crate::http::notice;
 use crate::http::query::parameter;
 use crate::http::refusal::{JSON, TEXT, wants_json};
 use crate::http::{Backend, Health, Kind, Refusal, Requester, rooms};
@@ -36,6 +37,8 @@ pub(super) fn router<B: Backend>(backend: Arc<B>) -> Router {
         .route("/api/v1/status", status())
         .route(rooms::ALL, rooms::of_all::<B>().fallback(method_not_allowed))
         .route(rooms::ONE, rooms::of_one::<B>().fallback(method_not_allowed))
+        .route(rooms::PLAYERS, rooms::players_of_one::<B>().fallback(method_not_allowed))
+        .route("/api/v1/notice", post(notice::give::<B>).fallback(method_not_allowed))
         .fallback(not_found)
         .with_state(backend)
 }
@@ -124,7 +127,7 @@ pub(super) fn json<T: Serialize>(value: &T) -> Response<Body> {
     text(StatusCode::OK, JSON, json)
 }
 
-fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+pub(super) fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

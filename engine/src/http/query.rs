@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 /// Why a parameter cannot be had. The texts are what the routes answer with 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum QueryError {
+pub(crate) enum QueryError {
     #[error("{key:?} is given twice in the query; give it once")]
     Twice { key: &'static str },
     #[error("{key:?} in the query is not UTF-8 once its percent escapes are decoded")]
@@ -14,7 +14,7 @@ pub(super) enum QueryError {
 }
 
 /// The one value of `key`, or `None` if the query does not name it.
-pub(super) fn parameter<'query>(query: &'query str, key: &'static str) -> Result<Option<Cow<'query, str>>, QueryError> {
+pub(crate) fn parameter<'query>(query: &'query str, key: &'static str) -> Result<Option<Cow<'query, str>>, QueryError> {
     let mut values = query.split('&').filter_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         is_key(name, key).then_some(value)

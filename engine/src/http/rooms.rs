@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use axum::routing::{MethodRouter, get};
 use serde::de::DeserializeOwned;
@@ -19,6 +19,7 @@ use crate::status::RoomStatus;
 
 pub(super) const ALL: &str = "/api/v1/rooms";
 pub(super) const ONE: &str = "/api/v1/rooms/{name}";
+pub(super) const PLAYERS: &str = "/api/v1/rooms/{name}/players";
 
 /// A config whose every byte is escaped in JSON, and the other keys.
 const BODY_BYTES_MAX: usize = 6 * ROOM_CONFIG_BYTES_MAX + 4096;
@@ -31,6 +32,10 @@ pub(super) fn of_all<B: Backend>() -> MethodRouter<Arc<B>> {
 
 pub(super) fn of_one<B: Backend>() -> MethodRouter<Arc<B>> {
     get(show::<B>).patch(change::<B>).delete(close::<B>)
+}
+
+pub(super) fn players_of_one<B: Backend>() -> MethodRouter<Arc<B>> {
+    get(players::<B>)
 }
 
 async fn list<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
@@ -80,6 +85,14 @@ async fn close<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: Hea
             response
         }),
     )
+}
+
+async fn players<B: Backend>(
+    State(backend): State<Arc<B>>,
+    Path(room): Path<String>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    answer(&headers, backend.players(&room).await.map(|players| json(&players)))
 }
 
 fn answer(request: &HeaderMap, answer: Result<Response<Body>, Refusal>) -> Response<Body> {
@@ -133,7 +146,7 @@ fn query<T>(
 }
 
 /// An empty body says nothing, as `{}` does.
-async fn read<T: DeserializeOwned + Default>(body: Body) -> Result<T, Refusal> {
+pub(super) async fn read<T: DeserializeOwned + Default>(body: Body) -> Result<T, Refusal> {
     let bytes = timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX)).await.map_err(|_| {
         let reason = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
         Refusal::new(Kind::RequestTimeout, "body-timeout", reason)

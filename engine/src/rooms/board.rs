@@ -29,6 +29,7 @@ pub(super) struct Board {
 struct Shown {
     logic: Arc<LogicVersion>,
     frozen: bool,
+    connected: usize,
     size: WorldSize,
     last_fault: Option<FaultStatus>,
 }
@@ -41,7 +42,7 @@ impl Board {
         terms: Terms,
         metrics: RoomMetrics,
     ) -> Self {
-        let shown = Shown { logic, frozen: false, size: WorldSize::default(), last_fault: None };
+        let shown = Shown { logic, frozen: false, connected: 0, size: WorldSize::default(), last_fault: None };
         let entrance = Entrance::new(terms);
         Self { id, name, entrance, tick_hz, metrics, tick: AtomicU64::new(0), shown: Mutex::new(shown) }
     }
@@ -55,7 +56,7 @@ impl Board {
     }
 
     /// Everything but the fault.
-    pub(super) fn show(&self, room: &Room) {
+    pub(super) fn show(&self, room: &Room, connected: usize) {
         let size = room.world().size();
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.metrics.rows.set(gauge(size.rows));
@@ -64,6 +65,7 @@ impl Board {
         self.show_tick(room);
         let mut shown = self.shown.lock();
         shown.size = size;
+        shown.connected = connected;
         shown.frozen = room.frozen().is_some();
         if !Arc::ptr_eq(&shown.logic, room.logic()) {
             shown.logic = Arc::clone(room.logic());
@@ -108,6 +110,7 @@ impl Board {
             locked: terms.is_locked,
             tick: self.tick.load(Ordering::Relaxed),
             players: terms.players as u64,
+            connected: shown.connected as u64,
             players_max: terms.players_max as u64,
             rows: shown.size.rows,
             pages: shown.size.pages,

@@ -8,10 +8,14 @@ use room::{LogicVersion, Request, Response, Room, Spent, Stamp, StepError};
 use tokio::sync::oneshot;
 
 use crate::loader::versions::Mapped;
-use crate::rooms::entrance::Reservation;
 use crate::rooms::error::RoomError;
 use crate::rooms::name::RoomId;
+use crate::rooms::outlet::Entered;
+use crate::rooms::play::Newcomer;
+use crate::rooms::players::House;
 use crate::rooms::registry::Place;
+use crate::sessions::Link;
+use crate::status::PlayerStatus;
 
 /// To one room of a thread, or to the thread itself.
 #[derive(Debug)]
@@ -33,12 +37,26 @@ pub(super) enum Ask {
     },
     /// A player who comes in on a seat that is kept.
     Join {
-        player: PlayerId,
-        hello: Arc<[u8]>,
-        claims: Arc<str>,
-        reservation: Reservation,
-        reply: oneshot::Sender<Result<(), RoomError>>,
+        newcomer: Box<Newcomer>,
+        reply: oneshot::Sender<Entered>,
     },
+    /// A player who is back.
+    Resume {
+        player: PlayerId,
+        entry: Entry,
+        reply: oneshot::Sender<Entered>,
+    },
+    /// From the connection of somebody who is in.
+    FromPlayer {
+        player: PlayerId,
+        link: Arc<Link>,
+        what: FromPlayer,
+    },
+    Players {
+        reply: oneshot::Sender<Vec<PlayerStatus>>,
+    },
+    /// Tells everybody the notice that is given out now.
+    Notice,
     Leave {
         player: PlayerId,
         reason: Arc<str>,
@@ -69,6 +87,25 @@ pub(super) enum Ask {
 
 pub(super) type Answer = Result<Response, RoomError>;
 
+/// By what somebody comes in.
+#[derive(Debug)]
+pub struct Entry {
+    pub(crate) link: Arc<Link>,
+    /// With which they can come back.
+    pub(crate) token: Arc<str>,
+}
+
+/// What a connection brings.
+#[derive(Debug)]
+pub(crate) enum FromPlayer {
+    /// Numbered, as they came. They count as given to the room by [`Link::gave`].
+    Messages(Vec<(u32, Arc<[u8]>)>),
+    /// The player is out for good.
+    Leave,
+    /// The connection is.
+    Gone,
+}
+
 /// A room that is to be created.
 #[derive(Debug)]
 pub(super) struct NewSeat {
@@ -78,6 +115,7 @@ pub(super) struct NewSeat {
     pub(super) config: Arc<[u8]>,
     /// How long the room stays when nobody is in it; `None` for ever.
     pub(super) linger: Option<Duration>,
+    pub(super) house: Arc<House>,
 }
 
 /// A room runs the new version: its code has answered from inside the room.

@@ -17,6 +17,7 @@ use crate::rooms::error::{RoomError, StartError};
 use crate::rooms::inbox::Inbox;
 use crate::rooms::name::RoomName;
 use crate::rooms::opening::Wishes;
+use crate::rooms::players::House;
 use crate::rooms::registry::{Opening, Registry, Taken};
 use crate::rooms::thread::RoomThread;
 use crate::status::RoomStatus;
@@ -41,6 +42,8 @@ pub struct RoomOptions {
     pub linger: Duration,
     /// How long a room that is told to end goes on for those who are in.
     pub terminate_grace: Duration,
+    /// How long a player who has lost the connection is awaited back.
+    pub away_grace: Duration,
 }
 
 impl From<&Config> for RoomOptions {
@@ -53,6 +56,7 @@ impl From<&Config> for RoomOptions {
             on_demand: config.rooms_on_demand,
             linger: config.room_linger,
             terminate_grace: config.terminate_grace,
+            away_grace: config.away_grace,
         }
     }
 }
@@ -65,6 +69,7 @@ pub struct Rooms(pub(super) Arc<Shared>);
 pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     pub(super) options: RoomOptions,
+    pub(super) house: Arc<House>,
     default_room: RoomName,
     /// By thread.
     pub(super) inboxes: Vec<Arc<Inbox<Command>>>,
@@ -95,6 +100,7 @@ impl Rooms {
         let rooms = Rooms(Arc::new(Shared {
             registry: Registry::new(options.threads, Arc::clone(metrics)),
             options: options.clone(),
+            house: Arc::new(House { grace: options.away_grace, notice: Mutex::default(), metrics: metrics.sessions() }),
             default_room: default_room.expect("there is a room").clone(),
             inboxes: (0..options.threads).map(|_| Arc::new(Inbox::new())).collect(),
             pools: (0..options.threads).map(|_| Pool::new()).collect(),

@@ -5,6 +5,7 @@
 //! waits for the room.
 
 mod command;
+mod door;
 mod error;
 mod handle;
 mod opening;
@@ -19,15 +20,20 @@ mod board;
 mod clock;
 mod entrance;
 mod pace;
+mod play;
+mod players;
 mod seat;
 
 mod name;
 
-pub use command::Swapped;
+pub use command::{Entry, Swapped};
 pub use error::{NotSwapped, RoomError, StartError};
 pub use handle::{RoomOptions, Rooms};
 pub use name::{RoomId, RoomName};
 pub use opening::Admission;
+
+pub(crate) use command::FromPlayer;
+pub(crate) use door::RoomDoor;
 
 #[cfg(test)]
 mod tests;

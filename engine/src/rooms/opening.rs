@@ -8,18 +8,22 @@ use logic_api::PlayerId;
 use room::LogicVersion;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use wire::Severity;
 
 use crate::config::{
     Limit, PLAYERS_MAX, ROOM_CONFIG_BYTES_MAX, ROOM_LINGER_MS, ROOM_NAME_BYTES_MAX, TERMINATE_GRACE_MS, TICK_HZ,
 };
 use crate::rooms::board::Board;
-use crate::rooms::command::{Ask, Command, NewSeat};
+use crate::rooms::command::{Ask, Command, Entry, NewSeat};
+use crate::rooms::door::RoomDoor;
 use crate::rooms::entrance::{Reservation, Terms};
 use crate::rooms::error::RoomError;
 use crate::rooms::handle::{ROOM_TIMEOUT, Rooms};
 use crate::rooms::name::{RoomId, RoomName, Wanted};
+use crate::rooms::play::Newcomer;
+use crate::rooms::players::Notice;
 use crate::rooms::registry::{Opening, Place, Taken, ToOpen};
-use crate::status::{NewRoom, RoomChange, RoomStatus};
+use crate::status::{NewRoom, PlayerStatus, RoomChange, RoomStatus};
 
 /// How a room is to be.
 #[derive(Debug)]
@@ -50,15 +54,24 @@ impl Admission {
         self.place.id()
     }
 
-    /// Lets the player in, if the logic does. `claims` are what the credentials say, as JSON; may be empty.
+    /// Lets the player in, if the logic does. `claims` are what the credentials say, as JSON; may be empty. Whoever goes away
+    /// meanwhile may be in all the same.
     ///
     /// # Errors
     /// [`RoomError`] if the player is not in; the seat is free again.
-    pub async fn join(self, player: PlayerId, hello: Arc<[u8]>, claims: Arc<str>) -> Result<(), RoomError> {
+    pub(crate) async fn join(
+        self,
+        player: PlayerId,
+        hello: Arc<[u8]>,
+        claims: Arc<str>,
+        entry: Entry,
+    ) -> Result<RoomDoor, RoomError> {
         let Admission { place, reservation } = self;
         let (reply, joined) = oneshot::channel();
-        place.offer(Ask::Join { player, hello, claims, reservation, reply })?;
-        joined.await.map_err(|_| place.ended())?
+        let newcomer = Box::new(Newcomer { player, hello, claims, reservation, entry });
+        place.offer(Ask::Join { newcomer, reply })?;
+        joined.await.map_err(|_| place.ended())??;
+        Ok(RoomDoor(place))
     }
 }
 
@@ -156,6 +169,42 @@ impl Rooms {
                 // Closed when it is over, which is an error to the receiver and all that is waited for.
                 Err(Taken::UnderWay(mut over)) => drop(over.changed().await),
             }
+        }
+    }
+
+    /// Brings a player back into the room of this name.
+    ///
+    /// # Errors
+    /// [`RoomError`] if there is no such room, or the player is not in it.
+    pub(crate) async fn resume(&self, room: &str, player: PlayerId, entry: Entry) -> Result<RoomDoor, RoomError> {
+        let place = self.0.registry.find(room)?;
+        let (reply, resumed) = oneshot::channel();
+        place.offer(Ask::Resume { player, entry, reply })?;
+        resumed.await.map_err(|_| place.ended())??;
+        Ok(RoomDoor(place))
+    }
+
+    /// Who is in a room.
+    ///
+    /// # Errors
+    /// [`RoomError`] if there is no such room, or it does not get to it.
+    pub async fn players(&self, room: &str) -> Result<Vec<PlayerStatus>, RoomError> {
+        let place = self.0.registry.find(room)?;
+        let (reply, players) = oneshot::channel();
+        place.offer(Ask::Players { reply })?;
+        match timeout(ROOM_TIMEOUT, players).await {
+            Ok(players) => players.map_err(|_| place.ended()),
+            Err(_) => Err(RoomError::Stuck { room: place.name(), waited_ms: ROOM_TIMEOUT.as_millis() }),
+        }
+    }
+
+    /// Has everybody told something, newcomers included, until it is over. Returns without waiting for a room.
+    pub fn notice(&self, severity: Severity, text: &str) {
+        let notice = Notice { severity, text: text.into() };
+        *self.0.house.notice.lock() = Some(notice).filter(|notice| notice.severity != Severity::Over);
+        for place in self.0.registry.places() {
+            // One that ends meanwhile has nobody to be told.
+            let _ended = place.send(Ask::Notice);
         }
     }
 
@@ -257,7 +306,8 @@ impl Rooms {
         let board = Arc::new(Board::new((*id, name.clone()), Arc::clone(&logic), tick_hz, terms, metrics));
         let inbox = Arc::clone(&self.0.inboxes[*thread]);
         let place = Arc::new(Place { board, inbox, thread: *thread });
-        (Arc::clone(&place), NewSeat { place, logic, config, linger })
+        let house = Arc::clone(&self.0.house);
+        (Arc::clone(&place), NewSeat { place, logic, config, linger, house })
     }
 
     fn wishes(&self, new: &NewRoom) -> Result<(Option<RoomName>, Wishes), RoomError> {

@@ -1,11 +1,13 @@
 //! A room on its thread: what is done with it, and how that is measured and told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use logic_api::PlayerId;
 use room::{Input, LogicFault, Lost, Outbox, Pool, Reply, Request, Room, Spent, StepError};
 use tokio::sync::oneshot;
+use wire::CloseCode;
 
 use crate::loader::elf::BuildId;
 use crate::loader::versions::Mapped;
@@ -16,6 +18,8 @@ use crate::rooms::error::RoomError;
 use crate::rooms::name::RoomId;
 use crate::rooms::outlet::Outlet;
 use crate::rooms::pace::Pace;
+use crate::rooms::players::Players;
+use crate::sessions::Bad;
 
 /// How often sizes are counted, at most.
 const SHOW_PERIOD: Duration = Duration::from_secs(1);
@@ -27,15 +31,22 @@ const ON_THE_WAY_PERIOD: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Seat {
-    room: Room,
-    board: Arc<Board>,
-    clock: Clock,
+    pub(super) room: Room,
+    pub(super) board: Arc<Board>,
+    pub(super) clock: Clock,
     /// `None` for a room that does not tick.
     pace: Option<Pace>,
     /// Of the running version, for it is asked with every request.
     has_query: bool,
     /// Kept for its memory; empty between two inputs.
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
+    pub(super) players: Players,
+    pub(super) outlet: Outlet,
+    /// Whom the logic has kicked, until they are put out.
+    pub(super) kicked: VecDeque<(PlayerId, String)>,
+    /// The swap that is neither kept nor taken back yet found the room frozen: taken back, it would be so again, and take none of
+    /// the inputs since.
+    pub(super) thaws_when_kept: bool,
     /// When the board is to be brought up to date; `None` while it is.
     show_at: Option<Instant>,
     shown_at: Instant,
@@ -45,6 +56,8 @@ pub(super) struct Seat {
     end: End,
     /// What the thread knows of [`Seat::due`].
     scheduled: Option<Instant>,
+    /// What those are told who are in the room at its end.
+    farewell: Bad,
 }
 
 /// Those who wait until the room is gone. They are told by the drop of these, which must therefore come after that of the room
@@ -72,32 +85,49 @@ enum End {
 
 impl Seat {
     /// A new room, in which `create` has run.
-    pub(super) fn create(new: NewSeat, pool: &Pool, outlet: &mut Outlet) -> Result<Self, StepError> {
-        let NewSeat { place, logic, config, linger } = new;
+    pub(super) fn create(new: NewSeat, pool: &Pool) -> Result<Self, StepError> {
+        let NewSeat { place, logic, config, linger, house } = new;
         let board = Arc::clone(&place.board);
         let (mut clock, mut outbox) = (Clock::new(), Outbox::new());
         let room = Room::create(board.name.as_str(), logic, pool, clock.stamp(), &config, &mut outbox)?;
-        outlet.outputs(&mut outbox);
-        board.show(&room);
-        let (has_query, now) = (room.has_query(), Instant::now());
-        let (pace, end) = (Pace::new(board.tick_hz, now), End::Far);
-        let (show_at, logged, scheduled) = (None, None, None);
+        // Nobody is there who could be sent anything.
+        outbox.drain().for_each(drop);
+        let now = Instant::now();
         let mut seat = Self {
+            pace: Pace::new(board.tick_hz, now),
+            has_query: room.has_query(),
             room,
             board,
             clock,
-            pace,
-            has_query,
             outbox,
-            show_at,
+            players: Players::new(house),
+            outlet: Outlet::default(),
+            kicked: VecDeque::new(),
+            thaws_when_kept: false,
+            show_at: None,
             shown_at: now,
-            logged,
+            logged: None,
             linger,
-            end,
-            scheduled,
+            end: End::Far,
+            scheduled: None,
+            farewell: Bad::new(CloseCode::NoSuchRoom, "room-closed", "the room is closed"),
         };
-        seat.players_changed();
+        seat.show();
+        seat.match_world();
         Ok(seat)
+    }
+
+    /// Lets out what may leave.
+    pub(super) fn release(&mut self) {
+        if let Some(batch) = self.outlet.take_batch() {
+            batch.release();
+        }
+    }
+
+    /// The whole engine ends, and the room with it.
+    pub(super) fn end_with_engine(&mut self, grace: Duration) {
+        self.farewell = Bad::new(CloseCode::EngineEnds, "engine-ends", "the engine ends");
+        self.terminate(grace, None);
     }
 
     /// Whether the room has been disposed of, and is to be let go.
@@ -106,30 +136,36 @@ impl Seat {
     }
 
     /// Does what is asked. The time is that when it was done.
-    pub(super) fn carry_out(&mut self, ask: Ask, outlet: &mut Outlet) -> Instant {
+    pub(super) fn carry_out(&mut self, ask: Ask) -> Instant {
         match ask {
             Ask::Request { reply, .. } if reply.is_closed() => {}
             Ask::Request { request, reply } => {
-                let (answer, now) = self.request(request, outlet);
-                outlet.reply(reply, answer);
+                let (answer, now) = self.request(request);
+                self.outlet.answer(reply, answer);
+                self.settle();
                 return now;
             }
+            Ask::FromPlayer { player, link, what } => self.hear(player, link, what),
             Ask::Join { reply, .. } if reply.is_closed() => {}
-            Ask::Join { player, hello, claims, reservation, reply } => {
-                let joined = match self.end {
-                    // The seat was kept before the end began.
-                    End::Terminated { .. } => Err(RoomError::Ending { room: self.room.name().to_owned() }),
-                    _ => self.step_of_player(Input::Join { player, hello, claims }, outlet),
-                };
-                reservation.settle(self.room.world().players().len());
-                self.players_changed();
-                let _ = reply.send(joined);
-            }
+            Ask::Join { newcomer, reply } => self.join(*newcomer, reply),
+            Ask::Resume { reply, .. } if reply.is_closed() => {}
+            Ask::Resume { player, entry, reply } => self.resume(player, &entry, reply),
             Ask::Leave { player, reason, reply } => {
-                let left = self.step_of_player(Input::Leave { player, reason }, outlet);
-                self.players_changed();
-                let _ = reply.send(left);
+                let left = match self.room.world().player(player) {
+                    None => Err(RoomError::Step(StepError::NotIn(player))),
+                    Some(_) => {
+                        let bad = Bad::new(CloseCode::Kicked, "taken-out", reason.to_string());
+                        self.put_out(player, reason, bad);
+                        Ok(())
+                    }
+                };
+                self.settle();
+                self.outlet.entered(reply, left);
             }
+            Ask::Players { reply } => {
+                let _ = reply.send(self.player_statuses());
+            }
+            Ask::Notice => self.tell_notice(),
             Ask::Twin { reply } => {
                 if !reply.is_closed() {
                     let _ = reply.send((self.room.twin(), self.clock.stamp()));
@@ -137,7 +173,7 @@ impl Seat {
             }
             Ask::Swap { reply, .. } if reply.is_closed() => {}
             Ask::Swap { to, reply } => {
-                if reply.send(self.swap(&to, outlet)).is_err() {
+                if reply.send(self.swap(&to)).is_err() {
                     self.rewind_swap();
                 }
             }
@@ -148,23 +184,9 @@ impl Seat {
                 self.rewind_swap();
                 let _ = reply.send(());
             }
-            Ask::End { grace, gone } => self.terminate(grace, Some(gone), outlet),
+            Ask::End { grace, gone } => self.terminate(grace, Some(gone)),
         }
         Instant::now()
-    }
-
-    fn step_of_player(&mut self, input: Input, outlet: &mut Outlet) -> Result<(), RoomError> {
-        let stepped = self.room.step(self.clock.stamp(), input, &mut self.outbox);
-        outlet.outputs(&mut self.outbox);
-        self.changed();
-        stepped.map(drop).map_err(|error| match error {
-            StepError::Fault(fault) => {
-                self.note(&fault);
-                RoomError::Fault(fault)
-            }
-            StepError::Frozen(fault) => RoomError::Frozen { room: self.room.name().to_owned(), fault },
-            error => RoomError::Step(error),
-        })
     }
 
     /// Notes in `dues` when [`Seat::run_due`] has something to do. To be called after whatever may have changed it.
@@ -189,33 +211,38 @@ impl Seat {
             End::Far | End::Disposed { .. } => None,
             End::Empty { until } | End::Terminated { until, .. } => Some(until),
         };
-        [tick, self.show_at, end].into_iter().flatten().min()
+        [tick, self.show_at, self.players.due(), end].into_iter().flatten().min()
     }
 
     /// Runs the tick that is due, shows what has changed, and ends the room whose time has come.
-    pub(super) fn run_due(&mut self, now: Instant, outlet: &mut Outlet) {
+    pub(super) fn run_due(&mut self, now: Instant) {
         if self.room.frozen().is_none() && self.pace.is_some_and(|pace| pace.due() <= now) {
-            self.tick(outlet);
+            self.tick();
         }
+        self.take_overdue_out(now);
         if self.show_at.is_some_and(|at| at <= now) {
             self.show();
         }
         match self.end {
             End::Empty { until } if until <= now => {
                 if self.board.entrance.end_if_empty() {
-                    self.terminate(Duration::ZERO, None, outlet);
-                    self.dispose(outlet);
+                    self.terminate(Duration::ZERO, None);
+                    self.dispose();
                 } else {
                     self.end = End::Empty { until: now + ON_THE_WAY_PERIOD };
                 }
             }
-            End::Terminated { until, .. } if until <= now => self.dispose(outlet),
+            End::Terminated { until, .. } if until <= now => self.dispose(),
             _ => {}
         }
     }
 
+    pub(super) fn is_terminated(&self) -> bool {
+        matches!(self.end, End::Terminated { .. })
+    }
+
     /// To be called after whatever may have let a player in or out.
-    fn players_changed(&mut self) {
+    pub(super) fn players_changed(&mut self) {
         let players = self.room.world().players().len();
         self.board.entrance.set_players(players);
         match &mut self.end {
@@ -232,7 +259,7 @@ impl Seat {
     }
 
     /// Tells the logic that the room ends. There is no grace where nobody can use it: in a room that is empty or frozen.
-    pub(super) fn terminate(&mut self, grace: Duration, gone: Option<oneshot::Sender<()>>, outlet: &mut Outlet) {
+    pub(super) fn terminate(&mut self, grace: Duration, gone: Option<oneshot::Sender<()>>) {
         self.board.entrance.end();
         let now = Instant::now();
         if let End::Terminated { until, gone: waiting } = &mut self.end {
@@ -243,14 +270,17 @@ impl Seat {
         }
         let nobody = self.room.world().players().is_empty() || self.room.frozen().is_some();
         let grace = if nobody { Duration::ZERO } else { grace };
-        self.last_step(Input::Terminate { grace }, outlet);
+        self.last_step(Input::Terminate { grace });
         self.end = End::Terminated { until: now + grace, gone: gone.into_iter().collect() };
     }
 
-    /// The last input of the room. The sessions of those who are still in it are to be closed when the thread lets go of it.
-    pub(super) fn dispose(&mut self, outlet: &mut Outlet) {
+    /// The last input of the room, and the end of the connections of those who are still in it.
+    pub(super) fn dispose(&mut self) {
         self.board.entrance.end();
-        self.last_step(Input::Dispose, outlet);
+        self.last_step(Input::Dispose);
+        self.outlet.let_go();
+        self.players.close_all(&mut self.outlet, &self.farewell);
+        self.release();
         self.show();
         let _gone = match std::mem::replace(&mut self.end, End::Far) {
             End::Terminated { gone, .. } | End::Disposed { _gone: gone } => gone,
@@ -260,18 +290,19 @@ impl Seat {
         tracing::info!(room = self.room.name(), tick = self.room.tick().0, "room closed");
     }
 
-    fn last_step(&mut self, input: Input, outlet: &mut Outlet) {
-        match self.room.step(self.clock.stamp(), input, &mut self.outbox) {
+    fn last_step(&mut self, input: Input) {
+        match self.step(input) {
             // A frozen room cannot be told that it ends; that it is frozen has been logged.
-            Ok(_) | Err(StepError::Frozen(_)) => outlet.outputs(&mut self.outbox),
+            Ok(_) | Err(StepError::Frozen(_)) => {}
             Err(error) => self.failed(&error),
         }
+        self.settle();
         self.changed();
     }
 
-    fn tick(&mut self, outlet: &mut Outlet) {
+    fn tick(&mut self) {
         let started = Instant::now();
-        let stepped = self.room.step(self.clock.stamp(), Input::Tick, &mut self.outbox);
+        let stepped = self.step(Input::Tick);
         let ended = Instant::now();
         let metrics = self.board.metrics();
         metrics.ticks.inc();
@@ -279,24 +310,25 @@ impl Seat {
         if self.pace.as_mut().is_some_and(|pace| pace.ran(started, ended)) {
             metrics.overruns.inc();
         }
-        outlet.outputs(&mut self.outbox);
         self.board.show_tick(&self.room);
         self.changed();
         if let Err(error) = stepped {
             self.failed(&error);
+            self.tell_notice();
         }
+        self.settle();
     }
 
     /// The answer to a request, and when it was found.
-    fn request(&mut self, request: Arc<Request>, outlet: &mut Outlet) -> (Answer, Instant) {
+    fn request(&mut self, request: Arc<Request>) -> (Answer, Instant) {
         let started = Instant::now();
-        let answer = self.answer(request, outlet);
+        let answer = self.answer(request);
         let ended = Instant::now();
         self.board.metrics().step_seconds.observe((ended - started).as_secs_f64());
         (answer, ended)
     }
 
-    fn answer(&mut self, request: Arc<Request>, outlet: &mut Outlet) -> Answer {
+    fn answer(&mut self, request: Arc<Request>) -> Answer {
         if let Some(fault) = self.room.frozen() {
             return Err(RoomError::Frozen { room: self.room.name().to_owned(), fault: fault.clone() });
         }
@@ -310,8 +342,7 @@ impl Seat {
                 }
             }
         }
-        let stepped = self.room.step(self.clock.stamp(), Input::Request(request), &mut self.outbox);
-        outlet.outputs(&mut self.outbox);
+        let stepped = self.step(Input::Request(request));
         if self.show_at.is_none() {
             self.changed();
         }
@@ -329,16 +360,19 @@ impl Seat {
     }
 
     /// Exchanges the logic, and has the new code say its build id from inside the room.
-    fn swap(&mut self, to: &Mapped, outlet: &mut Outlet) -> Result<Swapped, StepError> {
-        let (stamp, input) = (self.clock.stamp(), Input::swap(Arc::clone(&to.logic)));
+    fn swap(&mut self, to: &Mapped) -> Result<Swapped, StepError> {
+        self.release();
+        let was_frozen = self.room.frozen().is_some();
         let started = Instant::now();
-        let stepped = self.room.step(stamp, input, &mut self.outbox);
+        let stepped = self.step(Input::swap(Arc::clone(&to.logic)));
         let found = BuildId::from(self.room.logic().build_id());
         let pause = started.elapsed();
         self.board.metrics().swap_pause_seconds.observe(pause.as_secs_f64());
-        outlet.outputs(&mut self.outbox);
         let swapped = stepped.and_then(|_| {
             if found == to.build_id {
+                // Until it is known that every room takes the version.
+                self.outlet.hold();
+                self.thaws_when_kept = was_frozen;
                 return Ok(Swapped { pause });
             }
             self.rewind_room();
@@ -353,7 +387,13 @@ impl Seat {
 
     /// Confirms the swap on trial, if there is one.
     fn keep_swap(&mut self) -> Spent {
-        let _no_trial = self.room.step(self.clock.stamp(), Input::Confirm, &mut self.outbox);
+        let _no_trial = self.step(Input::Confirm);
+        self.outlet.let_go();
+        self.tell_version();
+        if std::mem::take(&mut self.thaws_when_kept) {
+            self.tell_notice();
+        }
+        self.grant_waiting();
         self.room.take_spent()
     }
 
@@ -365,9 +405,15 @@ impl Seat {
     }
 
     fn rewind_room(&mut self) {
-        let Ok(Reply::Rewound(lost)) = self.room.step(self.clock.stamp(), Input::Rewind, &mut self.outbox) else {
-            return;
-        };
+        let inputs = self.room.trial_inputs();
+        let rewound = self.step(Input::Rewind);
+        let Ok(Reply::Rewound(lost)) = rewound else { return };
+        self.outlet.forget_messages();
+        self.outlet.let_go();
+        self.thaws_when_kept = false;
+        if inputs.is_some_and(|inputs| inputs > 0) {
+            self.tell_resync("a version was taken back");
+        }
         for Lost { player, number, callback, error } in lost {
             tracing::warn!(
                 room = self.room.name(),
@@ -386,21 +432,21 @@ impl Seat {
             pace.skip_to(Instant::now());
         }
         // What is taken back may have let a player in or out.
-        self.players_changed();
+        self.match_world();
         self.show();
     }
 
     /// The board is to be brought up to date, though not for every input.
-    fn changed(&mut self) {
+    pub(super) fn changed(&mut self) {
         self.show_at = Some(self.shown_at + SHOW_PERIOD);
     }
 
     fn show(&mut self) {
-        self.board.show(&self.room);
+        self.board.show(&self.room, self.players.connected());
         (self.show_at, self.shown_at) = (None, Instant::now());
     }
 
-    fn failed(&mut self, error: &StepError) {
+    pub(super) fn failed(&mut self, error: &StepError) {
         match error {
             StepError::Fault(fault) => self.note(fault),
             error => tracing::error!(room = self.room.name(), "an input was not applied: {error}"),
@@ -408,7 +454,7 @@ impl Seat {
         self.show();
     }
 
-    fn note(&mut self, fault: &LogicFault) {
+    pub(super) fn note(&mut self, fault: &LogicFault) {
         self.board.show_fault(fault);
         let now = Instant::now();
         let is_same = |(logged, _): &(LogicFault, Instant)| {

@@ -143,7 +143,16 @@ fn version<L: Logic>() -> Arc<Mapped> {
 fn options(tick_hz: u32) -> RoomOptions {
     let names = ["main", "b", "c"].iter().filter_map(|name| RoomName::parse(name)).collect();
     let (linger, terminate_grace) = (Duration::ZERO, Duration::ZERO);
-    RoomOptions { names, threads: 2, tick_hz, players_max: 100, on_demand: false, linger, terminate_grace }
+    RoomOptions {
+        names,
+        threads: 2,
+        tick_hz,
+        players_max: 100,
+        on_demand: false,
+        linger,
+        terminate_grace,
+        away_grace: linger,
+    }
 }
 
 fn start<L: Logic>(tick_hz: u32) -> Result<Rooms, StartError> {

@@ -9,7 +9,6 @@ use room::{Pool, StepError};
 use crate::rooms::command::{Command, NewSeat};
 use crate::rooms::inbox::Inbox;
 use crate::rooms::name::RoomId;
-use crate::rooms::outlet::Outlet;
 use crate::rooms::registry::Registry;
 use crate::rooms::seat::Seat;
 
@@ -24,20 +23,21 @@ pub(super) struct RoomThread {
     dues: BTreeSet<(Instant, RoomId)>,
     /// Kept for its memory; empty but in [`RoomThread::run_due`].
     due_now: Vec<RoomId>,
-    outlet: Outlet,
+    /// Those that may have something to let out.
+    touched: Vec<RoomId>,
     is_ending: bool,
 }
 
 impl RoomThread {
     pub(super) fn new(inbox: Arc<Inbox<Command>>, pool: Pool, registry: Arc<Registry>) -> Self {
         let (seats, dues, due_now) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-        Self { inbox, pool, registry, seats, dues, due_now, outlet: Outlet::default(), is_ending: false }
+        Self { inbox, pool, registry, seats, dues, due_now, touched: Vec::new(), is_ending: false }
     }
 
     /// From here on the room can be asked. Here, and not by whoever wants it: it may be gone again before they hear of it.
     pub(super) fn open(&mut self, new: NewSeat) -> Result<(), StepError> {
         let place = Arc::clone(&new.place);
-        let mut seat = Seat::create(new, &self.pool, &mut self.outlet)?;
+        let mut seat = Seat::create(new, &self.pool)?;
         seat.schedule(&mut self.dues);
         let before = self.seats.insert(place.id(), seat);
         assert!(before.is_none(), "a room's number is given once");
@@ -55,8 +55,9 @@ impl RoomThread {
                 // However long the batch is, ticks are on time.
                 self.run_due(now);
             }
-            self.outlet.release();
+            self.release();
             self.run_due(Instant::now());
+            self.release();
         }
     }
 
@@ -65,7 +66,10 @@ impl RoomThread {
         match command {
             Command::ToRoom { room, ask } => {
                 let Some(seat) = self.seats.get_mut(&room) else { return Instant::now() };
-                let now = seat.carry_out(ask, &mut self.outlet);
+                let now = seat.carry_out(ask);
+                if self.touched.last() != Some(&room) {
+                    self.touched.push(room);
+                }
                 seat.schedule(&mut self.dues);
                 now
             }
@@ -76,7 +80,7 @@ impl RoomThread {
                     if reply.send(opened).is_err()
                         && let Some(unwanted) = self.seats.get_mut(&id)
                     {
-                        unwanted.dispose(&mut self.outlet);
+                        unwanted.dispose();
                         self.let_go(id);
                     }
                 }
@@ -84,8 +88,9 @@ impl RoomThread {
             }
             Command::End { grace } => {
                 self.is_ending = true;
-                for seat in self.seats.values_mut() {
-                    seat.terminate(grace, None, &mut self.outlet);
+                for (room, seat) in &mut self.seats {
+                    self.touched.push(*room);
+                    seat.end_with_engine(grace);
                     seat.schedule(&mut self.dues);
                 }
                 Instant::now()
@@ -102,13 +107,23 @@ impl RoomThread {
         due_now.extend(self.dues.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id));
         for id in due_now.drain(..) {
             let seat = self.seats.get_mut(&id).expect("a room that is let go is no longer due");
-            seat.run_due(now, &mut self.outlet);
+            seat.run_due(now);
+            self.touched.push(id);
             seat.schedule(&mut self.dues);
             if seat.is_disposed() {
                 self.let_go(id);
             }
         }
         self.due_now = due_now;
+    }
+
+    /// Lets everything out that the commands and ticks since the last time have caused.
+    fn release(&mut self) {
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        for room in self.touched.drain(..) {
+            self.seats.get_mut(&room).into_iter().for_each(Seat::release);
+        }
     }
 
     /// Forgets a room that has been disposed of. The registry first: whoever then finds a reply dropped must not find the room

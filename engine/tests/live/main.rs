@@ -10,6 +10,7 @@ mod ending;
 mod faults;
 mod loading;
 mod metrics;
+mod players;
 mod rooms;
 mod starting;
 mod walk_through;

@@ -80,7 +80,7 @@ fn check_says_what_a_load_would() {
         lines[3..],
         [
             "contract  1",
-            "callbacks tick, query, request, terminate, dispose, upgraded",
+            "callbacks tick, join_attempt, join, drop, reconnect, leave, message, query, request, terminate, dispose, upgraded",
             "state: One<State>, 24 bytes a row: count, ticks, spoilt"
         ]
     );

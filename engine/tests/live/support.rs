@@ -171,6 +171,10 @@ impl Engine {
         self.begin(target, "*/*").end()
     }
 
+    pub(crate) fn post(&self, target: &str, body: &str) -> Answer {
+        self.begin_with("POST", target, "*/*", body).end()
+    }
+
     /// Loads a plugin that must be refused: status, code, reason, and the details a line each.
     #[track_caller]
     pub(crate) fn refusal(&self, target: &str) -> (u16, String, String) {
@@ -183,10 +187,18 @@ impl Engine {
 
     /// A request whose answer is waited for later.
     pub(crate) fn begin(&self, target: &str, accept: &str) -> Pending {
+        self.begin_with("GET", target, accept, "")
+    }
+
+    fn begin_with(&self, method: &str, target: &str, accept: &str, body: &str) -> Pending {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let host = self.address;
-        let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
+        let len = body.len();
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nContent-Length: {len}\r\n\
+             Connection: close\r\n\r\n{body}"
+        );
         stream.write_all(head.as_bytes()).unwrap();
         Pending(stream)
     }

@@ -11,11 +11,11 @@ use engine::lock::DataFolder;
 use engine::metrics::Metrics;
 use engine::serve::Door;
 use engine::status::{
-    EngineStatus, FaultStatus, Loaded, NewRoom, Outcome, RoomChange, RoomPause, RoomState, RoomStatus, Status,
-    SwapRecord, VersionName, VersionStatus,
+    EngineStatus, FaultStatus, Loaded, NewRoom, Outcome, PlayerStatus, RoomChange, RoomPause, RoomState, RoomStatus,
+    Status, SwapRecord, VersionName, VersionStatus,
 };
 use engine::stop::Stop;
-use engine::token::Token;
+use engine::token::{TOKEN_FILE, Token};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -149,6 +149,16 @@ impl Backend for Fake {
         self.metrics.render()
     }
 
+    fn lobby(&self) -> Option<Arc<engine::sessions::Lobby>> {
+        None
+    }
+
+    async fn players(&self, _room: &str) -> Result<Vec<PlayerStatus>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    fn notice(&self, _severity: wire::Severity, _text: &str) {}
+
     fn health(&self) -> Health {
         if self.stop.is_begun() { Health::Stopping } else { Health::Ready }
     }
@@ -177,6 +187,7 @@ fn status(stopping: bool) -> Status {
         locked: false,
         tick: 123_456,
         players: 12,
+        connected: 11,
         players_max: 100,
         rows: 1_000_000,
         pages: 1024,
@@ -215,6 +226,7 @@ fn status(stopping: bool) -> Status {
         listen: "127.0.0.1:12345".parse().unwrap(),
         rss_bytes: Some(45 << 20),
         stopping,
+        connections: 11,
     };
     Status { engine, rooms: vec![room], versions: vec![version], swaps: vec![swap] }
 }
@@ -240,7 +252,7 @@ impl Server {
         change(&mut config);
         let folder = DataFolder::open(data.path()).unwrap();
         let door = Door::open(&config, &folder).await.unwrap();
-        let token = Token::load(data.path()).unwrap().expect("the door made one");
+        let token = Token::load(data.path(), TOKEN_FILE).unwrap().expect("the door made one");
         let (address, stop) = (door.address(), door.stop());
         let fake = Arc::new(Fake::new(stop.clone()));
         let requests = fake.metrics.requests();

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use logic_api::PlayerId;
 use room::LogicVersion;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::{First, SAID, SWAP_GATE, Second, get, options, poll_once, start, start_with, version};
 use crate::metrics::Metrics;
-use crate::rooms::{Admission, RoomError, RoomName, RoomOptions, Rooms};
+use crate::rooms::{Admission, Entry, RoomError, RoomName, RoomOptions, Rooms};
+use crate::sessions::Link;
 use crate::status::{NewRoom, RoomChange, RoomState};
 
 fn named(name: &str) -> NewRoom {
@@ -31,8 +33,17 @@ async fn until(is_so: impl Fn() -> bool) {
     }
 }
 
+/// By a connection to nowhere.
+async fn join_saying(admission: Admission, player: u64, hello: &[u8]) -> Result<(), RoomError> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connected = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let link = Link::to(connected, Metrics::new().sessions());
+    let entry = Entry { link, token: Arc::from("") };
+    admission.join(PlayerId(player), hello.into(), Arc::from(""), entry).await.map(drop)
+}
+
 async fn join(admission: Admission, player: u64) -> Result<(), RoomError> {
-    admission.join(PlayerId(player), Arc::from(*b"hello"), Arc::from("")).await
+    join_saying(admission, player, b"hello").await
 }
 
 /// What `admit` says, in the words of its error.
@@ -221,7 +232,7 @@ async fn who_is_refused_by_the_logic_leaves_the_seat_free() {
     let rooms = start::<First>(0).unwrap();
     rooms.change("main", &RoomChange { players_max: Some(1), ..RoomChange::default() }).unwrap();
     let admission = rooms.admit("main").await.unwrap();
-    let refused = admission.join(PlayerId(1), Arc::from(*b"no"), Arc::from("")).await.unwrap_err();
+    let refused = join_saying(admission, 1, b"no").await.unwrap_err();
     assert_eq!(refused.to_string(), "the logic refused the player: not you");
     assert_eq!(refused.close_code(), wire::CloseCode::Refused);
     join(rooms.admit("main").await.unwrap(), 1).await.unwrap();

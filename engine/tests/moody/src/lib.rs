@@ -32,6 +32,51 @@ impl Logic for Moody {
         assert!(self.state.spoilt == 0 || Self::version() != Version(1001), "the room is spoilt");
     }
 
+    fn join_attempt(&self, _ctx: &Ctx, _player: PlayerId, join: &Join) -> Admission {
+        match join.hello {
+            b"no" => Admission::Refuse("not you".to_owned()),
+            _ => Admission::Accept,
+        }
+    }
+
+    fn join(&mut self, ctx: &mut Ctx, player: PlayerId, join: &Join) {
+        assert!(join.hello != b"panic", "the join was told to");
+        ctx.reply(format!("welcome {}{}", String::from_utf8_lossy(join.hello), join.claims).as_bytes());
+        ctx.broadcast_except(player, b"joined");
+    }
+
+    fn drop(&mut self, ctx: &mut Ctx, player: PlayerId) {
+        ctx.broadcast_except(player, b"dropped");
+    }
+
+    fn reconnect(&mut self, ctx: &mut Ctx, player: PlayerId) {
+        ctx.reply(b"welcome back");
+        ctx.broadcast_except(player, b"back");
+    }
+
+    fn leave(&mut self, ctx: &mut Ctx, _player: PlayerId, reason: &str) {
+        ctx.broadcast(format!("gone: {reason}").as_bytes());
+    }
+
+    /// Answers with what it was sent, unless it is told to do something else.
+    fn message(&mut self, ctx: &mut Ctx, player: PlayerId, bytes: &[u8]) {
+        self.state.count += 1;
+        match bytes {
+            b"panic" => panic!("the message was told to"),
+            b"kick" => ctx.kick(player, "enough"),
+            b"spoil" => self.state.spoilt = 1,
+            b"who" => {
+                let connected = ctx.players().iter().filter(|player| ctx.is_connected(**player)).count();
+                let text = format!("{connected} of {}", ctx.players().len());
+                ctx.reply(text.as_bytes());
+            }
+            b"count" => ctx.reply(self.state.count.to_string().as_bytes()),
+            // More than the buffers of a socket hold.
+            b"pour" => (0..64).for_each(|_| ctx.broadcast(&[b'x'; 1 << 18])),
+            _ => ctx.reply(bytes),
+        }
+    }
+
     fn query(&self, request: &Request) -> Option<Response> {
         match request.path {
             "/peek" => Some(Response::text(format!("{} in {}\n", self.state.count, Self::version()))),

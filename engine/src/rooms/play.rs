@@ -1,0 +1,364 @@
+//! What players do to a room: their connections' coming and going and their messages, as inputs; and the outputs, as frames.
+//!
+//! A room that is frozen takes no input. Connections stay, and what they bring waits, in order: a connection that has brought
+//! as much as it may is not read from any more, so the client itself is held up.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use logic_api::PlayerId;
+use room::limits::TRIAL_INPUTS_MAX;
+use room::{Input, Output, Reply, StepError};
+use tokio::sync::oneshot;
+use wire::limits::{VERSION_NAME_BYTES_MAX, cut};
+use wire::{CloseCode, EngineFrame, InputError, Joined, Severity};
+
+use crate::rooms::command::{Entry, FromPlayer};
+use crate::rooms::entrance::Reservation;
+use crate::rooms::error::RoomError;
+use crate::rooms::outlet::Entered;
+use crate::rooms::players::{Notice, Wish};
+use crate::rooms::seat::Seat;
+use crate::sessions::{Bad, Link};
+use crate::status::PlayerStatus;
+
+/// A new player, as the lobby lets them in.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    pub(super) player: PlayerId,
+    pub(super) hello: Arc<[u8]>,
+    pub(super) claims: Arc<str>,
+    pub(super) reservation: Reservation,
+    pub(super) entry: Entry,
+}
+
+impl Seat {
+    /// Applies an input, and has its outputs delivered.
+    pub(super) fn step(&mut self, input: Input) -> Result<Reply, StepError> {
+        let result = self.room.step(self.clock.stamp(), input, &mut self.outbox);
+        self.deliver();
+        result
+    }
+
+    /// Hands outputs to those whom they are for. Who is kicked is left for [`Seat::settle`].
+    fn deliver(&mut self) {
+        if self.outbox.outputs().is_empty() {
+            return;
+        }
+        let tick = self.room.tick().0;
+        for output in self.outbox.drain() {
+            match output {
+                Output::Send { to, bytes } => self.players.send(&mut self.outlet, to, tick, bytes),
+                Output::Broadcast { except, bytes } => self.players.broadcast(&mut self.outlet, except, tick, &bytes),
+                Output::Kick { player, reason } => self.kicked.push_back((player, reason)),
+            }
+        }
+    }
+
+    /// Puts out who was kicked, and who is kicked for that. To be called after whatever may have stepped.
+    pub(super) fn settle(&mut self) {
+        while let Some((player, reason)) = self.kicked.pop_front() {
+            if self.room.world().player(player).is_none() {
+                continue;
+            }
+            let reason: Arc<str> = reason.into();
+            let bad = Bad::new(CloseCode::Kicked, "kicked", reason.to_string());
+            self.put_out(player, reason, bad);
+        }
+        self.players_changed();
+    }
+
+    /// Whether no input can be applied now that would stay.
+    fn is_stalled(&self) -> bool {
+        self.room.frozen().is_some()
+            || self.thaws_when_kept
+            || self.room.trial_inputs().is_some_and(|inputs| inputs >= TRIAL_INPUTS_MAX)
+    }
+
+    /// Lets a player in, if the logic does.
+    pub(super) fn join(&mut self, newcomer: Newcomer, reply: oneshot::Sender<Entered>) {
+        let Newcomer { player, hello, claims, reservation, entry } = newcomer;
+        let joined = if self.is_terminated() {
+            // The seat was kept before the end began.
+            Err(RoomError::Ending { room: self.room.name().to_owned() })
+        } else if self.is_stalled() {
+            Err(self.stalled())
+        } else {
+            // Before the input, so that what `join` sends reaches the player, and comes after the Joined frame.
+            self.players.connect(player, Arc::clone(&entry.link), 0);
+            self.tell_joined(player, &entry.token, false);
+            let stepped = self.step(Input::Join { player, hello, claims });
+            stepped.map(drop).map_err(|error| {
+                if let Some((_, slot)) = self.players.remove(player) {
+                    self.outlet.retract(slot);
+                }
+                self.error_of(error)
+            })
+        };
+        if let Err(error) = &joined {
+            let bad = Bad::new(error.close_code(), "join-refused", refusal_text(error));
+            self.outlet.close(&entry.link, &mut Default::default(), bad);
+        }
+        reservation.settle(self.room.world().players().len());
+        self.settle();
+        self.outlet.entered(reply, joined);
+    }
+
+    /// A player is back, by whichever connection.
+    pub(super) fn resume(&mut self, player: PlayerId, entry: &Entry, reply: oneshot::Sender<Entered>) {
+        let is_leaving =
+            self.players.waiting.iter().any(|wish| matches!(wish, Wish::Leave { player: left, .. } if *left == player));
+        let Some(known) = self.room.world().player(player).filter(|_| !is_leaving) else {
+            let reason = "the player has left the room, or was never in it";
+            let bad = Bad::new(CloseCode::BadToken, "token-of-nobody", reason);
+            self.outlet.close(&entry.link, &mut Default::default(), bad);
+            self.outlet.entered(reply, Err(RoomError::Step(StepError::NotIn(player))));
+            return;
+        };
+        if let Some((older, mut slot)) = self.players.disconnect(player, Instant::now()) {
+            let reason = "a newer connection of the same player has taken over";
+            self.outlet.close(&older, &mut slot, Bad::new(CloseCode::TakenOver, "taken-over", reason));
+            // The logic is told, since the client that comes now may know nothing of what the other was sent.
+            self.wish(Wish::Drop(player));
+        }
+        self.players.connect(player, Arc::clone(&entry.link), known.consumed);
+        self.tell_joined(player, &entry.token, true);
+        self.wish(Wish::Reconnect(player));
+        self.settle();
+        self.outlet.entered(reply, Ok(()));
+    }
+
+    fn tell_joined(&mut self, player: PlayerId, token: &str, resumed: bool) {
+        let logic = Arc::clone(self.room.logic());
+        let joined = Joined {
+            player: player.0,
+            resumed,
+            tick_hz: u16::try_from(self.board.tick_hz).unwrap_or(u16::MAX),
+            version: logic.version().0,
+            version_name: cut(logic.name(), VERSION_NAME_BYTES_MAX),
+            room: self.board.name.as_str(),
+            token,
+        };
+        let tick = self.room.tick().0;
+        self.players.tell(&mut self.outlet, player, tick, &EngineFrame::Joined(joined));
+        let notice = self.players.house.notice.lock().clone().or_else(|| self.frozen_notice());
+        if let Some(Notice { severity, text }) = notice {
+            let frame = EngineFrame::Notice { severity, text: &text };
+            self.players.tell(&mut self.outlet, player, tick, &frame);
+        }
+    }
+
+    /// What a connection brings.
+    pub(super) fn hear(&mut self, player: PlayerId, link: Arc<Link>, what: FromPlayer) {
+        if !self.players.is_link_of(player, &link) {
+            return;
+        }
+        match what {
+            FromPlayer::Messages(messages) => {
+                for (number, bytes) in messages {
+                    self.wish(Wish::Message { player, link: Arc::clone(&link), number, bytes });
+                }
+            }
+            FromPlayer::Leave => {
+                let bad = Bad::new(CloseCode::Left, "left", "the player left");
+                self.put_out(player, "left".into(), bad);
+            }
+            FromPlayer::Gone => {
+                self.players.disconnect(player, Instant::now());
+                self.wish(Wish::Drop(player));
+            }
+        }
+        self.settle();
+    }
+
+    /// Takes out who was not back in time.
+    pub(super) fn take_overdue_out(&mut self, now: Instant) {
+        while let Some(player) = self.players.take_overdue(now) {
+            let bad = Bad::new(CloseCode::BadToken, "away", "the player was away for too long");
+            self.put_out(player, "away for too long".into(), bad);
+            self.settle();
+        }
+    }
+
+    /// Takes a player out for good, and tells their connection why.
+    pub(super) fn put_out(&mut self, player: PlayerId, reason: Arc<str>, bad: Bad) {
+        if let Some((link, mut slot)) = self.players.remove(player) {
+            self.outlet.close(&link, &mut slot, bad);
+        }
+        self.wish(Wish::Leave { player, reason });
+    }
+
+    /// Applies what was wished for, now or when the room takes inputs again.
+    fn wish(&mut self, wish: Wish) {
+        if self.is_stalled() || !self.players.waiting.is_empty() {
+            self.players.waiting.push_back(wish);
+        } else {
+            self.grant(wish);
+        }
+    }
+
+    /// Applies what had to wait.
+    pub(super) fn grant_waiting(&mut self) {
+        while !self.is_stalled() {
+            let Some(wish) = self.players.waiting.pop_front() else { break };
+            self.grant(wish);
+        }
+        self.settle();
+    }
+
+    fn grant(&mut self, wish: Wish) {
+        let in_world = |seat: &Self, player| seat.room.world().player(player);
+        match wish {
+            Wish::Message { player, link, number, bytes } => {
+                link.worked_off(Link::cost(bytes.len()));
+                if self.players.is_link_of(player, &link) {
+                    self.message(player, number, bytes);
+                }
+            }
+            Wish::Drop(player) if in_world(self, player).is_some_and(|player| player.is_connected) => {
+                self.grant_plain(Input::Drop { player });
+            }
+            Wish::Reconnect(player) if in_world(self, player).is_some_and(|player| !player.is_connected) => {
+                self.grant_plain(Input::Reconnect { player });
+            }
+            Wish::Leave { player, reason } if in_world(self, player).is_some() => {
+                self.grant_plain(Input::Leave { player, reason });
+                if in_world(self, player).is_some() {
+                    // The logic failed on it, so they are in still: once more after the grace, perhaps on better code.
+                    self.players.disconnect(player, Instant::now());
+                }
+            }
+            Wish::Drop(_) | Wish::Reconnect(_) | Wish::Leave { .. } => {}
+        }
+        self.changed();
+    }
+
+    fn grant_plain(&mut self, input: Input) {
+        if let Err(error) = self.step(input) {
+            self.failed(&error);
+        }
+    }
+
+    fn message(&mut self, player: PlayerId, number: u32, bytes: Arc<[u8]>) {
+        let Some(session) = self.players.get(player) else { return };
+        let consumed = session.consumed;
+        if number <= consumed {
+            self.players.house.metrics.duplicates.inc();
+            return;
+        }
+        if number - consumed > 1 {
+            let reason = format!("input number {number}; expected {}", consumed + 1);
+            let bad = Bad::frame("number-unexpected", reason);
+            if let Some((link, mut slot)) = self.players.disconnect(player, Instant::now()) {
+                self.outlet.close(&link, &mut slot, bad);
+            }
+            self.grant(Wish::Drop(player));
+            return;
+        }
+        // What it is answered with says already that it is consumed.
+        self.set_consumed(player, number);
+        let Err(error) = self.step(Input::Message { player, number, bytes }) else { return };
+        let text = error.to_string();
+        self.failed(&error);
+        if let Err(error) = self.step(Input::Skip { player, number }) {
+            self.failed(&error);
+        }
+        let (tick, error) = (self.room.tick().0, InputError::Fault);
+        self.players.tell(&mut self.outlet, player, tick, &EngineFrame::Error { error, number, text: &text });
+    }
+
+    fn set_consumed(&mut self, player: PlayerId, number: u32) {
+        if let Some(session) = self.players.get_mut(player) {
+            session.consumed = number;
+        }
+    }
+
+    /// Ascending.
+    pub(super) fn player_statuses(&self) -> Vec<PlayerStatus> {
+        let world = self.room.world();
+        let known = world.players().iter().filter_map(|player| world.player(*player));
+        let status = |player: room::Player| {
+            let link = self.players.get(player.id).and_then(|session| session.link.as_ref());
+            let rtt_us = link.map(|link| link.rtt_us()).filter(|rtt_us| *rtt_us > 0);
+            PlayerStatus { player: player.id.0, connected: link.is_some(), consumed: player.consumed, rtt_us }
+        };
+        known.map(status).collect()
+    }
+
+    /// After a rewind, or where a room is not new: sessions become what the world says.
+    pub(super) fn match_world(&mut self) {
+        for player in self.players.ids() {
+            if let Some(known) = self.room.world().player(player) {
+                self.set_consumed(player, known.consumed);
+            } else if let Some((link, mut slot)) = self.players.remove(player) {
+                let reason = "the room went back to before the player joined";
+                self.outlet.close(&link, &mut slot, Bad::new(CloseCode::BadToken, "join-undone", reason));
+            }
+        }
+        for player in self.room.world().players().to_vec() {
+            if self.players.get(player).is_none() {
+                self.players.disconnect(player, Instant::now());
+                self.wish(Wish::Drop(player));
+            }
+        }
+        self.settle();
+    }
+
+    /// Everybody is told the version that runs.
+    pub(super) fn tell_version(&mut self) {
+        let logic = Arc::clone(self.room.logic());
+        let (version, name) = (logic.version().0, cut(logic.name(), VERSION_NAME_BYTES_MAX));
+        self.tell_all(&EngineFrame::Version { version, name });
+    }
+
+    /// Everybody is told that the room went back in time.
+    pub(super) fn tell_resync(&mut self, reason: &str) {
+        let version = self.room.logic().version().0;
+        self.tell_all(&EngineFrame::Resync { version, reason });
+    }
+
+    /// Everybody is told how things stand: the notice that is given out, or else that the room is frozen.
+    pub(super) fn tell_notice(&mut self) {
+        let notice = self.players.house.notice.lock().clone().or_else(|| self.frozen_notice());
+        let Notice { severity, text } =
+            notice.unwrap_or_else(|| Notice { severity: Severity::Over, text: Arc::from("") });
+        self.tell_all(&EngineFrame::Notice { severity, text: &text });
+    }
+
+    fn frozen_notice(&self) -> Option<Notice> {
+        let fault = self.room.frozen()?;
+        Some(Notice { severity: Severity::Error, text: format!("the room is frozen: {fault}; load a fix").into() })
+    }
+
+    fn tell_all(&mut self, frame: &EngineFrame<'_>) {
+        let tick = self.room.tick().0;
+        self.players.tell_all(&mut self.outlet, tick, frame);
+    }
+
+    fn stalled(&self) -> RoomError {
+        let room = self.room.name().to_owned();
+        match self.room.frozen() {
+            Some(fault) => RoomError::Frozen { room, fault: fault.clone() },
+            None => RoomError::Busy { room },
+        }
+    }
+
+    pub(super) fn error_of(&mut self, error: StepError) -> RoomError {
+        match error {
+            StepError::Fault(fault) => {
+                self.note(&fault);
+                RoomError::Fault(fault)
+            }
+            StepError::Frozen(fault) => RoomError::Frozen { room: self.room.name().to_owned(), fault },
+            error => RoomError::Step(error),
+        }
+    }
+}
+
+/// The reason of a refusal is the logic's own words.
+fn refusal_text(error: &RoomError) -> String {
+    match error {
+        RoomError::Step(StepError::Refused(reason)) => reason.clone(),
+        error => error.to_string(),
+    }
+}

@@ -1,0 +1,300 @@
+//! A player's client, over either transport: blocking, and with nothing that hides a frame from the test.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use wire::{ClientFrame, CloseCode, EngineFrame, Header, Joined, tcp};
+
+/// For a test that hangs to fail instead; nothing waits this long when all is well.
+const PATIENCE: Duration = Duration::from_secs(30);
+const MASK: [u8; 4] = [7, 0, 255, 42];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Tcp,
+    WebSocket,
+}
+
+pub(crate) const BOTH: [Transport; 2] = [Transport::Tcp, Transport::WebSocket];
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    transport: Transport,
+    read: Vec<u8>,
+    /// Of the last frame.
+    pub(crate) header: Header,
+    number: u32,
+}
+
+/// What a Joined frame says, as far as tests look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct In {
+    pub(crate) player: u64,
+    pub(crate) resumed: bool,
+    pub(crate) version: u32,
+    pub(crate) room: String,
+    pub(crate) token: String,
+}
+
+impl Client {
+    pub(crate) fn open(address: SocketAddr, transport: Transport) -> Client {
+        match transport {
+            Transport::Tcp => {
+                let mut client = Client::bare(address, transport);
+                client.stream.write_all(&tcp::PREAMBLE).unwrap();
+                client
+            }
+            Transport::WebSocket => Client::web_socket(address, "/ws", &[]),
+        }
+    }
+
+    /// A socket on which nothing has been said.
+    pub(crate) fn bare(address: SocketAddr, transport: Transport) -> Client {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream, transport, read: Vec::new(), header: Header::default(), number: 0 }
+    }
+
+    /// With further header lines.
+    pub(crate) fn web_socket(address: SocketAddr, target: &str, headers: &[&str]) -> Client {
+        let (client, head) = Client::handshake(address, target, headers);
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        // The example of RFC 6455, 1.3.
+        assert!(head.to_lowercase().contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
+        client
+    }
+
+    /// Whatever the answer is: its head.
+    pub(crate) fn handshake(address: SocketAddr, target: &str, headers: &[&str]) -> (Client, String) {
+        let mut client = Client::bare(address, Transport::WebSocket);
+        let more: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+        );
+        client.stream.write_all(head.as_bytes()).unwrap();
+        let end = loop {
+            if let Some(end) = client.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                break end + 4;
+            }
+            assert!(client.read_more(), "no whole head");
+        };
+        let head = String::from_utf8(client.read.drain(..end).collect()).unwrap();
+        (client, head)
+    }
+
+    /// What it takes to send a frame of these bytes.
+    pub(crate) fn framed(&self, frame: &[u8]) -> Vec<u8> {
+        match self.transport {
+            Transport::Tcp => {
+                let mut bytes = Vec::new();
+                tcp::frame(&mut bytes, |to| to.extend_from_slice(frame));
+                bytes
+            }
+            Transport::WebSocket => web_socket_frame(0x82, frame),
+        }
+    }
+
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    pub(crate) fn send(&mut self, frame: &ClientFrame<'_>) {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        let framed = self.framed(&bytes);
+        self.send_bytes(&framed);
+    }
+
+    /// The next message of this connection, numbered on.
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        self.number += 1;
+        self.send(&ClientFrame::Message { number: self.number, bytes });
+    }
+
+    /// False at the end of the stream.
+    fn read_more(&mut self) -> bool {
+        let mut bytes = [0; 1 << 16];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => false,
+            Ok(len) => {
+                self.read.extend_from_slice(&bytes[..len]);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The next frame whatever it is; `None` when the engine has closed.
+    pub(crate) fn next_raw(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some((frame, taken)) = self.split() {
+                self.read.drain(..taken);
+                match frame {
+                    Some(frame) => return Some(frame),
+                    None => continue,
+                }
+            }
+            if !self.read_more() {
+                return None;
+            }
+        }
+    }
+
+    /// A frame and how many bytes it took, without one for what is the transport's own.
+    fn split(&self) -> Option<(Option<Vec<u8>>, usize)> {
+        match self.transport {
+            Transport::Tcp => tcp::split(&self.read).map(|(frame, taken)| (Some(frame.to_vec()), taken)),
+            Transport::WebSocket => {
+                let (first, len) = (*self.read.first()?, *self.read.get(1)?);
+                let (start, len) = match len {
+                    126 => (4, usize::from(u16::from_be_bytes(self.read.get(2..4)?.try_into().unwrap()))),
+                    127 => {
+                        (10, usize::try_from(u64::from_be_bytes(self.read.get(2..10)?.try_into().unwrap())).unwrap())
+                    }
+                    len => (2, usize::from(len)),
+                };
+                let payload = self.read.get(start..start + len)?;
+                Some(((first == 0x82).then(|| payload.to_vec()), start + len))
+            }
+        }
+    }
+
+    /// The next frame; pings are answered.
+    pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let frame = self.next_raw()?;
+            let (header, decoded) = EngineFrame::decode(&frame).unwrap();
+            match decoded {
+                EngineFrame::Ping(number) => self.send(&ClientFrame::Pong(number)),
+                _ => {
+                    self.header = header;
+                    return Some(frame);
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    fn expect<R>(&mut self, what: &str, read: impl Fn(EngineFrame<'_>) -> Option<R>) -> R {
+        let frame = self.next().unwrap_or_else(|| panic!("a {what} was expected, found the end"));
+        let (_, frame) = EngineFrame::decode(&frame).unwrap();
+        read(frame).unwrap_or_else(|| panic!("a {what} was expected, found {frame:?}"))
+    }
+
+    #[track_caller]
+    pub(crate) fn joined(&mut self) -> In {
+        self.expect("Joined", |frame| match frame {
+            EngineFrame::Joined(Joined { player, resumed, version, room, token, .. }) => {
+                let (room, token) = (room.to_owned(), token.to_owned());
+                Some(In { player, resumed, version, room, token })
+            }
+            _ => None,
+        })
+    }
+
+    #[track_caller]
+    pub(crate) fn join(&mut self, hello: &[u8]) -> In {
+        self.send(&ClientFrame::Join { room: "", credentials: "", hello });
+        let joined = self.joined();
+        assert_eq!(self.hear(), format!("welcome {}", String::from_utf8_lossy(hello)));
+        joined
+    }
+
+    #[track_caller]
+    pub(crate) fn resume(&mut self, token: &str) -> In {
+        self.send(&ClientFrame::Resume { token });
+        let joined = self.joined();
+        self.number = self.header.consumed;
+        joined
+    }
+
+    /// The next message, which must be text.
+    #[track_caller]
+    pub(crate) fn hear(&mut self) -> String {
+        self.expect("Message", |frame| match frame {
+            EngineFrame::Message(bytes) => Some(String::from_utf8(bytes.to_vec()).unwrap()),
+            _ => None,
+        })
+    }
+
+    #[track_caller]
+    pub(crate) fn ask(&mut self, bytes: &[u8]) -> String {
+        self.say(bytes);
+        self.hear()
+    }
+
+    /// The number and the text of an Error.
+    #[track_caller]
+    pub(crate) fn error(&mut self) -> (u32, String) {
+        self.expect("Error", |frame| match frame {
+            EngineFrame::Error { number, text, .. } => Some((number, text.to_owned())),
+            _ => None,
+        })
+    }
+
+    #[track_caller]
+    pub(crate) fn version(&mut self) -> (u32, String) {
+        self.expect("Version", |frame| match frame {
+            EngineFrame::Version { version, name } => Some((version, name.to_owned())),
+            _ => None,
+        })
+    }
+
+    #[track_caller]
+    pub(crate) fn notice(&mut self) -> (u8, String) {
+        self.expect("Notice", |frame| match frame {
+            EngineFrame::Notice { severity, text } => Some((severity as u8, text.to_owned())),
+            _ => None,
+        })
+    }
+
+    /// The Closing frame that comes next, and the end of the stream behind it.
+    #[track_caller]
+    pub(crate) fn closing(&mut self) -> (CloseCode, String) {
+        let closing = self.expect("Closing", |frame| match frame {
+            EngineFrame::Closing { code, reason } => Some((code, reason.to_owned())),
+            _ => None,
+        });
+        self.ended(closing)
+    }
+
+    /// As `closing`, past whatever comes before it.
+    #[track_caller]
+    pub(crate) fn closing_at_last(&mut self) -> (CloseCode, String) {
+        loop {
+            let frame = self.next_raw().expect("the engine says why it closes");
+            if let (_, EngineFrame::Closing { code, reason }) = EngineFrame::decode(&frame).unwrap() {
+                let closing = (code, reason.to_owned());
+                return self.ended(closing);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn ended(&mut self, closing: (CloseCode, String)) -> (CloseCode, String) {
+        assert_eq!(self.next_raw(), None, "Closing is the last frame");
+        closing
+    }
+}
+
+/// Masked, in one frame.
+pub(crate) fn web_socket_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    if payload.len() < 126 {
+        bytes.push(0x80 | u8::try_from(payload.len()).unwrap());
+    } else if let Ok(len) = u16::try_from(payload.len()) {
+        bytes.push(0x80 | 126);
+        bytes.extend_from_slice(&len.to_be_bytes());
+    } else {
+        bytes.push(0x80 | 127);
+        bytes.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+    }
+    bytes.extend_from_slice(&MASK);
+    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes
+}

@@ -1,0 +1,5 @@
+//! Players over real sockets.
+
+mod client;
+
+mod sessions;
