@@ -258,6 +258,46 @@ pub struct LogicTable {
     pub entries: Entries,
 }
 
+/// `query_ext` of this number gives a [`ChangesTable`]: what the logic says of the tables of other versions.
+pub const EXT_CHANGES: u64 = 1;
+
+/// Describes changes of tables, and finds the functions that carry them out. `docs/abi.md`, "Changes".
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ChangesTable {
+    /// Writes a `Result<Changes, String>` in postcard's format: [`Changes`](crate::changes::Changes).
+    pub describe: unsafe extern "C" fn(sink: *const Sink),
+    /// Gives the migration of that number, with status `DONE`; `DECLINED` where there is none.
+    pub migration: unsafe extern "C" fn(number: u32, out: *mut RawMigration) -> u32,
+}
+
+/// A function of the logic that makes new values of old rows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct RawMigration {
+    pub entry: MigrateEntry,
+    /// For [`Batch::function`], and nobody else's business.
+    pub function: *const (),
+}
+
+/// Runs a migration over a batch of rows: `DONE`, or `FAULT` after a panic, which `Host::fault` was told of. The call has no tables.
+pub type MigrateEntry = unsafe extern "C" fn(call: *const Call, batch: *const Batch) -> u32;
+
+/// Old rows, and where their new values go.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Batch {
+    /// Of the migration.
+    pub function: *const (),
+    pub rows: usize,
+    /// As many rows of the type that the migration reads, one after the other, aligned to 16 bytes.
+    pub old: *const u8,
+    /// Room for as many values of the type that it gives, aligned to 16 bytes.
+    pub new: *mut u8,
+    /// How many values have been written: which row a panic was about.
+    pub done: *mut usize,
+}
+
 /// The root module of a plugin.
 #[repr(C)]
 #[derive(StableAbi)]

@@ -1,5 +1,6 @@
 //! Which types a row may hold, and which of them may be a key.
 
+use crate::changes::Describe;
 use crate::{Id, PlayerId, schema::ColumnType};
 
 /// A type that a row may hold: fixed width, no pointer into the plugin, meaningful to the engine and to later versions.
@@ -30,6 +31,16 @@ pub unsafe trait Column: 'static {
 
     /// The type as the schema tells it.
     fn column_type() -> ColumnType;
+
+    /// Of a column that may be empty: the bytes of an empty one, for the engine to fill up longer columns with.
+    #[doc(hidden)]
+    fn blank() -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Tells what the source says of older versions of this type, and of those in it.
+    #[doc(hidden)]
+    fn describe(_describe: &mut Describe) {}
 }
 
 /// A column whose values are equal exactly if their bytes are, so that the engine can index it.
@@ -103,6 +114,14 @@ unsafe impl<T: Column, const N: usize> Column for [T; N] {
 
     fn column_type() -> ColumnType {
         ColumnType::Array { of: Box::new(T::column_type()), len: width(N) }
+    }
+
+    fn blank() -> Option<Vec<u8>> {
+        T::blank().map(|item| item.repeat(N))
+    }
+
+    fn describe(describe: &mut Describe) {
+        T::describe(describe);
     }
 }
 // SAFETY: no padding between the items of an array.

@@ -1,6 +1,8 @@
 //! [`Str`], [`List`] and [`Opt`]: text, sequences and absence inside a row, at a fixed width.
 
+use crate::changes::Describe;
 use crate::column::{Column, Item, Key, width};
+use crate::raw::value_bytes;
 use crate::schema::ColumnType;
 use std::{fmt, ops};
 
@@ -235,6 +237,14 @@ unsafe impl<T: Item, const N: usize> Column for List<T, N> {
     fn column_type() -> ColumnType {
         ColumnType::List { of: Box::new(T::column_type()), capacity: width(N) }
     }
+
+    fn blank() -> Option<Vec<u8>> {
+        Some(value_bytes(&Self::new()))
+    }
+
+    fn describe(describe: &mut Describe) {
+        T::describe(describe);
+    }
 }
 
 /// A value or none: `Option` with a layout that every version agrees on. Made by `From<Option<T>>`, read by [`Opt::get`].
@@ -312,6 +322,14 @@ unsafe impl<T: Item> Column for Opt<T> {
 
     fn column_type() -> ColumnType {
         ColumnType::Opt { of: Box::new(T::column_type()) }
+    }
+
+    fn blank() -> Option<Vec<u8>> {
+        Some(value_bytes(&Self::none()))
+    }
+
+    fn describe(describe: &mut Describe) {
+        T::describe(describe);
     }
 }
 

@@ -40,6 +40,7 @@
 //! What never lives here: the engine's side of a table (crate `room`), files, sockets, clocks.
 
 pub mod abi;
+pub mod changes;
 mod column;
 mod ctx;
 mod fixed;

@@ -131,8 +131,13 @@ impl ColumnType {
         }
     }
 
+    /// The stretches `(offset, bytes)` of a value that are not padding, merged and ascending.
+    pub fn spans(&self) -> Vec<(u32, u32)> {
+        merged(|visit| self.visit_spans(0, visit))
+    }
+
     /// Calls `visit(offset, bytes)` for every stretch of a value at `base` that is not padding, in ascending order.
-    fn visit_spans(&self, base: u32, visit: &mut impl FnMut(u32, u32)) {
+    fn visit_spans(&self, base: u32, visit: &mut dyn FnMut(u32, u32)) {
         match self {
             Self::List { of, capacity } => {
                 visit(base, 4);
@@ -155,14 +160,24 @@ fn round_up(bytes: u32, align: u32) -> u32 {
     bytes.checked_next_multiple_of(align.max(1)).unwrap_or(u32::MAX)
 }
 
-fn visit_items(of: &ColumnType, base: u32, count: u32, visit: &mut impl FnMut(u32, u32)) {
+fn visit_items(of: &ColumnType, base: u32, count: u32, visit: &mut dyn FnMut(u32, u32)) {
     for item in 0..count {
         of.visit_spans(base + item * of.size(), visit);
     }
 }
 
+fn merged(walk: impl FnOnce(&mut dyn FnMut(u32, u32))) -> Vec<(u32, u32)> {
+    let mut spans: Vec<(u32, u32)> = Vec::new();
+    walk(&mut |offset, bytes| match spans.last_mut() {
+        Some(last) if last.0 + last.1 == offset => last.1 += bytes,
+        _ if bytes == 0 => {}
+        _ => spans.push((offset, bytes)),
+    });
+    spans
+}
+
 impl RowSchema {
-    fn visit_spans(&self, base: u32, visit: &mut impl FnMut(u32, u32)) {
+    fn visit_spans(&self, base: u32, visit: &mut dyn FnMut(u32, u32)) {
         let mut fields: Vec<&FieldSchema> = self.fields.iter().collect();
         fields.sort_by_key(|field| field.offset);
         for field in fields {
@@ -172,13 +187,7 @@ impl RowSchema {
 
     /// The stretches `(offset, bytes)` of a row that are not padding, merged and ascending. Only these carry state.
     pub fn spans(&self) -> Vec<(u32, u32)> {
-        let mut spans: Vec<(u32, u32)> = Vec::new();
-        self.visit_spans(0, &mut |offset, bytes| match spans.last_mut() {
-            Some(last) if last.0 + last.1 == offset => last.1 += bytes,
-            _ if bytes == 0 => {}
-            _ => spans.push((offset, bytes)),
-        });
-        spans
+        merged(|visit| self.visit_spans(0, visit))
     }
 
     /// The columns with an index, in index order: the key first, then the unique columns as declared.

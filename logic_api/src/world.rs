@@ -1,5 +1,6 @@
 //! What `#[derive(World)]` makes of a struct.
 
+use crate::changes::Describe;
 use crate::raw::CallRef;
 use crate::schema::Schema;
 
@@ -28,6 +29,10 @@ pub trait World: Sized {
     /// Gives every `One<T>` that has no row its default.
     #[doc(hidden)]
     fn init(&mut self);
+
+    /// Tells what the source says of the tables of older versions.
+    #[doc(hidden)]
+    fn describe(describe: &mut Describe);
 }
 
 /// The call whose tables are being bound.

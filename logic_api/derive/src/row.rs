@@ -1,12 +1,13 @@
 //! `#[derive(Row)]`.
 
+use crate::attributes::{Marked, OfField, OfStruct, of_variant, refuse_claimed_twice};
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Data, DataEnum, DeriveInput, Error, Expr, ExprLit, Field, Fields, GenericArgument, Ident, Lit,
-    PathArguments, PathSegment, Result, Token, Type,
+    Attribute, Data, DataEnum, DeriveInput, Error, Expr, ExprLit, Field, Fields, GenericArgument, Ident, Lit, LitStr,
+    PathArguments, PathSegment, Result, Type,
 };
 
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
@@ -16,8 +17,6 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             "a row cannot be generic: its columns are the same for every version and room",
         ));
     }
-    let above = "`#[row(…)]` goes above a field of a struct, not above the struct or in an enum";
-    refuse_attribute(&input.attrs, above)?;
     match &input.data {
         Data::Struct(data) => derive_struct(input, &data.fields),
         Data::Enum(data) => derive_enum(input, data),
@@ -49,45 +48,21 @@ fn representation(attributes: &[Attribute]) -> Result<Vec<String>> {
     Ok(words)
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Marked {
-    No,
-    Unique,
-    Key,
-}
-
 struct Column<'a> {
     name: &'a Ident,
     of: &'a Type,
-    marked: Marked,
+    said: OfField,
 }
 
 impl<'a> Column<'a> {
     fn of(field: &'a Field) -> Result<Self> {
         let name = field.ident.as_ref().ok_or_else(|| Error::new(field.span(), "a row's fields have names"))?;
         refuse_pointers(&field.ty)?;
-        let mut marked = Marked::No;
-        for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("row")) {
-            attribute.parse_nested_meta(|meta| {
-                let found = match meta.path.get_ident().map(Ident::to_string).as_deref() {
-                    Some("key") => Marked::Key,
-                    Some("unique") => Marked::Unique,
-                    _ => return Err(meta.error("a column is marked `#[row(key)]` or `#[row(unique)]`, nothing else")),
-                };
-                if !meta.input.is_empty() && !meta.input.peek(Token![,]) {
-                    return Err(meta.error("`key` and `unique` take no value: write `#[row(key)]` or `#[row(unique)]`"));
-                }
-                if marked != Marked::No {
-                    return Err(meta.error("a key is unique already: write one of `key` and `unique`"));
-                }
-                marked = found;
-                Ok(())
-            })?;
-        }
-        if marked != Marked::No {
+        let said = OfField::of(&field.attrs, name)?;
+        if said.marked != Marked::No {
             refuse_key(&field.ty)?;
         }
-        Ok(Self { name, of: &field.ty, marked })
+        Ok(Self { name, of: &field.ty, said })
     }
 }
 
@@ -205,14 +180,18 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
         return Err(Error::new(name.span(), "a row needs at least one field"));
     }
     let columns: Vec<Column> = fields.named.iter().map(Column::of).collect::<Result<_>>()?;
-    let mut keys = columns.iter().filter(|column| column.marked == Marked::Key);
+    let names: Vec<String> = columns.iter().map(|column| column.name.unraw().to_string()).collect();
+    let of_struct = OfStruct::of_row(&input.attrs, &names)?;
+    refuse_claimed_twice(columns.iter().map(|column| column.said.was.as_ref()))?;
+    let description = description(&of_struct, &columns);
+    let mut keys = columns.iter().filter(|column| column.said.marked == Marked::Key);
     let key = keys.next();
     if let (Some(first), Some(second)) = (key, keys.next()) {
         let advice = format!("a row has one key, and `{}` is it: write `#[row(unique)]` here", first.name);
         return Err(Error::new(second.name.span(), advice));
     }
     // In index order: the key, then the unique columns as declared (`RowSchema::indexes`).
-    let uniques = columns.iter().filter(|column| column.marked == Marked::Unique);
+    let uniques = columns.iter().filter(|column| column.said.marked == Marked::Unique);
     let indexed: Vec<&Column> = key.into_iter().chain(uniques).collect();
 
     let schema_fields = columns.iter().map(schema_field);
@@ -265,6 +244,10 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
                 fn column_type() -> ::logic_api::schema::ColumnType {
                     ::logic_api::schema::ColumnType::Row(<Self as ::logic_api::Row>::row_schema())
                 }
+
+                fn describe(describe: &mut ::logic_api::changes::Describe) {
+                    describe.row::<Self>(|row| { #description });
+                }
             }
 
             // SAFETY: the indexed columns are those that the schema marks, in its order.
@@ -301,6 +284,42 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
     })
 }
 
+/// The calls that tell what the source says of older versions of the row.
+fn description(of_struct: &OfStruct, columns: &[Column<'_>]) -> TokenStream {
+    let OfStruct { dropped, migrate } = of_struct;
+    let dropped = (!dropped.is_empty()).then(|| quote!(row.dropped(&[#(#dropped),*]);));
+    let migrate = migrate.iter().map(|function| quote_spanned!(function.span()=> row.migrate::<_, Self>(#function);));
+    let fields = columns.iter().map(|Column { of, said, .. }| {
+        let was = option(said.was.as_ref());
+        let default = said.default.iter().map(|default| {
+            let value = default.function(of);
+            quote!(row.field_default::<#of>(#value);)
+        });
+        let migrate = said
+            .migrate
+            .iter()
+            .map(|function| quote_spanned!(function.span()=> row.field_migration::<_, #of>(#function);));
+        quote! {
+            <#of as ::logic_api::Column>::describe(row.describe());
+            row.field(#was, <#of as ::logic_api::Column>::blank());
+            #(#default)*
+            #(#migrate)*
+        }
+    });
+    quote! {
+        #dropped
+        #(#migrate)*
+        #(#fields)*
+    }
+}
+
+pub(crate) fn option(text: Option<&LitStr>) -> TokenStream {
+    match text {
+        Some(text) => quote!(::core::option::Option::Some(#text)),
+        None => quote!(::core::option::Option::None),
+    }
+}
+
 fn to_tokens(of: &Type) -> TokenStream {
     quote!(#of)
 }
@@ -329,7 +348,7 @@ fn unique_column(row: &Ident, index: usize, column: &Column<'_>) -> TokenStream 
 fn schema_field(column: &Column<'_>) -> TokenStream {
     let (field, of) = (column.name, column.of);
     let text = field.unraw().to_string();
-    let unique = match column.marked {
+    let unique = match column.said.marked {
         Marked::No => quote!(No),
         Marked::Unique => quote!(Unique),
         Marked::Key => quote!(Key),
@@ -355,9 +374,17 @@ fn derive_enum(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
         let advice = "an enum in a row has no fields: write a struct with a fieldless enum and the fields beside it";
         return Err(Error::new_spanned(variant, advice));
     }
-    for variant in &data.variants {
-        refuse_attribute(&variant.attrs, "`#[row(…)]` goes above a field of a struct, not in an enum")?;
-    }
+    refuse_attribute(
+        &input.attrs,
+        "`#[row(…)]` goes above a variant, not above the enum, which may be renamed as one likes",
+    )?;
+    let was: Vec<Option<LitStr>> =
+        data.variants.iter().map(|variant| of_variant(&variant.attrs, &variant.ident)).collect::<Result<_>>()?;
+    refuse_claimed_twice(was.iter().map(Option::as_ref))?;
+    let renamed = data.variants.iter().zip(&was).filter_map(|(variant, was)| {
+        let name = variant.ident.unraw().to_string();
+        was.as_ref().map(|was| quote!((#name, #was)))
+    });
     let Some(first) = data.variants.first().map(|variant| &variant.ident) else {
         return Err(Error::new(name.span(), "an enum in a row needs at least one variant"));
     };
@@ -374,6 +401,10 @@ fn derive_enum(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
                         size: ::core::mem::size_of::<Self>() as u32,
                         variants: ::std::vec![#((::std::string::String::from(#texts), Self::#variants as i64)),*],
                     })
+                }
+
+                fn describe(describe: &mut ::logic_api::changes::Describe) {
+                    describe.enumeration::<Self>(&[#(#renamed),*]);
                 }
             }
 

@@ -1,5 +1,7 @@
 //! `#[derive(World)]`.
 
+use crate::attributes::{OfStruct, OfTable, refuse_claimed_twice};
+use crate::row::option;
 use proc_macro2::{Literal, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
@@ -10,6 +12,7 @@ struct Table<'a> {
     of: &'a Type,
     row: &'a Type,
     single: bool,
+    said: OfTable,
 }
 
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
@@ -30,6 +33,22 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             return Err(Error::new(fields.span(), "a world's tables have names: later versions are matched by them"));
         }
     };
+    let names: Vec<String> = tables.iter().map(|table| table.name.unraw().to_string()).collect();
+    let dropped = OfStruct::of_world(&input.attrs, &names)?.dropped;
+    refuse_claimed_twice(tables.iter().map(|table| table.said.was.as_ref()))?;
+    let dropped = (!dropped.is_empty()).then(|| quote!(describe.dropped(&[#(#dropped),*]);));
+    let descriptions = tables.iter().zip(&names).map(|(Table { row, said, .. }, name)| {
+        let was = option(said.was.as_ref());
+        let migrate = said
+            .migrate
+            .iter()
+            .map(|function| quote_spanned!(function.span()=> describe.table_migration::<_, #row>(#name, #function);));
+        quote! {
+            <#row as ::logic_api::Column>::describe(describe);
+            describe.table(#name, #was);
+            #(#migrate)*
+        }
+    });
     let rows = tables.iter().map(|table| table.row);
     let schemas = tables.iter().map(|Table { name, row, single, .. }| {
         let text = name.unraw().to_string();
@@ -73,6 +92,12 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             fn init(&mut self) {
                 #(self.#ones.init();)*
             }
+
+            #[allow(unused_variables, reason = "a world without tables has nothing to say of them")]
+            fn describe(describe: &mut ::logic_api::changes::Describe) {
+                #dropped
+                #(#descriptions)*
+            }
         }
     })
 }
@@ -100,5 +125,5 @@ fn table(field: &syn::Field) -> Result<Table<'_>> {
     let Some(GenericArgument::Type(row)) = arguments.args.first() else {
         return Err(advice());
     };
-    Ok(Table { name, of: &field.ty, row, single })
+    Ok(Table { name, of: &field.ty, row, single, said: OfTable::of(&field.attrs, name)? })
 }

@@ -1,8 +1,10 @@
 //! The exported function table: one entry for each callback, each guarded.
 
+use super::migrate::changes_table;
 use super::{CallRef, build_id, log, panic};
 use crate::abi::{
-    Call, Entries, Entry, Globals, LibHeader, LogicModule, LogicModuleRef, LogicTable, RawBytes, Sink, emit, status,
+    Call, EXT_CHANGES, Entries, Entry, Globals, LibHeader, LogicModule, LogicModuleRef, LogicTable, RawBytes, Sink,
+    emit, status,
 };
 use crate::{Admission, Ctx, Join, Logic, Manifest, PlayerId, TimerId, Version};
 use abi_stable::library::{CheckTypeLayout, RootModuleResult};
@@ -43,12 +45,17 @@ unsafe fn guarded<L: Logic>(call: *const Call, run: impl FnOnce(&mut L, &mut Ctx
     // SAFETY: the caller's promise.
     let call = unsafe { CallRef::new(call) };
     let _entered = L::HAS_HEAP.then(|| call.enter());
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+    catch(call, || {
         // SAFETY: the tables have the schema of `L`; the views die with this closure.
         let mut world = unsafe { L::bind(&crate::Binder::new(call)) };
         run(&mut world, &mut Ctx::new(call), call)
-    }));
-    outcome.unwrap_or_else(|payload| {
+    })
+}
+
+/// Runs code of the logic; a panic is reported.
+#[inline]
+pub(super) fn catch(call: CallRef<'_>, run: impl FnOnce() -> u32) -> u32 {
+    std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
         call.report_panic();
         // The payload's own destructor might panic; only what that throws is left to leak.
         if let Err(second) = std::panic::catch_unwind(AssertUnwindSafe(|| std::mem::drop(payload))) {
@@ -158,7 +165,7 @@ unsafe extern "C" fn build_id(sink: *const Sink) {
 
 /// # Safety
 /// The sink is valid.
-unsafe fn write(sink: *const Sink, bytes: &[u8]) {
+pub(super) unsafe fn write(sink: *const Sink, bytes: &[u8]) {
     // SAFETY: the caller's promise.
     unsafe { ((*sink).write)((*sink).context, RawBytes::of(bytes)) };
 }
@@ -172,13 +179,21 @@ pub fn linked<L: Logic>() -> LogicTable {
     table::<L, true>()
 }
 
-extern "C" fn query_ext(_id: u64) -> *const () {
-    std::ptr::null()
+/// Further entries of a logic that is linked into this program, as `LogicModule::query_ext` gives those of a plugin.
+pub fn linked_ext<L: Logic>() -> extern "C" fn(u64) -> *const () {
+    query_ext::<L>
+}
+
+extern "C" fn query_ext<L: Logic>(id: u64) -> *const () {
+    match id {
+        EXT_CHANGES => std::ptr::from_ref(changes_table::<L>()).cast(),
+        _ => std::ptr::null(),
+    }
 }
 
 extern "C" fn root_module<L: Logic>() -> RootModuleResult {
     fn build<L: Logic>() -> LogicModuleRef {
-        LogicModule { table: table::<L, false>(), query_ext }.leak_into_prefix()
+        LogicModule { table: table::<L, false>(), query_ext: query_ext::<L> }.leak_into_prefix()
     }
     abi_stable::library::__call_root_module_loader(build::<L>)
 }
