@@ -149,8 +149,10 @@ pub enum StepError {
     NotConnected(PlayerId),
     #[error("player {player} sent input {number}, but {consumed} was consumed already")]
     Consumed { player: PlayerId, number: u32, consumed: u32 },
-    #[error("the tables differ: {}", .0.join("; "))]
+    #[error("the tables cannot be carried over: {}", .0.join("; "))]
     SchemaDiffers(Vec<String>),
+    #[error("the tables cannot be carried over: {0}")]
+    Unfit(String),
     #[error("the new code answers with another build id: expected {expected}, found {found}")]
     WrongCode { expected: String, found: String },
 }

@@ -9,6 +9,7 @@ mod input;
 mod json;
 pub mod limits;
 mod outbox;
+pub mod plan;
 #[expect(unsafe_code, reason = "the memory of pages and the calls into a plugin")]
 #[expect(
     clippy::multiple_unsafe_ops_per_block,

@@ -6,6 +6,8 @@ use crate::raw::PAGE_BYTES;
 pub const ROW_BYTES_MAX: usize = 16 << 10;
 /// A slot has its page in 16 bits, which makes 4 GiB a table.
 pub const PAGES_PER_TABLE_MAX: usize = 1 << 16;
+/// Bytes of a table's rows. As many as the pages have, unless a schema change has made them longer.
+pub const TABLE_BYTES_MAX: usize = PAGES_PER_TABLE_MAX * PAGE_BYTES;
 pub const TABLES_MAX: usize = 256;
 /// Key and unique columns of a row.
 pub use logic_api::abi::INDEXES_PER_TABLE_MAX;

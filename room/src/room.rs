@@ -3,8 +3,8 @@
 use crate::input::{Input, LogicFault, Reply, Seq, Stamp, StepError, TrialId};
 use crate::limits::{OUTPUT_BYTES_MAX, PLAYERS_MAX, REPLAY_INPUTS_MAX};
 use crate::outbox::Outbox;
-use crate::raw::{Arguments, Callback, Frame, Pool};
-use crate::schema_check::differences;
+use crate::plan::{Leftover, Plan, Rewrite, RewriteError};
+use crate::raw::{Arguments, Callback, Frame, MIGRATE, Pool};
 use crate::snapshot::{Image, Parts, SnapshotError};
 use crate::trial::Trial;
 use crate::world::World;
@@ -36,6 +36,8 @@ pub struct Room {
     /// The last swap, until it is confirmed or rewound.
     pub(crate) trial: Option<Trial>,
     pub(crate) spent: Spent,
+    /// What has been done for the next swap, or for the one under way.
+    prepared: Option<Rewrite>,
     forks: u64,
 }
 
@@ -51,7 +53,11 @@ pub(crate) struct Back {
 /// Worlds and inputs that nobody goes back to any more. Dropping them takes time, and the room stands still during a swap: who
 /// runs the room takes them away by [`Room::take_spent`].
 #[derive(Debug, Default)]
-pub struct Spent(pub(crate) Vec<Back>);
+pub struct Spent {
+    pub(crate) backs: Vec<Back>,
+    /// Pages that were rewritten.
+    leftovers: Vec<Leftover>,
+}
 
 impl Room {
     /// A new room, in which `create` has run.
@@ -79,6 +85,7 @@ impl Room {
             back,
             trial: None,
             spent: Spent::default(),
+            prepared: None,
             forks: 1,
         };
         room.step(stamp, Input::Create { config: config.into() }, outbox)?;
@@ -130,6 +137,7 @@ impl Room {
             back,
             trial: None,
             spent: Spent::default(),
+            prepared: None,
             forks: 0,
         }
     }
@@ -140,7 +148,7 @@ impl Room {
             return None;
         }
         // The fork to go back to is made anew, so that the pages written from here on are copied for both at once.
-        let spent = Spent(vec![self.fork()]);
+        let spent = Spent { backs: vec![self.fork()], ..Spent::default() };
         Some(Image {
             name: self.name.clone(),
             logic: self.logic.clone(),
@@ -165,7 +173,7 @@ impl Room {
         let Parts { name, logic, mut world, tick, seq, now_us, frozen } = Parts::read(from, pool, find)?;
         let back = Back { world: world.fork(), logic: logic.clone(), tick, inputs: Vec::new() };
         let spent = Spent::default();
-        Ok(Self { name, logic, world, tick, seq, now_us, frozen, back, trial: None, spent, forks: 1 })
+        Ok(Self { name, logic, world, tick, seq, now_us, frozen, back, trial: None, spent, prepared: None, forks: 1 })
     }
 
     /// How often the room has forked its world.
@@ -273,9 +281,8 @@ impl Room {
         if self.trial.is_some() {
             return Err(StepError::OnTrial(self.logic.version()));
         }
-        if **self.world.schema() != **to.schema() {
-            return Err(StepError::SchemaDiffers(differences(self.world.schema(), to.schema())));
-        }
+        self.prepared = self.rewrite_for(&to, &drops, stamp.seed)?;
+        let changes_tables = self.prepared.is_some();
         let before = self.fork();
         let input = Input::Swap { to, drops, trial };
         if let Err(error) = self.apply(stamp, &input, outbox) {
@@ -284,9 +291,64 @@ impl Room {
             self.back = before;
             return Err(error);
         }
-        self.trial = Some(Trial::new(trial, self.frozen.take()));
-        self.spent.0.push(before);
+        self.spent.backs.push(before);
         self.back.inputs.push((stamp, input));
+        let mut trial = Trial::new(trial, self.frozen.take());
+        if changes_tables {
+            // A fault must not have every row rewritten again.
+            trial.keep(self.fork());
+        }
+        self.trial = Some(trial);
+        Ok(())
+    }
+
+    /// What a swap to this version would do to the tables.
+    pub fn plan_swap(&self, to: &LogicVersion, drops: &[String]) -> Plan {
+        Plan::between(&self.logic, to, drops)
+    }
+
+    /// Hands over what has been done for the next swap already, in the background. It is used if it is for just that swap, and saves
+    /// time then; what comes out is the same.
+    pub fn prepare_swap(&mut self, rewrite: Rewrite) {
+        self.prepared = Some(rewrite);
+    }
+
+    /// The rewrite that a swap needs; none where the tables stay as they are.
+    fn rewrite_for(
+        &mut self,
+        to: &Arc<LogicVersion>,
+        drops: &Arc<[String]>,
+        seed: u64,
+    ) -> Result<Option<Rewrite>, StepError> {
+        let prepared = self.prepared.take();
+        if **self.world.schema() == **to.schema() {
+            return Ok(None);
+        }
+        if let Some(prepared) = prepared.filter(|prepared| prepared.is_for(&self.world, to, drops)) {
+            return Ok(Some(prepared));
+        }
+        let plan = self.plan_swap(to, drops);
+        if !plan.refusals().is_empty() {
+            return Err(StepError::SchemaDiffers(plan.refusals().to_vec()));
+        }
+        // Whether there is memory was asked before the swap; a replay has no say in it.
+        Ok(Some(Rewrite::new(Arc::new(plan), to.clone(), drops.clone(), seed, usize::MAX)))
+    }
+
+    /// Makes the tables those of the next version.
+    fn rewrite(&mut self, to: &Arc<LogicVersion>, drops: &Arc<[String]>, seed: u64) -> Result<(), StepError> {
+        let Some(rewrite) = self.rewrite_for(to, drops, seed)? else { return Ok(()) };
+        let leftover = rewrite.finish(&mut self.world).map_err(|error| match error {
+            RewriteError::Fault { path, row, message, location } => StepError::Fault(LogicFault {
+                version: to.version(),
+                callback: MIGRATE,
+                message: format!("{path} at row {row}: {message}"),
+                location,
+                tick: self.tick,
+            }),
+            error => StepError::Unfit(error.to_string()),
+        })?;
+        self.spent.leftovers.push(leftover);
         Ok(())
     }
 
@@ -388,7 +450,8 @@ impl Room {
             Input::Signal { name, bytes } => {
                 self.call(Callback::Signal, &Arguments { text: name, bytes, ..base }, outbox)?;
             }
-            Input::Swap { to, .. } => {
+            Input::Swap { to, drops, .. } => {
+                self.rewrite(to, drops, stamp.seed)?;
                 let from = self.logic.version().0;
                 self.logic = to.clone();
                 self.call(Callback::Init, &base, outbox)?;

@@ -1,6 +1,7 @@
 //! Whether a schema can be held, and how two of them differ.
 
 use crate::limits::{INDEXES_PER_TABLE_MAX, ROW_BYTES_MAX, TABLES_MAX};
+use logic_api::changes::Changes;
 use logic_api::schema::{ColumnType, RowSchema, Schema, TableSchema, Unique};
 
 /// Refuses a schema that a world could not hold, with a line for each reason. It comes from a plugin, so nothing is believed.
@@ -63,6 +64,37 @@ fn check_column(column: &ColumnType, reasons: &mut Vec<String>) {
         }
         _ => {}
     }
+}
+
+/// Refuses changes that do not fit the row types that they are about. They come from a plugin, so nothing is believed.
+pub(crate) fn check_changes(changes: &Changes) -> Result<(), String> {
+    let mut reasons = Vec::new();
+    let count = changes.migrations.len();
+    let is_there = |number: Option<u32>| number.is_none_or(|number| (number as usize) < count);
+    for migration in &changes.migrations {
+        check_row(&migration.old, &mut reasons);
+        if migration.size == 0 || !migration.align.is_power_of_two() || migration.align > 16 {
+            reasons.push(format!("a migration of {}: {} bytes are no value", migration.old.name, migration.size));
+        }
+    }
+    for row in &changes.rows {
+        check_row(&row.row, &mut reasons);
+        if row.fields.len() != row.row.fields.len() || !is_there(row.migrate) {
+            reasons.push(format!("{}: {} fields are described", row.row.name, row.fields.len()));
+        }
+        for (field, said) in row.row.fields.iter().zip(&row.fields) {
+            let fits = |bytes: &Option<Vec<u8>>| {
+                bytes.as_ref().is_none_or(|bytes| bytes.len() == field.column.size() as usize)
+            };
+            if !fits(&said.default) || !fits(&said.blank) || !is_there(said.migrate) {
+                reasons.push(format!("{}.{}: its default or migration is of another type", row.row.name, field.name));
+            }
+        }
+    }
+    if changes.tables.iter().any(|table| !is_there(table.migrate)) {
+        reasons.push("a table's migration is not there".to_owned());
+    }
+    if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
 }
 
 /// A line for each difference between the schema of a running logic and that of its successor; none if they are equal.

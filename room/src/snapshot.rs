@@ -145,7 +145,7 @@ impl Parts {
             return Err(SnapshotError::Schema { version: head.version });
         }
         let schema = logic.schema().clone();
-        let tables = Tables::read(&schema, |layout| {
+        let tables = Tables::read(&schema, pool, |layout| {
             let (mut table, pages) = blocks.read(BlockKind::TABLE, |from| RawTable::read_head(layout, pool, from))?;
             for _ in 0..pages {
                 blocks.read(BlockKind::PAGE, |from| table.read_page(from))?;

@@ -57,7 +57,7 @@ impl Room {
 
     pub(crate) fn confirm(&mut self) -> Result<(), StepError> {
         let trial = self.trial.take().ok_or(StepError::NoTrial)?;
-        self.spent.0.extend(trial.before);
+        self.spent.backs.extend(trial.before);
         Ok(())
     }
 
@@ -69,7 +69,7 @@ impl Room {
         if let Some(mut before) = trial.before {
             let since = std::mem::replace(&mut inputs, std::mem::take(&mut before.inputs));
             inputs.extend(since);
-            self.spent.0.push(std::mem::replace(&mut self.back, before));
+            self.spent.backs.push(std::mem::replace(&mut self.back, before));
         }
         self.frozen = trial.frozen;
         self.restore();

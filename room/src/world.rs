@@ -71,6 +71,11 @@ impl World {
         }
     }
 
+    /// Puts tables of another schema in the place of its own.
+    pub(crate) fn put_tables(&mut self, schema: Arc<Schema>, tables: Tables) {
+        (self.schema, self.tables) = (schema, tables);
+    }
+
     /// What its tables look like.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema

@@ -14,7 +14,7 @@ use abi_stable::{
     type_layout::{TLFieldOrFunction, TypeLayout},
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-use logic_api::abi::{CONTRACT, LogicModuleRef, LogicTable};
+use logic_api::abi::{CONTRACT, LogicModuleRef};
 use room::{BadLogic, LogicVersion};
 
 use super::map_fault::MapFault;
@@ -33,10 +33,10 @@ pub fn map(path: &Path) -> Result<Arc<LogicVersion>, MapFault> {
     let header = open(path)?;
     check_contract(header)?;
     check_layout(header)?;
-    let table = table(header)?;
+    let module = module(header)?;
     // SAFETY: the layout check has found the table's type to be ours, down to every type that its functions take; the
     // library is never unmapped. That its functions do what the contract says is what makes it a plugin.
-    unsafe { LogicVersion::new(table) }.map_err(|error| match error {
+    unsafe { LogicVersion::new(module.table(), module.query_ext()) }.map_err(|error| match error {
         BadLogic::Contract { found } => {
             MapFault::Contract { expected: format!("contract {CONTRACT}"), found: format!("contract {found}") }
         }
@@ -82,13 +82,10 @@ fn check_layout(header: &LibHeader) -> Result<(), MapFault> {
         .map_err(|errors| MapFault::Layout { difference: difference(&errors) })
 }
 
-fn table(header: &'static LibHeader) -> Result<LogicTable, MapFault> {
+fn module(header: &'static LibHeader) -> Result<LogicModuleRef, MapFault> {
     // SAFETY: the layout has been checked.
     let module = unsafe { header.init_root_module_with_unchecked_layout::<LogicModuleRef>() };
-    match module {
-        Ok(module) => Ok(module.table()),
-        Err(error) => Err(MapFault::Root { reason: first_line(&error.to_string()) }),
-    }
+    module.map_err(|error| MapFault::Root { reason: first_line(&error.to_string()) })
 }
 
 /// What of a report of several pages a person needs: the innermost of the first differences.

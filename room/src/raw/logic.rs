@@ -4,14 +4,20 @@ use super::host::{Arguments, Frame, HOST, HostCall};
 use crate::VersionMark;
 use crate::outbox::Outbox;
 use crate::world::World;
-use logic_api::abi::{CONTRACT, Call, Globals, LogicTable, RawBytes, Sink, status};
+use logic_api::abi::{
+    Batch, CONTRACT, Call, ChangesTable, EXT_CHANGES, Globals, LogicTable, RawBytes, RawMigration, Sink, status,
+};
+use logic_api::changes::Changes;
 use logic_api::schema::Schema;
 use logic_api::{Logic, Manifest, Version};
 use std::sync::{Arc, OnceLock};
 use std::{fmt, slice};
 
-/// What a fault may be said to have happened in beside a callback: going over a room's inputs again, and the process itself.
-const NO_CALLBACKS: [&str; 2] = ["replay", "process"];
+/// What a fault may be said to have happened in beside a callback: going over a room's inputs again, the process itself,
+/// and a migration.
+const NO_CALLBACKS: [&str; 3] = ["replay", "process", MIGRATE];
+/// What a migration is called in a fault.
+pub(crate) const MIGRATE: &str = "migrate";
 
 /// The callbacks, as [`LogicVersion`] calls them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +97,9 @@ pub struct LogicVersion {
     table: LogicTable,
     manifest: Manifest,
     schema: Arc<Schema>,
+    changes: Changes,
+    /// By number, as the changes have them.
+    migrations: Vec<RawMigration>,
     /// Of the plugin's file, once whoever mapped it has said so.
     sha256: OnceLock<[u8; 32]>,
 }
@@ -104,17 +113,20 @@ pub enum BadLogic {
     Contract { found: u32 },
     #[error("its schema is beyond what a room can hold: {}", .0.join("; "))]
     Schema(Vec<String>),
+    #[error("what it says of older tables cannot be believed: {0}")]
+    Changes(String),
 }
 
 impl LogicVersion {
     /// Reads what the logic says of itself, after telling it where to log to.
     ///
     /// # Safety
-    /// The functions of the table follow the contract (`docs/abi.md`) and stay where they are for the life of the process.
+    /// The functions of the table, and what `query_ext` gives, follow the contract (`docs/abi.md`) and stay where they are for the
+    /// life of the process.
     ///
     /// # Errors
     /// It says nothing that can be read, was built against another contract, or its schema is beyond what a room can hold.
-    pub unsafe fn new(table: LogicTable) -> Result<Arc<Self>, BadLogic> {
+    pub unsafe fn new(table: LogicTable, query_ext: extern "C" fn(u64) -> *const ()) -> Result<Arc<Self>, BadLogic> {
         let globals = Globals { log: super::host::log, log_level_max: super::host::log_level_max() };
         // SAFETY: the caller's promise; the plugin copies the globals.
         unsafe { (table.start)(&raw const globals) };
@@ -125,8 +137,16 @@ impl LogicVersion {
             return Err(BadLogic::Contract { found: manifest.contract });
         }
         crate::schema_check::check(&manifest.schema).map_err(BadLogic::Schema)?;
+        // SAFETY: what the number stands for, by the caller's promise.
+        let ext = unsafe { query_ext(EXT_CHANGES).cast::<ChangesTable>().as_ref() };
+        let (changes, migrations) = match ext {
+            // SAFETY: the caller's promise.
+            Some(ext) => unsafe { changes_of(ext) }.map_err(BadLogic::Changes)?,
+            None => (Changes::default(), Vec::new()),
+        };
+        crate::schema_check::check_changes(&changes).map_err(BadLogic::Changes)?;
         let schema = Arc::new(manifest.schema.clone());
-        Ok(Arc::new(Self { table, manifest, schema, sha256: OnceLock::new() }))
+        Ok(Arc::new(Self { table, manifest, schema, changes, migrations, sha256: OnceLock::new() }))
     }
 
     /// A logic that is linked into this program: for tests and benches, which need no plugin then.
@@ -135,7 +155,7 @@ impl LogicVersion {
     /// Its schema is beyond what a room can hold.
     pub fn linked<L: Logic>() -> Result<Arc<Self>, BadLogic> {
         // SAFETY: `#[logic]` follows the contract, and the program's code stays where it is.
-        unsafe { Self::new(logic_api::raw::linked::<L>()) }
+        unsafe { Self::new(logic_api::raw::linked::<L>(), logic_api::raw::linked_ext::<L>()) }
     }
 
     pub fn version(&self) -> Version {
@@ -157,6 +177,11 @@ impl LogicVersion {
 
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
+    }
+
+    /// What it says of the tables of other versions.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// True if the logic defines this callback: the others need not be called.
@@ -196,6 +221,34 @@ impl LogicVersion {
         with_call(frame, arguments, read_only, |call| self.enter(callback, call))
     }
 
+    /// Makes new values of old rows. The values before the row that it panicked at have been written.
+    ///
+    /// # Panics
+    /// If the logic has no such migration, or rows and values are not of its sizes.
+    pub(crate) fn migrate(
+        &self,
+        number: u32,
+        frame: &mut Frame<'_>,
+        arguments: &Arguments<'_>,
+        old: &Aligned,
+        new: &mut Aligned,
+    ) -> Result<(), usize> {
+        let schema = &self.changes.migrations[number as usize];
+        let rows = old.len() / schema.old.size as usize;
+        assert!(old.len() == rows * schema.old.size as usize && new.len() == rows * schema.size as usize);
+        let migration = self.migrations[number as usize];
+        let mut done = 0;
+        let (read_only, function) = (frame.read_only, migration.function);
+        let batch = Batch { function, rows, old: old.start(), new: new.start_mut(), done: &raw mut done };
+        let status = with_call(frame, arguments, read_only, |call| {
+            // SAFETY: `call` is valid for the call, and it has no tables.
+            let call = unsafe { Call { tables: std::ptr::null(), table_count: 0, ..*call } };
+            // SAFETY: the promise of `new`; as many rows and room for as many values as the batch says, aligned to 16 bytes.
+            unsafe { (migration.entry)(&raw const call, &raw const batch) }
+        });
+        if status == status::DONE { Ok(()) } else { Err(done) }
+    }
+
     fn enter(&self, callback: Callback, call: *const Call) -> u32 {
         let entries = &self.table.entries;
         let entry = match callback {
@@ -223,6 +276,11 @@ impl LogicVersion {
         status
     }
 }
+
+// SAFETY: the functions of migrations are code, and stay where they are (`new`).
+unsafe impl Send for LogicVersion {}
+// SAFETY: as above.
+unsafe impl Sync for LogicVersion {}
 
 impl fmt::Debug for LogicVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -273,6 +331,67 @@ fn with_call<R>(
 
 fn bytes_of(bytes: &[u8]) -> RawBytes {
     RawBytes { data: bytes.as_ptr(), len: bytes.len() }
+}
+
+/// Bytes that rows may lie in, whatever their alignment.
+#[derive(Debug, Default)]
+pub(crate) struct Aligned {
+    words: Vec<u128>,
+    bytes: usize,
+}
+
+impl Aligned {
+    /// As many bytes, all zero.
+    pub(crate) fn reset(&mut self, bytes: usize) {
+        self.words.clear();
+        self.words.resize(bytes.div_ceil(size_of::<u128>()), 0);
+        self.bytes = bytes;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes
+    }
+
+    fn start(&self) -> *const u8 {
+        self.words.as_ptr().cast()
+    }
+
+    fn start_mut(&mut self) -> *mut u8 {
+        self.words.as_mut_ptr().cast()
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: as many words as the bytes need, zeroed; who wrote to them since wrote values, whose padding is not read.
+        unsafe { slice::from_raw_parts(self.start(), self.bytes) }
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`.
+        unsafe { slice::from_raw_parts_mut(self.start_mut(), self.bytes) }
+    }
+}
+
+/// What a logic says of older tables, and the functions that it says it with.
+///
+/// # Safety
+/// The table follows the contract.
+unsafe fn changes_of(ext: &ChangesTable) -> Result<(Changes, Vec<RawMigration>), String> {
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { collect(ext.describe) };
+    let changes = Changes::decode(&bytes).map_err(|error| format!("they cannot be read: {error}"))??;
+    let migration = |number| {
+        let mut found = std::mem::MaybeUninit::uninit();
+        let number = u32::try_from(number).map_err(|_| "too many migrations".to_owned())?;
+        // SAFETY: the caller's promise; room for the answer.
+        let status = unsafe { (ext.migration)(number, found.as_mut_ptr()) };
+        if status != status::DONE {
+            return Err(format!("migration {number} is not there"));
+        }
+        // SAFETY: written, as the status says.
+        Ok(unsafe { found.assume_init() })
+    };
+    let migrations = (0..changes.migrations.len()).map(migration).collect::<Result<_, _>>()?;
+    Ok((changes, migrations))
 }
 
 /// What a function of a plugin writes.

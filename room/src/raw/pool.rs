@@ -293,6 +293,20 @@ impl Block {
         block_bytes(self.class)
     }
 
+    /// Its first bytes, to write to: who has the block alone.
+    pub(crate) fn bytes_mut(&mut self, len: usize) -> &mut [u8] {
+        assert!(len <= self.bytes());
+        // SAFETY: the block is that long, initialised when its memory was taken from the system, and borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.start(), len) }
+    }
+
+    /// Its first bytes.
+    pub(crate) fn slice(&self, len: usize) -> &[u8] {
+        assert!(len <= self.bytes());
+        // SAFETY: as in `bytes_mut`; a block that is shared is not written.
+        unsafe { std::slice::from_raw_parts(self.start(), len) }
+    }
+
     /// A copy in a block of the same size.
     pub(crate) fn duplicate(&self) -> Self {
         let copy = self.pool.take(self.class);

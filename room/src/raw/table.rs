@@ -8,6 +8,7 @@
 //! slots that fitted a page when the table was new: `slot_bytes` says for which length of rows that was.
 
 mod image;
+mod rewrite;
 
 use super::index::Index;
 use super::pool::{Block, CLASS_MAX, PAGE_BYTES, Pool, block_bytes, class_for, fetch_counters};
@@ -18,6 +19,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::{ptr, slice};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+pub(crate) use rewrite::{Page, RewrittenPage};
 
 /// What is the same for all pages and forks of a table.
 #[derive(Debug, Clone)]
@@ -413,26 +416,8 @@ impl RawTable {
     }
 
     fn page_hash(&self, page: usize) -> u64 {
-        let (slots, words, row_bytes) = (self.slots, self.live_words, self.layout.row_bytes);
-        // SAFETY: within the page, which was zeroed when it was made; nobody writes while `self` is borrowed.
-        let bytes = |offset: usize, len: usize| unsafe { slice::from_raw_parts(self.starts[page].add(offset), len) };
-        // SAFETY: a `u32` for each slot.
-        let generations = unsafe { slice::from_raw_parts(self.generation_starts[page].cast::<u8>(), slots * 4) };
-        let mut hash = Xxh3::new();
-        hash.update(generations);
-        for word in &self.live[page * words..][..words] {
-            hash.update(&word.to_le_bytes());
-        }
-        if self.layout.is_dense() {
-            hash.update(&xxh3_64(bytes(0, slots * row_bytes)).to_le_bytes());
-            return hash.digest();
-        }
-        for slot in 0..slots {
-            for (offset, len) in &self.layout.spans {
-                hash.update(bytes(slot * row_bytes + offset, *len));
-            }
-        }
-        hash.digest()
+        let live = &self.live[page * self.live_words..][..self.live_words];
+        hash_page(&self.layout, self.slots, self.page(page).rows, self.generations(page), live)
     }
 
     /// The first page with a free slot, made if there is none.
@@ -539,6 +524,25 @@ impl Drop for SharedView {
         // SAFETY: made by `Box::into_raw`, and dropped once.
         drop(unsafe { Box::from_raw(self.0) });
     }
+}
+
+/// The state hash of a page: of its generations, live bits and rows, padding left out.
+fn hash_page(layout: &TableLayout, slots: usize, rows: &[u8], generations: &[u8], live: &[u64]) -> u64 {
+    let mut hash = Xxh3::new();
+    hash.update(generations);
+    for word in live {
+        hash.update(&word.to_le_bytes());
+    }
+    if layout.is_dense() {
+        hash.update(&xxh3_64(rows).to_le_bytes());
+        return hash.digest();
+    }
+    for slot in 0..slots {
+        for (offset, len) in &layout.spans {
+            hash.update(&rows[slot * layout.row_bytes + offset..][..*len]);
+        }
+    }
+    hash.digest()
 }
 
 /// How to find a column of a live row.

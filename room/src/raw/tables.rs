@@ -10,6 +10,8 @@ pub(crate) struct Tables {
     tables: Vec<RawTable>,
     /// What plugins see.
     views: Vec<*mut TableView>,
+    /// Where new tables take their pages from.
+    pool: Pool,
 }
 
 // SAFETY: the views are those of the tables, and go where they go.
@@ -20,26 +22,37 @@ impl Tables {
     pub(crate) fn new(schema: &Schema, pool: &Pool, seed: u64) -> Self {
         let layout = |(number, table)| Arc::new(TableLayout::new(number, table, None));
         let tables = schema.tables.iter().enumerate().map(layout);
-        Self::of(tables.map(|layout| RawTable::new(layout, pool, seed)).collect())
+        Self::of(tables.map(|layout| RawTable::new(layout, pool, seed)).collect(), pool)
     }
 
     /// Tables that `read_table` gives one after the other, in the order of the schema.
     pub(crate) fn read<E>(
         schema: &Schema,
+        pool: &Pool,
         mut read_table: impl FnMut(Arc<TableLayout>) -> Result<RawTable, E>,
     ) -> Result<Self, E> {
         let layouts =
             schema.tables.iter().enumerate().map(|(number, table)| Arc::new(TableLayout::new(number, table, None)));
-        Ok(Self::of(layouts.map(&mut read_table).collect::<Result<_, _>>()?))
+        Ok(Self::of(layouts.map(&mut read_table).collect::<Result<_, _>>()?, pool))
     }
 
-    fn of(tables: Vec<RawTable>) -> Self {
+    pub(crate) fn of(tables: Vec<RawTable>, pool: &Pool) -> Self {
         let views = tables.iter().map(RawTable::view).collect();
-        Self { tables, views }
+        Self { tables, views, pool: pool.clone() }
+    }
+
+    /// The tables by themselves, to make others of them.
+    pub(crate) fn take(&mut self) -> Vec<RawTable> {
+        let pool = self.pool.clone();
+        std::mem::replace(self, Self::of(Vec::new(), &pool)).tables
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     pub(crate) fn fork(&mut self) -> Self {
-        Self::of(self.tables.iter_mut().map(RawTable::fork).collect())
+        Self::of(self.tables.iter_mut().map(RawTable::fork).collect(), &self.pool)
     }
 
     pub(crate) fn views(&self) -> *const *mut TableView {

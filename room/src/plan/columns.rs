@@ -1,0 +1,319 @@
+//! How a value of one type becomes one of another: the matrix of what is lossless, and the lines for what is not.
+
+use super::maker::{Made, Maker, Path};
+use super::numbers::Number;
+use super::steps::{EnumStep, ListStep, OptStep, Step, StrStep};
+use logic_api::schema::{ColumnType, EnumSchema};
+use std::sync::Arc;
+
+/// What a column is filled up with where the old one was shorter: bytes of a whole new value.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Filling<'a> {
+    /// Of an empty list or option.
+    pub(super) blank: Option<&'a [u8]>,
+    /// `#[row(default = …)]`
+    pub(super) default: Option<&'a [u8]>,
+}
+
+impl<'a> Filling<'a> {
+    /// Of a part of the value.
+    fn part(self, offset: usize, bytes: usize) -> Self {
+        let part = |whole: Option<&'a [u8]>| whole.and_then(|whole| whole.get(offset..offset + bytes));
+        Self { blank: part(self.blank), default: part(self.default) }
+    }
+}
+
+impl Maker<'_> {
+    /// The steps from a value to one of the new type, both at offset 0; none if there are none, which has been said then.
+    pub(super) fn column(
+        &mut self,
+        path: &Path,
+        old: &ColumnType,
+        new: &ColumnType,
+        filling: Filling<'_>,
+    ) -> Option<Made> {
+        use ColumnType::{Array, Blob, Enum, Id, List, Opt, Row, Str, Text};
+        if let (Some(from), Some(to)) = (Number::of(old), Number::of(new)) {
+            return self.number(path, (old, from), (new, to));
+        }
+        match (old, new) {
+            (Text, Text | Blob) | (Blob, Blob) => Some(Made::heap()),
+            (Blob, Text) => self.refuse(path, &format!("{old} -> {new} would lose bytes that are no UTF-8")),
+            (Id { row: one }, Id { row: two }) if self.is_same_row(one, two) => Some(Made::copy(8)),
+            (Id { .. }, Id { .. }) => self.refuse(path, &format!("{old} -> {new} names rows of another table")),
+            (Str { capacity: from }, Str { capacity: to }) => self.text(path, *from, *to),
+            (Enum(from), Enum(to)) => self.enumeration(path, from, to),
+            (Row(from), Row(to)) => self.nested(path, from, to),
+            (Array { of: from, len }, Array { of: to, len: new_len }) => {
+                self.array(path, (old, from, *len), (new, to, *new_len), filling)
+            }
+            (List { of: from, capacity }, List { of: to, capacity: new_capacity }) => {
+                self.list(path, (old, from, *capacity), (new, to, *new_capacity), filling)
+            }
+            (Opt { of: from }, Opt { of: to }) => self.option(path, (old, from), (new, to), filling),
+            (from, Opt { of: to }) => self.wrapped(path, from, (new, to), filling),
+            (Opt { of: from }, to)
+                if self.is_lossy_allowed(path, &format!("{old} -> {new} would lose that there is none")) =>
+            {
+                let value = self.column(path, from, to, filling)?;
+                Some(Made { is_same: false, ..value.moved((value_offset(from), 0)) })
+            }
+            (Opt { .. }, _) => None,
+            _ => self.refuse(path, &format!("{old} -> {new} is no change that keeps the value")),
+        }
+    }
+
+    fn number(&mut self, path: &Path, old: (&ColumnType, Number), new: (&ColumnType, Number)) -> Option<Made> {
+        let (from, to) = (old.1, new.1);
+        if from == to || (from, to) == (Number::Bool, Number::U8) {
+            return Some(Made::copy(from.size()));
+        }
+        let numbers = (from, to);
+        let step = match from.lost_in(to) {
+            None => Step::Widen { from: 0, to: 0, numbers },
+            Some(lost) => {
+                if !self.is_lossy_allowed(path, &format!("{} -> {} would lose {lost}", old.0, new.0)) {
+                    return None;
+                }
+                Step::Narrow { from: 0, to: 0, numbers }
+            }
+        };
+        Some(Made::of(vec![step]))
+    }
+
+    fn text(&mut self, path: &Path, from: u32, to: u32) -> Option<Made> {
+        let copy = Made::copy(1 + from as usize);
+        // What a longer one has more of is zero, as is a new row.
+        Some(match from.cmp(&to) {
+            std::cmp::Ordering::Equal => copy,
+            std::cmp::Ordering::Less => Made { is_same: false, ..copy },
+            std::cmp::Ordering::Greater => {
+                let capacities = (from as usize, to as usize);
+                let cut = self.is_acknowledged(path);
+                Made::of(vec![Step::Str(StrStep { from: 0, to: 0, capacities, cut, path: path.shown() })])
+            }
+        })
+    }
+
+    fn enumeration(&mut self, path: &Path, old: &EnumSchema, new: &EnumSchema) -> Option<Made> {
+        let (mut map, mut gone) = (Vec::new(), Vec::new());
+        for (name, number) in &old.variants {
+            match self.variant(old, new, name) {
+                Some(new_number) => map.push((*number, new_number)),
+                None => gone.push((*number, name.clone())),
+            }
+        }
+        if gone.is_empty() && old.size == new.size && map.iter().all(|(old, new)| old == new) {
+            return Some(Made::copy(old.size as usize));
+        }
+        map.sort_unstable();
+        let sizes = (old.size as usize, new.size as usize);
+        Some(Made::of(vec![Step::Enum(EnumStep { from: 0, to: 0, sizes, map, gone, path: path.shown() })]))
+    }
+
+    /// The number that a variant has in the new enum: by its name, or by what either side says it was.
+    fn variant(&self, old: &EnumSchema, new: &EnumSchema, name: &str) -> Option<i64> {
+        let number = |name: &str| new.variants.iter().find(|(new, _)| new == name).map(|(_, number)| *number);
+        let said = self.new.changes.enumeration(new).and_then(|changes| {
+            let renamed = changes
+                .was
+                .iter()
+                .find(|(new_name, was)| was == name && !old.variants.iter().any(|(old_name, _)| old_name == new_name));
+            number(&renamed?.0)
+        });
+        let undone = || {
+            let changes = self.old.changes.enumeration(old)?;
+            number(&changes.was.iter().find(|(new_name, _)| new_name == name)?.1)
+        };
+        number(name).or(said).or_else(undone)
+    }
+
+    fn array(
+        &mut self,
+        path: &Path,
+        (old, from, len): (&ColumnType, &ColumnType, u32),
+        (new, to, new_len): (&ColumnType, &ColumnType, u32),
+        filling: Filling<'_>,
+    ) -> Option<Made> {
+        let (len, new_len) = (len as usize, new_len as usize);
+        let strides = (from.size() as usize, to.size() as usize);
+        if strides.0 == 0 || strides.1 == 0 {
+            return Some(Made::of(Vec::new()));
+        }
+        if new_len < len
+            && !self
+                .is_lossy_allowed(path, &format!("{old} -> {new} would lose the items from the {} on", nth(new_len)))
+        {
+            return None;
+        }
+        let item = self.column(path, from, to, filling.part(0, strides.1))?;
+        let mut made = item.repeated(len.min(new_len), strides);
+        made.is_same &= len == new_len;
+        if new_len > len {
+            let rest = len * strides.1..new_len * strides.1;
+            match filling.default.or(filling.blank).and_then(|whole| whole.get(rest.clone())) {
+                Some(bytes) => made.steps.push(Step::Fill { to: rest.start, bytes: bytes.into() }),
+                None if is_zero_valid(to) => {}
+                None => {
+                    let what =
+                        "has no value for the new items; give it `#[row(default = …)]`, whose last items they become";
+                    self.say(path, &format!("{old} -> {new} {what}"));
+                    return None;
+                }
+            }
+        }
+        Some(made)
+    }
+
+    fn list(
+        &mut self,
+        path: &Path,
+        (old, from, capacity): (&ColumnType, &ColumnType, u32),
+        (new, to, new_capacity): (&ColumnType, &ColumnType, u32),
+        filling: Filling<'_>,
+    ) -> Option<Made> {
+        let strides = (from.size() as usize, to.size() as usize);
+        if strides.0 == 0 || strides.1 == 0 {
+            return Some(Made::copy(4));
+        }
+        let items = (round_up(4, from.align()), round_up(4, to.align()));
+        let capacities = (capacity as usize, new_capacity as usize);
+        let part = filling.part(items.1, strides.1);
+        let item = self.column(path, from, to, part)?;
+        if item.is_copy_of(strides) && capacities.0 == capacities.1 {
+            let mut made = item.repeated(capacities.0, strides).moved(items);
+            made.steps.push(Step::Copy { from: 0, to: 0, bytes: 4 });
+            return Some(made);
+        }
+        let Some(blank) = part.blank.map(Arc::from).or_else(|| is_zero_valid(to).then(|| vec![0; strides.1].into()))
+        else {
+            self.say(path, &format!("{old} -> {new}: the new version does not tell what an empty one looks like"));
+            return None;
+        };
+        let cut = capacities.1 < capacities.0 && self.is_acknowledged(path);
+        let (steps, path) = (item.steps, path.shown());
+        let step = ListStep { from: 0, to: 0, items, strides, capacities, steps, blank, cut, path };
+        Some(Made {
+            steps: vec![Step::List(step)],
+            kept: Vec::new(),
+            is_same: item.is_same && capacities.0 == capacities.1,
+        })
+    }
+
+    fn option(
+        &mut self,
+        path: &Path,
+        (old, from): (&ColumnType, &ColumnType),
+        (new, to): (&ColumnType, &ColumnType),
+        filling: Filling<'_>,
+    ) -> Option<Made> {
+        let sizes = (from.size() as usize, to.size() as usize);
+        let values = (value_offset(from), value_offset(to));
+        let part = filling.part(values.1, sizes.1);
+        let value = self.column(path, from, to, part)?;
+        if value.is_copy_of(sizes) {
+            let mut made = value.moved(values);
+            made.steps.push(Step::Copy { from: 0, to: 0, bytes: 1 });
+            return Some(made);
+        }
+        let Some(blank) = part.blank.map(Arc::from).or_else(|| is_zero_valid(to).then(|| vec![0; sizes.1].into()))
+        else {
+            self.say(path, &format!("{old} -> {new}: the new version does not tell what an empty one looks like"));
+            return None;
+        };
+        if sizes.0 == 0 || sizes.1 == 0 {
+            return Some(Made::copy(1));
+        }
+        let step = OptStep { from: 0, to: 0, values, sizes, steps: value.steps, blank };
+        Some(Made { steps: vec![Step::Opt(step)], kept: Vec::new(), is_same: value.is_same })
+    }
+
+    /// An option around what was there.
+    fn wrapped(
+        &mut self,
+        path: &Path,
+        from: &ColumnType,
+        (_, to): (&ColumnType, &ColumnType),
+        filling: Filling<'_>,
+    ) -> Option<Made> {
+        let offset = value_offset(to);
+        let value = self.column(path, from, to, filling.part(offset, to.size() as usize))?;
+        let mut made = value.moved((0, offset));
+        made.steps.push(Step::Fill { to: 0, bytes: [1].into() });
+        Some(Made { is_same: false, ..made })
+    }
+}
+
+fn nth(number: usize) -> String {
+    let suffix = match (number % 10, number % 100) {
+        (_, 10..20) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{suffix}")
+}
+
+/// From the flag of an option to its value.
+pub(super) fn value_offset(of: &ColumnType) -> usize {
+    round_up(1, of.align())
+}
+
+pub(super) fn round_up(bytes: usize, align: u32) -> usize {
+    bytes.next_multiple_of(align.max(1) as usize)
+}
+
+/// Whether all bytes zero are a value.
+fn is_zero_valid(of: &ColumnType) -> bool {
+    match of {
+        ColumnType::Enum(of) => of.variants.iter().any(|(_, number)| *number == 0),
+        ColumnType::Array { of, .. } | ColumnType::List { of, .. } | ColumnType::Opt { of } => is_zero_valid(of),
+        ColumnType::Row(row) => row.fields.iter().all(|field| is_zero_valid(&field.column)),
+        _ => true,
+    }
+}
+
+/// Whether bytes are a value: what a plugin wrote is not believed.
+///
+/// # Errors
+/// What is wrong, with the part of the value that it is about.
+pub(crate) fn check_value(of: &ColumnType, bytes: &[u8]) -> Result<(), String> {
+    let items = |of: &ColumnType, offset: usize, count: usize| {
+        let stride = of.size() as usize;
+        (0..count).try_for_each(|item| check_value(of, &bytes[offset + item * stride..][..stride]))
+    };
+    match of {
+        ColumnType::Bool if bytes[0] > 1 => Err(format!("{} is no bool", bytes[0])),
+        ColumnType::Enum(of) => {
+            let mut wide = [0; 8];
+            wide[..bytes.len()].copy_from_slice(bytes);
+            let found = u64::from_le_bytes(wide);
+            let is = |number: i64| number.to_le_bytes()[..bytes.len()] == *bytes;
+            match of.variants.iter().any(|(_, number)| is(*number)) {
+                true => Ok(()),
+                false => Err(format!("{found} is no variant of {}", of.name)),
+            }
+        }
+        ColumnType::Str { capacity } if u32::from(bytes[0]) > *capacity => {
+            Err(format!("a length of {} is more than a {of} has", bytes[0]))
+        }
+        ColumnType::List { of: item, capacity } => {
+            let len = u32::from_le_bytes(bytes[..4].try_into().expect("four bytes"));
+            if len > *capacity {
+                return Err(format!("a length of {len} is more than a {of} has"));
+            }
+            items(item, round_up(4, item.align()), *capacity as usize)
+        }
+        ColumnType::Opt { of } => {
+            check_value(&ColumnType::Bool, &bytes[..1])?;
+            items(of, value_offset(of), 1)
+        }
+        ColumnType::Array { of, len } => items(of, 0, *len as usize),
+        ColumnType::Row(row) => row.fields.iter().try_for_each(|field| {
+            let bytes = &bytes[field.offset as usize..][..field.column.size() as usize];
+            check_value(&field.column, bytes).map_err(|what| format!("{}: {what}", field.name))
+        }),
+        _ => Ok(()),
+    }
+}
