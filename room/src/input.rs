@@ -91,7 +91,13 @@ pub enum Input {
 impl Input {
     /// A swap to a version that has a place for everything, or says itself what may be lost.
     pub fn swap(to: Arc<LogicVersion>) -> Self {
-        Self::Swap { to, drops: Arc::default(), trial: TrialId::default() }
+        Self::swap_dropping(to, &[])
+    }
+
+    /// A swap to a version that has no place for what is named: `Avatar.hp`, `orbs`.
+    pub fn swap_dropping(to: Arc<LogicVersion>, drops: &[&str]) -> Self {
+        let drops = drops.iter().map(|drop| (*drop).to_owned()).collect();
+        Self::Swap { to, drops, trial: TrialId::default() }
     }
 }
 

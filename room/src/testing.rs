@@ -224,14 +224,23 @@ impl<L: Logic> TestRoom<L> {
         }
     }
 
-    /// Exchanges the logic for another one with the same tables.
+    /// Exchanges the logic for another one, whose tables are made from the old ones.
     ///
     /// # Errors
     /// As for [`Room::step`]; the old logic goes on.
     #[expect(clippy::result_large_err, reason = "the old room goes on")]
-    pub fn swap<M: Logic>(mut self) -> Result<TestRoom<M>, (Self, StepError)> {
+    pub fn swap<M: Logic>(self) -> Result<TestRoom<M>, (Self, StepError)> {
+        self.swap_dropping(&[])
+    }
+
+    /// As `swap`, where what is named may be lost: `Avatar.hp`, `orbs`.
+    ///
+    /// # Errors
+    /// As for `swap`.
+    #[expect(clippy::result_large_err, reason = "the old room goes on")]
+    pub fn swap_dropping<M: Logic>(mut self, drops: &[&str]) -> Result<TestRoom<M>, (Self, StepError)> {
         let logic = LogicVersion::linked::<M>().unwrap_or_else(|error| panic!("the logic cannot run: {error}"));
-        if let Err(error) = self.step(Input::swap(logic)) {
+        if let Err(error) = self.step(Input::swap_dropping(logic, drops)) {
             return Err((self, error));
         }
         self.must(Input::Confirm);

@@ -179,7 +179,7 @@ fn old_name(meta: &ParseNestedMeta<'_>, new: &Ident) -> Result<LitStr> {
     let advice = "write the old name in quotes: `was = \"old\"`";
     let value = meta.value().map_err(|_| meta.error(advice))?;
     let name: LitStr = value.parse().map_err(|error| Error::new(error.span(), advice))?;
-    if name.value() == syn::ext::IdentExt::unraw(new).to_string() {
+    if syn::ext::IdentExt::unraw(new) == name.value() {
         return Err(Error::new(name.span(), "that is the name it has: `was` takes the one that it had"));
     }
     Ok(name)

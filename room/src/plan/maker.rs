@@ -393,15 +393,12 @@ pub(super) fn match_names<'s>(
     let mut taken: BTreeMap<usize, usize> =
         sources.iter().enumerate().filter_map(|(number, source)| Some(((*source)?, number))).collect();
     let mut claims = Vec::new();
-    for number in 0..new.len() {
-        if sources[number].is_some() {
-            continue;
-        }
+    for (number, place) in sources.iter_mut().enumerate().filter(|(_, place)| place.is_none()) {
         let Some(source) = was(number).and_then(|was| by_name.get(was).copied()) else { continue };
         match taken.get(&source) {
             Some(other) => claims.push((number, *other)),
             None => {
-                sources[number] = Some(source);
+                *place = Some(source);
                 taken.insert(source, number);
             }
         }

@@ -124,7 +124,10 @@ impl Number {
             Self::I32 => Value::Whole(number!(i32).into()),
             Self::I64 => Value::Whole(number!(i64).into()),
             Self::I128 => Value::Whole(number!(i128)),
-            Self::F32 => Value::Real(number!(f32).into()),
+            Self::F32 => {
+                let value = number!(f32);
+                Value::Real(if value.is_nan() { f64::from_bits(widen_nan(value.to_bits())) } else { value.into() })
+            }
             Self::F64 => Value::Real(number!(f64)),
         }
     }

@@ -7,10 +7,10 @@ use super::{Change, IndexPlan, Migration, Plan, RowsPlan, TablePlan};
 use crate::LogicVersion;
 use crate::limits::TABLE_BYTES_MAX;
 use crate::outbox::Outbox;
+use crate::raw::Tables;
 use crate::raw::{
     Aligned, Arguments, Block, Frame, Index, Page, Pool, RawTable, RewrittenPage, TableLayout, class_for,
 };
-use crate::raw::Tables;
 use crate::world::World;
 use logic_api::abi::{RawHeapId, hash_key};
 use std::cell::Cell;

@@ -18,6 +18,7 @@ mod padding;
 mod reads;
 mod records;
 mod rooms;
+mod schema;
 mod snapshots;
 mod support;
 mod swaps;

@@ -31,7 +31,12 @@ fn other_tables_are_refused_with_a_line_each() {
     let mut room = room();
     let before = room.hash();
     let Err(StepError::SchemaDiffers(lines)) = room.step(Input::swap(linked::<Different>())) else { panic!("applied") };
-    assert_eq!(lines, ["avatars: table dropped", "game: One<Game> -> Table<Game>", "extra: table added"]);
+    assert_eq!(
+        lines,
+        [
+            "avatars: the table would be dropped with its rows; say `#[world(dropped(\"avatars\"))]`, or acknowledge it with drop=avatars"
+        ]
+    );
     assert_eq!((room.hash(), version(&room)), (before, 1001));
     room.tick();
 }
