@@ -44,7 +44,8 @@ pub struct IndexView {
     pub directory: *const *const Bucket,
     /// The same where the page may be written, null where the host must be asked first.
     pub writable: *const *mut Bucket,
-    pub seed: u64,
+    /// What keys are multiplied with. Odd; each world has its own.
+    pub multiplier: u64,
     /// Entries of the directory, a power of two, less 1.
     pub directory_mask: u64,
     /// Bytes of a page, a power of two, less those of a bucket.
@@ -381,20 +382,15 @@ pub const PAGE_BYTES: usize = 64 << 10;
 /// Hashes a key for the indexes: eight bytes at a time, a folded multiply each. A world stores no hash, so the function may
 /// change with the contract; it must be the same in engine and plugin.
 #[inline]
-pub fn hash_key(seed: u64, bytes: &[u8]) -> u64 {
-    const MULTIPLIER: u64 = 0xD6E8_FEB8_6659_FD93;
+pub fn hash_key(multiplier: u64, bytes: &[u8]) -> u64 {
     let fold = |state: u64, word: u64| {
-        let product = u128::from(state ^ word) * u128::from(MULTIPLIER);
+        let product = u128::from(state ^ word) * u128::from(multiplier);
         #[expect(clippy::cast_possible_truncation, reason = "the two halves of the product")]
         let (low, high) = (product as u64, (product >> 64) as u64);
         low ^ high
     };
-    let mut chunks = bytes.chunks_exact(8);
-    let mut state = seed;
-    for chunk in &mut chunks {
-        state = fold(state, u64::from_le_bytes(chunk.try_into().expect("chunks of eight")));
-    }
-    let rest = chunks.remainder();
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut state = words.iter().fold(0, |state, word| fold(state, u64::from_le_bytes(*word)));
     if !rest.is_empty() {
         let mut word = [0; 8];
         word[..rest.len()].copy_from_slice(rest);

@@ -50,29 +50,19 @@ impl Buckets {
         u64::from(self.at(0).page_rows)
     }
 
-    /// The first entry with this hash of whose slot `check` makes something, and what that is.
+    /// As `find`, but only the first match of the first bucket.
     #[inline]
-    pub fn find<R>(&self, hash: u64, check: impl Fn(u32) -> Option<R>) -> Option<(Entry, R)> {
+    pub fn find_first<R>(&self, hash: u64, check: impl Fn(u32) -> Option<R>) -> Option<(Entry, R)> {
         let home = Bucket::home(hash, self.mask);
         let bucket = self.at(home);
         let matches = lanes::with_tag_at_home(bucket, hash);
-        if matches != 0 {
-            let found = Self::check_first(matches, home, bucket, &check);
-            if found.is_some() {
-                return found;
-            }
-        } else if bucket.passed == 0 {
-            return None;
-        }
-        std::hint::cold_path();
-        self.find_anywhere(home, hash, check)
+        if matches == 0 { None } else { Self::check_first(matches, home, bucket, check) }
     }
 
-    /// As `find`, wherever the entry is. Nearly always it is the first match of the first bucket: what else there is to do is apart
-    /// from it, so that it takes no registers from there.
-    #[inline(always)]
-    fn find_anywhere<R>(&self, home: u64, hash: u64, check: impl Fn(u32) -> Option<R>) -> Option<(Entry, R)> {
-        let mut at = home;
+    /// The first entry with this hash of whose slot `check` makes something, and what that is.
+    #[inline]
+    pub fn find<R>(&self, hash: u64, check: impl Fn(u32) -> Option<R>) -> Option<(Entry, R)> {
+        let mut at = Bucket::home(hash, self.mask);
         loop {
             let bucket = self.at(at);
             let mut matches = lanes::with_tag(bucket, Bucket::tag(hash));
@@ -84,7 +74,7 @@ impl Buckets {
                 matches &= matches - 1;
             }
             at = Bucket::next(at, self.mask);
-            if bucket.passed == 0 || at == home {
+            if bucket.passed == 0 || at == Bucket::home(hash, self.mask) {
                 return None;
             }
         }

@@ -104,7 +104,7 @@ impl<T: Row> View<T> {
         const { assert!(T::INDEXED_COLUMNS.len() <= INDEXES_PER_TABLE_MAX, "a row has too many unique columns") };
         // SAFETY: the derive numbers the indexes as the engine does; both count the schema's indexed columns.
         let view = unsafe { &*self.table().indexes.add(number) };
-        (view, hash.unwrap_or_else(|| hash_key(view.seed, column(row, number))))
+        (view, hash.unwrap_or_else(|| hash_key(view.multiplier, column(row, number))))
     }
 
     /// The lowest free slot of the first page that has one.

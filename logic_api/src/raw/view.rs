@@ -119,29 +119,39 @@ impl<T: Row> View<T> {
         base
     }
 
-    /// The live row whose indexed column has this value.
+    /// The live row whose indexed column has this value. Nearly always it is the first match of the bucket that the search starts
+    /// with. Anything else starts anew: what it needs would take registers from there, and each instruction there counts (`Bucket`).
+    #[inline]
+    pub(super) fn search<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<Found<T>> {
+        let pages = self.table().pages;
+        let (buckets, hash) = self.buckets_for(column, value);
+        // SAFETY: an index holds the slots of live rows only.
+        let found = buckets.find_first(hash, |slot| unsafe { row_with(pages, slot, column, value) });
+        if let Some((entry, row)) = found {
+            return Some(Found { row, entry, hash });
+        }
+        std::hint::cold_path();
+        let value = &forgotten(*value);
+        let (buckets, hash) = self.buckets_for(column, value);
+        // SAFETY: as above.
+        let (entry, row) = buckets.find(hash, |slot| unsafe { row_with(pages, slot, column, value) })?;
+        Some(Found { row, entry, hash })
+    }
+
+    /// The page of an index that a value belongs to, to read, and the value's hash.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "offsets into memory, as wide as its addresses")]
-    pub(super) fn search<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<Found<T>> {
+    fn buckets_for<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> (Buckets, u64) {
         // SAFETY: a key has no padding, so each of its bytes is initialised.
         let bytes = unsafe { slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<K>()) };
         // SAFETY: the derive numbers the indexes as the engine does; both count the schema's indexed columns.
         let index = unsafe { &*self.table().indexes.add(column.index as usize) };
-        let hash = hash_key(index.seed, bytes);
+        let hash = hash_key(index.multiplier, bytes);
         let entry = Bucket::directory_entry(hash, index.directory_mask);
         // SAFETY: the directory has one entry more than its mask says.
         let page = unsafe { *index.directory.add(entry as usize) };
         // SAFETY: the engine keeps pages of this size; nobody writes to one while `self` is borrowed.
-        let buckets = unsafe { Buckets::new(page.cast_mut(), index.bucket_mask) };
-        let pages = self.table().pages;
-        let (entry, row) = buckets.find(hash, |slot| {
-            // SAFETY: an index holds the slots of live rows only.
-            let row = unsafe { row_of::<T>(pages, slot) };
-            // SAFETY: the derive takes the offset of the column from the row's layout.
-            let found = unsafe { row.byte_add(column.offset).cast::<K>().as_ref() };
-            (found == value).then_some(row)
-        })?;
-        Some(Found { row, entry, hash })
+        (unsafe { Buckets::new(page.cast_mut(), index.bucket_mask) }, hash)
     }
 
     #[inline]
@@ -277,6 +287,21 @@ fn seek(words: &[u64], from: usize, slots: usize, live: bool) -> usize {
     slots
 }
 
+/// The value, of which the compiler does not know any more what it has computed from it, so that it keeps none of that.
+#[inline]
+fn forgotten<K: Copy>(value: K) -> K {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if size_of::<K>() == size_of::<u64>() {
+        // SAFETY: of the same size, and each byte of a key is initialised.
+        let mut number: u64 = unsafe { std::mem::transmute_copy(&value) };
+        // SAFETY: no instruction at all.
+        unsafe { std::arch::asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
+        // SAFETY: as above, and the bytes are those of the value.
+        return unsafe { std::mem::transmute_copy(&number) };
+    }
+    value
+}
+
 /// A row, `pages` being where the pages of its table start.
 ///
 /// # Safety
@@ -286,6 +311,24 @@ pub(super) unsafe fn row_of<T>(pages: *const *mut u8, slot: u32) -> NonNull<T> {
     let (page, index) = ((slot >> 16) as usize, (slot & 0xFFFF) as usize);
     // SAFETY: the page and the index exist, since the row does; the engine aligns a page's first row to a cache line.
     unsafe { NonNull::new_unchecked((*pages.add(page)).cast::<T>().add(index)) }
+}
+
+/// The row in a slot, if its column has this value.
+///
+/// # Safety
+/// As for [`row_of`].
+#[inline]
+unsafe fn row_with<T, K: Key>(
+    pages: *const *mut u8,
+    slot: u32,
+    column: UniqueColumn<T, K>,
+    value: &K,
+) -> Option<NonNull<T>> {
+    // SAFETY: the caller's promise.
+    let row = unsafe { row_of::<T>(pages, slot) };
+    // SAFETY: the derive takes the offset of the column from the row's layout.
+    let found = unsafe { row.byte_add(column.offset).cast::<K>().as_ref() };
+    (found == value).then_some(row)
 }
 
 /// The generation of a slot.

@@ -5,7 +5,7 @@
 //! copies one page. `docs/abi.md`, "Index", gives the layout that plugins read in place.
 
 use super::pool::{Block, CLASS_MAX, Pool, fetch_counters};
-use logic_api::abi::{Bucket, IndexView};
+use logic_api::abi::{Bucket, IndexView, hash_key};
 use logic_api::raw::Buckets;
 use std::ptr;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ const _: () = assert!(INDEX_CLASS_MAX < CLASS_MAX);
 pub(crate) struct Index {
     pool: Pool,
     seed: u64,
+    /// Made from the seed: what `hash_key` takes.
+    multiplier: u64,
     /// That many bits of a hash, from the 32nd on, choose the directory entry.
     depth: u32,
     /// By directory entry, for plugins to read.
@@ -53,6 +55,7 @@ impl Index {
         Self {
             pool: pool.clone(),
             seed,
+            multiplier: multiplier(seed),
             depth: 0,
             directory,
             writable,
@@ -67,13 +70,22 @@ impl Index {
         self.seed
     }
 
+    /// The hash of a value of the column.
+    pub(crate) fn hash(&self, value: &[u8]) -> u64 {
+        hash_key(self.multiplier, value)
+    }
+
+    pub(crate) fn multiplier(&self) -> u64 {
+        self.multiplier
+    }
+
     pub(crate) fn view(&self) -> IndexView {
         // All pages have one size: only a lone page is smaller than the largest.
         let page = &self.pages[0];
         IndexView {
             directory: self.directory.as_ptr(),
             writable: self.writable.as_ptr(),
-            seed: self.seed,
+            multiplier: self.multiplier,
             directory_mask: self.directory.len() as u64 - 1,
             bucket_mask: page.bucket_mask(),
             page_rows_max: page.rows_max(),
@@ -225,6 +237,14 @@ impl Index {
     }
 }
 
+/// An odd number with as many ones as zeroes, more or less, whatever the seed (SplitMix64, Steele et al., 2014).
+fn multiplier(seed: u64) -> u64 {
+    let mut state = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    state = (state ^ state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    state = (state ^ state >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    state ^ state >> 31 | 1
+}
+
 impl Page {
     fn empty(pool: &Pool, class: u8, depth: u32, bits: usize) -> Self {
         let block = Arc::new(pool.take(class));
@@ -260,7 +280,6 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logic_api::abi::hash_key;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -270,7 +289,7 @@ mod tests {
     }
 
     fn hash(row: u64) -> u64 {
-        hash_key(7, &row.to_le_bytes())
+        hash_key(multiplier(7), &row.to_le_bytes())
     }
 
     fn hash_of(slot: u32) -> u64 {

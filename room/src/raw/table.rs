@@ -263,12 +263,11 @@ impl RawTable {
             let (offset, bytes) = self.layout.columns[number];
             // SAFETY: the column lies within the row; an indexed column has no padding.
             let value = unsafe { slice::from_raw_parts(row.add(offset), bytes) };
-            let seed = index.seed();
-            let hash = hash_key(seed, value);
+            let (multiplier, hash) = (index.multiplier(), index.hash(value));
             if index.has(hash, |slot| place.column(slot, offset, bytes) == value) {
                 return Err(InsertError::duplicate(number));
             }
-            let has_room = index.grow(hash, |slot| hash_key(seed, place.column(slot, offset, bytes)));
+            let has_room = index.grow(hash, |slot| hash_key(multiplier, place.column(slot, offset, bytes)));
             // At once: another index may refuse the row, and this one has grown all the same.
             if let Some(view) = index.take_moved_view() {
                 self.index_views[number] = view;
@@ -295,7 +294,7 @@ impl RawTable {
             let (offset, bytes) = self.layout.columns[number];
             let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
             let index = &mut self.indexes[number];
-            let hash = hash_key(index.seed(), place.column(slot, offset, bytes));
+            let hash = index.hash(place.column(slot, offset, bytes));
             index.own(hash);
             if !index.has(hash, |found| found == slot) {
                 self.warn_of_untold_key();
@@ -317,13 +316,13 @@ impl RawTable {
         let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
         let new = place.column(slot, offset, bytes);
         let index = &mut self.indexes[number];
-        let hash = hash_key(index.seed(), new);
+        let hash = index.hash(new);
         if index.has(hash, |found| found != slot && place.column(found, offset, bytes) == new) {
             return Err(InsertError::duplicate(number));
         }
         // The old entry leaves first, so that the index need not grow: it would look at other rows for their hashes, which may
         // have been written to already, and not told yet.
-        if !index.remove(hash_key(index.seed(), old), slot) {
+        if !index.remove(index.hash(old), slot) {
             self.warn_of_untold_key();
             self.make_index(number, &[], Some(slot));
         }
@@ -347,7 +346,8 @@ impl RawTable {
         let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
         let seed = self.indexes[number].seed();
         let mut index = Index::new(&self.pool, seed);
-        let hash_of = |slot| hash_key(seed, place.column(slot, offset, bytes));
+        let multiplier = index.multiplier();
+        let hash_of = |slot| hash_key(multiplier, place.column(slot, offset, bytes));
         for slot in first.iter().copied().chain(self.live_slots().filter(|slot| Some(*slot) != without)) {
             // Where too many rows have one value, which only such a logic can bring about, the rest are not found by it.
             if index.grow(hash_of(slot), hash_of) {

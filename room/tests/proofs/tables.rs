@@ -107,7 +107,11 @@ impl<T: Kind> Model<T> {
 
     fn remove(&mut self, table: &mut Table<T>, rng: &mut Rng) {
         if let Some((id, facts)) = self.pick(rng) {
-            assert_eq!(table.remove(id).map(|row| row.read()), Some(facts));
+            let removed = match T::HAS_KEY && rng.chance(0.5) {
+                true => T::remove_by_key(table, facts.key),
+                false => table.remove(id),
+            };
+            assert_eq!(removed.map(|row| row.read()), Some(facts));
             assert!(table.remove(id).is_none() && table.get(id).is_none() && table.get_mut(id).is_none());
             self.forget(id);
         }

@@ -25,6 +25,9 @@ pub(crate) trait Kind: Row {
     fn by_key(_table: &Table<Self>, _key: u64) -> Option<(Id<Self>, &Self)> {
         None
     }
+    fn remove_by_key(_table: &mut Table<Self>, _key: u64) -> Option<Self> {
+        None
+    }
     fn by_code(_table: &Table<Self>, _code: u64) -> Option<(Id<Self>, &Self)> {
         None
     }
@@ -82,6 +85,9 @@ impl Kind for Pair {
     fn by_key(table: &Table<Self>, key: u64) -> Option<(Id<Self>, &Self)> {
         Some((table.id_of(key)?, table.find(key)?))
     }
+    fn remove_by_key(table: &mut Table<Self>, key: u64) -> Option<Self> {
+        table.remove_key(key)
+    }
     fn by_code(table: &Table<Self>, code: u64) -> Option<(Id<Self>, &Self)> {
         Some((table.id_by(Self::BY_CODE, code as u32)?, table.find_by(Self::BY_CODE, code as u32)?))
     }
@@ -111,6 +117,9 @@ impl Kind for Large {
     }
     fn by_key(table: &Table<Self>, key: u64) -> Option<(Id<Self>, &Self)> {
         Some((table.id_of(key as u32)?, table.find(key as u32)?))
+    }
+    fn remove_by_key(table: &mut Table<Self>, key: u64) -> Option<Self> {
+        table.remove_key(key as u32)
     }
 }
 
@@ -172,6 +181,9 @@ impl Kind for Padded {
     }
     fn by_key(table: &Table<Self>, key: u64) -> Option<(Id<Self>, &Self)> {
         Some((table.id_of(key)?, table.find(key)?))
+    }
+    fn remove_by_key(table: &mut Table<Self>, key: u64) -> Option<Self> {
+        table.remove_key(key)
     }
 }
 
@@ -244,6 +256,9 @@ impl Kind for Shelf {
     }
     fn by_key(table: &Table<Self>, key: u64) -> Option<(Id<Self>, &Self)> {
         Some((table.id_of(u128::from(key) << 64)?, table.find(u128::from(key) << 64)?))
+    }
+    fn remove_by_key(table: &mut Table<Self>, key: u64) -> Option<Self> {
+        table.remove_key(u128::from(key) << 64)
     }
 }
 
