@@ -87,6 +87,30 @@ const _: () = assert!(QUEUE_BYTES_MAX.max <= usize::MAX as u64);
 const _: () = assert!(TICK_HZ.max <= u32::MAX as u64 && ROOM_THREADS.max <= usize::MAX as u64);
 const _: () = assert!(REQUEST_BODY_BYTES_MAX.max <= usize::MAX as u64 && PLUGIN_BYTES_MAX.max <= i64::MAX as u64);
 
+/// What a player needs to join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+pub enum AuthKind {
+    #[serde(rename = "none")]
+    None,
+    #[serde(rename = "secret")]
+    Secret,
+    #[serde(rename = "jwt-hs256")]
+    JwtHs256,
+    #[serde(rename = "jwt-eddsa")]
+    JwtEdDsa,
+}
+
+impl fmt::Display for AuthKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            AuthKind::None => "\"none\"",
+            AuthKind::Secret => "\"secret\"",
+            AuthKind::JwtHs256 => "\"jwt-hs256\"",
+            AuthKind::JwtEdDsa => "\"jwt-eddsa\"",
+        })
+    }
+}
+
 /// The whole config, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -110,6 +134,10 @@ pub struct Config {
     pub terminate_grace: Duration,
     /// How long a player who has lost the connection is awaited back.
     pub away_grace: Duration,
+    /// Who may join.
+    pub auth: AuthKind,
+    /// The file of the key that credentials are checked with.
+    pub auth_key: Option<PathBuf>,
     /// `Origin` values of pages that may open a WebSocket, beside those that the engine serves itself.
     pub allowed_origins: Vec<String>,
     /// Connections of players at a time.
@@ -223,6 +251,8 @@ impl Default for Config {
             room_linger: Duration::from_millis(ROOM_LINGER_MS.default),
             terminate_grace: Duration::from_millis(TERMINATE_GRACE_MS.default),
             away_grace: Duration::from_millis(AWAY_GRACE_MS.default),
+            auth: AuthKind::None,
+            auth_key: None,
             allowed_origins: Vec::new(),
             connections_max: usize::try_from(CONNECTIONS_MAX.default).expect("asserted above"),
             handshake_timeout: Duration::from_millis(HANDSHAKE_TIMEOUT_MS.default),

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::rooms::RoomName;
 
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 28] = [
     "listen",
     "plugins",
     "data",
@@ -40,6 +40,8 @@ const KEYS: [&str; 26] = [
     "frame_bytes_max",
     "frames_per_second_max",
     "queue_bytes_max",
+    "auth",
+    "auth_key",
     "allowed_origins",
     "log",
     "allowed_hosts",
@@ -115,6 +117,8 @@ fn set(config: &mut Config, key: &str, value: Value<'_>) -> Result<(), Refused> 
         "frame_bytes_max" => config.frame_bytes_max = number(value, FRAME_BYTES_MAX)?,
         "frames_per_second_max" => config.frames_per_second_max = number(value, FRAMES_PER_SECOND_MAX)?,
         "queue_bytes_max" => config.queue_bytes_max = number(value, QUEUE_BYTES_MAX)?,
+        "auth" => config.auth = read(value)?,
+        "auth_key" => config.auth_key = Some(PathBuf::from(text(value)?)),
         "allowed_origins" => config.allowed_origins = list(value, 0, ALLOWED_ORIGINS_MAX, is_origin)?,
         "log" => config.log = read(value)?,
         "allowed_hosts" => config.allowed_hosts = list(value, 0, ALLOWED_HOSTS_MAX, is_host)?,
@@ -147,6 +151,8 @@ fn accepted(key: &str) -> String {
         "frame_bytes_max" => FRAME_BYTES_MAX.to_string(),
         "frames_per_second_max" => format!("{FRAMES_PER_SECOND_MAX} (0: no limit)"),
         "queue_bytes_max" => QUEUE_BYTES_MAX.to_string(),
+        "auth" => "\"none\", \"secret\", \"jwt-hs256\" or \"jwt-eddsa\"".to_owned(),
+        "auth_key" => "a file's path in quotes".to_owned(),
         "allowed_origins" => format!(
             "a list of at most {ALLOWED_ORIGINS_MAX} different origins in lower case, such as \
              [\"https://game.example.org\", \"http://10.0.0.5:8080\"]"
@@ -286,6 +292,8 @@ mod tests {
             frame_bytes_max = 64
             frames_per_second_max = 0
             queue_bytes_max = 1024
+            auth = "jwt-eddsa"
+            auth_key = "k.pem"
             allowed_origins = ["https://game.example.org", "http://10.0.0.5:8080", "null"]
             log = "json"
             allowed_hosts = ["game.example.org", "[2001:db8::1]:80"]
@@ -314,6 +322,8 @@ mod tests {
             frame_bytes_max: 64,
             frames_per_second_max: 0,
             queue_bytes_max: 1024,
+            auth: crate::config::AuthKind::JwtEdDsa,
+            auth_key: Some("k.pem".into()),
             allowed_origins: ["https://game.example.org", "http://10.0.0.5:8080", "null"].map(str::to_owned).to_vec(),
             log: crate::logs::LogFormat::Json,
             allowed_hosts: vec!["game.example.org".to_owned(), "[2001:db8::1]:80".to_owned()],
@@ -337,8 +347,8 @@ mod tests {
                 "data = \"a\n",
             ],
             expect![[r#"
-                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, allowed_origins, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
-                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, allowed_origins, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
+                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
+                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
                 engine.toml line 2: duplicate key, in "data = \"b\""
                 engine.toml line 1: string values must be quoted, expected literal string, in "tick_hz ="
                 engine.toml line 2: unclosed array, expected `]`, in "rooms = [\"a\""
@@ -379,6 +389,8 @@ mod tests {
                 "terminate_grace_ms = 60001",
                 "frame_bytes_max = 63",
                 "frames_per_second_max = 1000001",
+                "auth = \"basic\"",
+                "auth_key = \"\"",
                 "allowed_origins = [\"game.example.org\"]",
                 "log = \"xml\"",
                 "allowed_hosts = [\"*\"]",
@@ -406,6 +418,8 @@ mod tests {
                 engine.toml line 1: terminate_grace_ms = 60001 is not accepted; accepted is a whole number from 0 to 60000
                 engine.toml line 1: frame_bytes_max = 63 is not accepted; accepted is a whole number from 64 to 16777216
                 engine.toml line 1: frames_per_second_max = 1000001 is not accepted; accepted is a whole number from 0 to 1000000 (0: no limit)
+                engine.toml line 1: auth = "basic" is not accepted; accepted is "none", "secret", "jwt-hs256" or "jwt-eddsa"
+                engine.toml line 1: auth_key = "" is not accepted; accepted is a file's path in quotes
                 engine.toml line 1: allowed_origins = ["game.example.org"] is not accepted; accepted is a list of at most 64 different origins in lower case, such as ["https://game.example.org", "http://10.0.0.5:8080"]
                 engine.toml line 1: log = "xml" is not accepted; accepted is "auto", "human" or "json"
                 engine.toml line 1: allowed_hosts = ["*"] is not accepted; accepted is a list of at most 64 different Host values in lower case, such as ["game.example.org", "10.0.0.5:12345"]

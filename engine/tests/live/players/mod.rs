@@ -2,4 +2,5 @@
 
 mod client;
 
+mod door;
 mod sessions;

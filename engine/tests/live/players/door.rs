@@ -1,0 +1,88 @@
+//! Who may join.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::players::client::{BOTH, Client};
+use crate::support::{Setup, moody};
+use wire::{ClientFrame, CloseCode};
+
+const SECRET: &str = "the secret of this test";
+/// Signed with it: `{"sub":"ann","exp":4000000000}`.
+const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhbm4iLCJleHAiOjQwMDAwMDAwMDB9.Jkrhz6Ddmldd_fpBHRv27nNjpubY7XCx8yhqpSiG3F0";
+
+fn setup(auth: &str) -> Setup {
+    let setup = Setup::new(moody(), &["game.1001.so"]).with(&format!("auth = \"{auth}\"\nauth_key = \"players.key\""));
+    let key = setup.plugins().join("../players.key");
+    std::fs::write(&key, SECRET).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    setup
+}
+
+#[test]
+fn credentials_come_in_the_join_or_in_the_handshake() {
+    let engine = setup("jwt-hs256").start();
+    let welcome = r#"welcome {"exp":4000000000,"sub":"ann"}"#;
+    for transport in BOTH {
+        let mut client = Client::open(engine.address, transport);
+        client.send(&ClientFrame::Join { room: "", credentials: TOKEN, hello: b"" });
+        client.joined();
+        assert_eq!(client.hear(), welcome);
+        for credentials in ["", SECRET, &TOKEN[1..]] {
+            let mut client = Client::open(engine.address, transport);
+            client.send(&ClientFrame::Join { room: "", credentials, hello: b"" });
+            assert_eq!(client.closing().0, CloseCode::BadCredentials);
+        }
+    }
+    let mut client = Client::web_socket(engine.address, "/ws", &[&format!("Authorization: Bearer {TOKEN}")]);
+    client.send(&ClientFrame::Join { room: "", credentials: "", hello: b"" });
+    client.joined();
+    assert_eq!(client.hear(), welcome);
+    assert_eq!(engine.metric("hotseat_closes_total{cause=\"credentials-wrong\",code=\"4401\"}"), 4);
+    assert_eq!(engine.metric("hotseat_closes_total{cause=\"credentials-missing\",code=\"4401\"}"), 2);
+}
+
+#[test]
+fn a_secret_lets_in_whoever_knows_it() {
+    let engine = setup("secret").start();
+    for (credentials, lets_in) in [(SECRET, true), ("the secret of another", false)] {
+        let mut client = Client::open(engine.address, BOTH[0]);
+        client.send(&ClientFrame::Join { room: "", credentials, hello: b"" });
+        if lets_in {
+            client.joined();
+        } else {
+            let reason = "the credentials are not accepted".to_owned();
+            assert_eq!(client.closing(), (CloseCode::BadCredentials, reason));
+        }
+    }
+}
+
+#[test]
+fn a_key_that_is_missing_is_told_at_the_start() {
+    let setup = setup("secret");
+    std::fs::remove_file(setup.plugins().join("../players.key")).unwrap();
+    let line = setup.failure(&["serve"]);
+    assert_eq!(line, "the key players.key cannot be read: No such file or directory (os error 2)");
+}
+
+#[test]
+fn pages_of_other_sites_may_not_play() {
+    let engine =
+        Setup::new(moody(), &["game.1001.so"]).with("allowed_origins = [\"https://game.example.org\"]").start();
+    let own = format!("Origin: http://{}", engine.address);
+    let check = |headers: &[&str], expected: &str| {
+        let (_, head) = Client::handshake(engine.address, "/ws?room=main", headers);
+        assert!(head.starts_with(expected), "{headers:?}: {head}");
+    };
+    check(&[], "HTTP/1.1 101 ");
+    check(&[&own], "HTTP/1.1 101 ");
+    check(&["Origin: https://game.example.org"], "HTTP/1.1 101 ");
+    check(&["Sec-WebSocket-Protocol: other, hotseat.1"], "HTTP/1.1 101 ");
+    for foreign in ["https://evil.example", "null", "http://game.example.org", "http://127.0.0.1"] {
+        check(&[&format!("Origin: {foreign}")], "HTTP/1.1 403 ");
+    }
+    check(&[&own, "Origin: https://evil.example"], "HTTP/1.1 403 ");
+    check(&["Sec-WebSocket-Protocol: other"], "HTTP/1.1 400 ");
+    check(&["Sec-WebSocket-Version: 8"], "HTTP/1.1 426 ");
+    assert_eq!(engine.metric("hotseat_handshakes_refused_total{cause=\"origin-foreign\"}"), 5);
+    assert_eq!(engine.ask("/ws").status, 426);
+}
