@@ -10,6 +10,9 @@ mod report;
 mod rewrite;
 mod show;
 mod steps;
+#[cfg(test)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "random numbers are cut to what fits")]
+mod tests;
 
 use crate::LogicVersion;
 use logic_api::changes::Changes;

@@ -207,3 +207,8 @@ fn dropped(names: &mut Vec<LitStr>, meta: &ParseNestedMeta<'_>, what: &str, pres
     }
     Ok(())
 }
+
+/// Errors are told where this stands, but names are those of the derive: the code may have come out of a macro.
+pub(crate) fn told_at(of: &Expr) -> Span {
+    of.span().resolved_at(Span::call_site())
+}

@@ -1,6 +1,6 @@
 //! `#[derive(Row)]`.
 
-use crate::attributes::{Marked, OfField, OfStruct, of_variant, refuse_claimed_twice};
+use crate::attributes::{Marked, OfField, OfStruct, of_variant, refuse_claimed_twice, told_at};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
@@ -288,7 +288,7 @@ fn derive_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
 fn description(of_struct: &OfStruct, columns: &[Column<'_>]) -> TokenStream {
     let OfStruct { dropped, migrate } = of_struct;
     let dropped = (!dropped.is_empty()).then(|| quote!(row.dropped(&[#(#dropped),*]);));
-    let migrate = migrate.iter().map(|function| quote_spanned!(function.span()=> row.migrate::<_, Self>(#function);));
+    let migrate = migrate.iter().map(|function| quote_spanned!(told_at(function)=> row.migrate::<_, Self>(#function);));
     let fields = columns.iter().map(|Column { of, said, .. }| {
         let was = option(said.was.as_ref());
         let default = said.default.iter().map(|default| {
@@ -298,7 +298,7 @@ fn description(of_struct: &OfStruct, columns: &[Column<'_>]) -> TokenStream {
         let migrate = said
             .migrate
             .iter()
-            .map(|function| quote_spanned!(function.span()=> row.field_migration::<_, #of>(#function);));
+            .map(|function| quote_spanned!(told_at(function)=> row.field_migration::<_, #of>(#function);));
         quote! {
             <#of as ::logic_api::Column>::describe(row.describe());
             row.field(#was, <#of as ::logic_api::Column>::blank());

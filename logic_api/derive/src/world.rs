@@ -1,6 +1,6 @@
 //! `#[derive(World)]`.
 
-use crate::attributes::{OfStruct, OfTable, refuse_claimed_twice};
+use crate::attributes::{OfStruct, OfTable, refuse_claimed_twice, told_at};
 use crate::row::option;
 use proc_macro2::{Literal, TokenStream};
 use quote::{quote, quote_spanned};
@@ -42,7 +42,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         let migrate = said
             .migrate
             .iter()
-            .map(|function| quote_spanned!(function.span()=> describe.table_migration::<_, #row>(#name, #function);));
+            .map(|function| quote_spanned!(told_at(function)=> describe.table_migration::<_, #row>(#name, #function);));
         quote! {
             <#row as ::logic_api::Column>::describe(describe);
             describe.table(#name, #was);

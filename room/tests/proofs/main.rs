@@ -19,6 +19,7 @@ mod reads;
 mod records;
 mod rooms;
 mod schema;
+mod schema_refused;
 mod snapshots;
 mod support;
 mod swaps;
