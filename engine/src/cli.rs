@@ -7,14 +7,15 @@ mod table;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 pub use check::{CheckError, check};
-pub use client::{ClientError, load, status};
+pub use client::{ClientError, confirm, load, roll_back, status};
 pub use rooms::{RoomsCommand, rooms};
 
-use crate::config::Flags;
+use crate::config::{Flags, PROBATION};
 use crate::dev;
 use crate::logs::LogFormat;
 
@@ -65,10 +66,36 @@ plugins folder as dev.<version>.so, and old ones are removed.")]
     #[command(after_help = "\
 Examples:
   engine load plugin2.so
-  engine load game.1002.so --data /var/lib/hotseat")]
+  engine load game.1002.so --data /var/lib/hotseat
+  engine load plugin3.so --confirm")]
     Load {
         /// The name of a file in the plugins folder of that engine.
         name: String,
+        /// Confirm the version that is on trial first, if one is.
+        #[arg(long)]
+        confirm: bool,
+        /// Try the version even if it has failed before.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        client: ClientFlags,
+    },
+    /// Confirm the version that is on trial: no room goes back to before it any more.
+    #[command(after_help = "\
+Example:
+  engine confirm")]
+    Confirm {
+        #[command(flatten)]
+        client: ClientFlags,
+    },
+    /// Take the version on trial back: every room goes on with the version from before, as if it had never been swapped.
+    #[command(after_help = "\
+Example:
+  engine rollback --reason 'orbs are worth nothing'")]
+    Rollback {
+        /// For those who ask later; at most 200 characters.
+        #[arg(long)]
+        reason: Option<String>,
         #[command(flatten)]
         client: ClientFlags,
     },
@@ -136,12 +163,19 @@ pub struct ServeFlags {
     /// How log lines look [default: auto, which is human on a terminal and JSON elsewhere].
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub log: Option<LogFormat>,
+    /// How long a version is on trial after a load; 0s: it is confirmed at once [default: 10s].
+    #[arg(long, value_name = "TIME", value_parser = probation)]
+    pub probation: Option<Duration>,
+}
+
+fn probation(text: &str) -> Result<Duration, String> {
+    PROBATION.parse(text).ok_or_else(|| format!("accepted is {PROBATION}"))
 }
 
 impl From<ServeFlags> for Flags {
     fn from(flags: ServeFlags) -> Flags {
-        let ServeFlags { listen, plugins, data, logic, config, log } = flags;
-        Flags { config, listen, plugins, data, logic, log }
+        let ServeFlags { listen, plugins, data, logic, config, log, probation } = flags;
+        Flags { config, listen, plugins, data, logic, log, probation }
     }
 }
 
@@ -171,7 +205,9 @@ impl From<&DevFlags> for Flags {
         let DevFlags { folder: _, listen, plugins, data, config, log } = flags.clone();
         // The config file's folder has a world that somebody plays in.
         let data = data.or_else(|| Some(dev::DATA.into()));
-        Flags { config, listen, plugins, data, logic: None, log }
+        // The next save is the next load.
+        let probation = Some(Duration::ZERO);
+        Flags { config, listen, plugins, data, logic: None, log, probation }
     }
 }
 
@@ -202,7 +238,8 @@ mod tests {
 
     #[test]
     fn flags_reach_the_config() {
-        let words = "engine serve --listen [::1]:0 --plugins p --data d --logic game1 --config c --log json";
+        let words =
+            "engine serve --listen [::1]:0 --plugins p --data d --logic game1 --config c --log json --probation 2min";
         let Command::Serve(flags) = Cli::try_parse_from(words.split(' ')).unwrap().command else {
             panic!("serve is serve");
         };
@@ -213,6 +250,7 @@ mod tests {
         assert_eq!(flags.logic.as_deref(), Some("game1"));
         assert_eq!(flags.config, Some("c".into()));
         assert_eq!(flags.log, Some(LogFormat::Json));
+        assert_eq!(flags.probation, Some(Duration::from_secs(120)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Every limit of the shell that an operator may move is here, with its bounds.
 
+mod duration;
 mod file;
 
 use std::fmt;
@@ -9,6 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use duration::TimeLimit;
 
 pub use crate::logs::LogFormat;
 use crate::rooms::RoomName;
@@ -72,6 +75,8 @@ pub const PLUGIN_BYTES_MAX: Limit = Limit::new(4 * KIB, 256 * MIB, 4096 * MIB);
 pub const PROBE_TIMEOUT_MS: Limit = Limit::new(10, 2_000, 60_000);
 pub const REQUEST_BODY_BYTES_MAX: Limit = Limit::new(1, MIB, 64 * MIB);
 pub const REQUEST_TIMEOUT_MS: Limit = Limit::new(1, 5_000, 60_000);
+/// A longer one would keep more inputs than a busy room may, and so be confirmed early.
+pub const PROBATION: TimeLimit = TimeLimit::new(0, 10_000, 600_000);
 
 /// What is added to the longest wait that was promised, before an ending engine cuts connections.
 const END_MARGIN: Duration = Duration::from_secs(1);
@@ -160,6 +165,8 @@ pub struct Config {
     pub probe_timeout: Duration,
     pub request_body_bytes_max: usize,
     pub request_timeout: Duration,
+    /// How long a version is on trial after its swap; zero: it is confirmed at once.
+    pub probation: Duration,
 }
 
 /// What the command line says; it wins over the file.
@@ -171,6 +178,7 @@ pub struct Flags {
     pub data: Option<PathBuf>,
     pub logic: Option<String>,
     pub log: Option<LogFormat>,
+    pub probation: Option<Duration>,
 }
 
 /// Why there is no config. Each text is one line.
@@ -221,9 +229,10 @@ impl Config {
     }
 
     fn override_by(&mut self, flags: Flags) {
-        let Flags { config: _, listen, plugins, data, logic, log } = flags;
+        let Flags { config: _, listen, plugins, data, logic, log, probation } = flags;
         self.listen = listen.unwrap_or(self.listen);
         self.log = log.unwrap_or(self.log);
+        self.probation = probation.unwrap_or(self.probation);
         self.logic = logic.or(self.logic.take());
         if let Some(plugins) = plugins {
             self.plugins = plugins;
@@ -267,6 +276,7 @@ impl Default for Config {
             probe_timeout: Duration::from_millis(PROBE_TIMEOUT_MS.default),
             request_body_bytes_max: usize::try_from(REQUEST_BODY_BYTES_MAX.default).expect("asserted above"),
             request_timeout: Duration::from_millis(REQUEST_TIMEOUT_MS.default),
+            probation: PROBATION.default,
         }
     }
 }
@@ -308,6 +318,7 @@ mod tests {
             data: Some("b".into()),
             logic: Some("plugin2.so".to_owned()),
             log: Some(LogFormat::Json),
+            probation: Some(Duration::ZERO),
         };
         let expected = Config {
             listen: "[::1]:2".parse().unwrap(),
@@ -315,6 +326,7 @@ mod tests {
             data: "b".into(),
             logic: Some("plugin2.so".to_owned()),
             log: LogFormat::Json,
+            probation: Duration::ZERO,
             ..expected
         };
         assert_eq!(Config::load(flags).unwrap(), expected);

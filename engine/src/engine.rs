@@ -11,7 +11,8 @@ use room::{Request, Response};
 use wire::Severity;
 
 use crate::config::Config;
-use crate::http::{Backend, Health, Kind, Refusal, Requester};
+use crate::http::{Backend, Health, Kind, LoadRequest, Refusal, Requester};
+use crate::loader::digest::Sha256;
 use crate::loader::error::LoadError;
 use crate::loader::load::Loader;
 use crate::loader::name::{NameFault, PluginName};
@@ -20,11 +21,12 @@ use crate::loader::versions::Mapped;
 use crate::loads::Loads;
 use crate::lock::{DataFolder, shown};
 use crate::metrics::Metrics;
+use crate::probation::{ENGINE, Failed, FailedError, FailedVersions, Kept, Trials, Tried, Verdicts, VerdictsError};
 use crate::rooms::{RoomOptions, Rooms, StartError};
 use crate::serve::Door;
 use crate::sessions::{Auth, AuthError, Lobby, Tokens};
 use crate::status::{
-    EngineStatus, Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status, VersionStatus, resident_bytes,
+    Decided, EngineStatus, Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status, VersionStatus, resident_bytes,
 };
 use crate::stop::Stop;
 use crate::token::TokenError;
@@ -39,6 +41,7 @@ pub struct Engine {
     rooms: Rooms,
     lobby: Arc<Lobby>,
     loads: Loads,
+    trials: Arc<Trials>,
     metrics: Arc<Metrics>,
     stop: Stop,
     listen: SocketAddr,
@@ -57,6 +60,14 @@ pub enum EngineError {
     NoNumberedLogic { plugins: String, other: PluginName },
     #[error("{plugins} has no logic called {wanted:?}; it has {}", .found.join(", "))]
     NoSuchLogic { plugins: String, wanted: String, found: Vec<String> },
+    #[error(
+        "every version in {plugins} was on trial and failed: build another, or start on one all the same with --logic {newest}"
+    )]
+    AllFailed { plugins: String, newest: PluginName },
+    #[error(transparent)]
+    Verdicts(#[from] VerdictsError),
+    #[error(transparent)]
+    Failed(#[from] FailedError),
     #[error(transparent)]
     Name(#[from] NameFault),
     #[error(transparent)]
@@ -81,7 +92,8 @@ impl Engine {
         metrics: Arc<Metrics>,
     ) -> Result<Engine, EngineError> {
         let loader = Arc::new(Loader::new(config, data.path()));
-        let first = first(config, &loader)?;
+        let kept = kept(data.path())?;
+        let first = first(config, &loader, &kept.failed)?;
         let rooms = Rooms::start(&RoomOptions::from(config), &first.logic, &metrics)?;
         let logic = &first.logic;
         tracing::info!(
@@ -94,15 +106,24 @@ impl Engine {
         let (stop, time_max) = (door.stop(), config.probe_timeout);
         let (auth, tokens) = (Auth::new(config)?, Tokens::load_or_make(data.path())?);
         let lobby = Lobby::new(config, rooms.clone(), auth, tokens, metrics.sessions(), stop.clone());
-        let loads = Loads::new(Arc::clone(&loader), rooms.clone(), Arc::clone(&metrics), stop.clone(), time_max);
+        let trials = Trials::new(rooms.clone(), kept, Arc::clone(&metrics), stop.clone(), config.probation);
+        let loads = Loads::new(
+            Arc::clone(&loader),
+            rooms.clone(),
+            Arc::clone(&trials),
+            Arc::clone(&metrics),
+            stop.clone(),
+            time_max,
+        );
         let (started_at, started) = (Timestamp::now(), Instant::now());
         let lobby = Arc::new(lobby);
-        Ok(Engine { loader, rooms, lobby, loads, metrics, stop, listen: door.address(), started_at, started })
+        Ok(Engine { loader, rooms, lobby, loads, trials, metrics, stop, listen: door.address(), started_at, started })
     }
 
     /// Ends the rooms in order, after the last load. False if one did not end in time.
     pub async fn end(&self) -> bool {
         self.loads.ended().await;
+        self.trials.leave().await;
         let ended = self.rooms.end().await;
         if !self.lobby.ended(PLAYERS_END_MAX).await {
             tracing::warn!(connections = self.lobby.connections(), "connections of players were cut");
@@ -128,6 +149,7 @@ impl Engine {
                 file: mapped.file.to_string(),
                 bytes: mapped.bytes,
                 mapped_at: mapped.mapped_at,
+                failed: self.trials.failure(&mapped.sha256),
                 rooms: rooms.map(|(room, _)| room.to_string()).collect(),
             }
         };
@@ -140,8 +162,16 @@ impl Backend for Engine {
         Ok(self.rooms.request(room, request).await?)
     }
 
-    async fn load(&self, name: PluginName, who: Requester) -> Result<Loaded, Refusal> {
-        self.loads.load(name, who.to_string()).await
+    async fn load(&self, request: LoadRequest, who: Requester) -> Result<Loaded, Refusal> {
+        self.loads.load(request, who.to_string()).await
+    }
+
+    async fn confirm(&self, who: Requester) -> Result<Decided, Refusal> {
+        self.trials.confirm(&who.to_string()).await
+    }
+
+    async fn roll_back(&self, who: Requester, reason: Option<String>) -> Result<Decided, Refusal> {
+        self.trials.roll_back(&who.to_string(), reason.as_deref()).await
     }
 
     async fn open_room(&self, new: NewRoom) -> Result<RoomStatus, Refusal> {
@@ -178,7 +208,8 @@ impl Backend for Engine {
             },
             rooms: self.rooms.statuses(),
             versions: self.versions(),
-            swaps: self.loads.history(),
+            trial: self.trials.status(),
+            swaps: self.trials.history.list(),
         }
     }
 
@@ -205,23 +236,29 @@ impl Backend for Engine {
 }
 
 /// The version to start on.
-fn first(config: &Config, loader: &Loader) -> Result<Arc<Mapped>, EngineError> {
+fn first(config: &Config, loader: &Loader, failed: &FailedVersions) -> Result<Arc<Mapped>, EngineError> {
     let Some(wanted) = &config.logic else {
-        let numbered = source::numbered(&config.plugins)?;
-        let Some((_, newest)) = numbered.into_iter().next() else {
-            return Err(no_logic(&config.plugins)?);
-        };
-        return loader.load(&newest, |_| Ok(()));
+        return newest(&config.plugins, loader, failed);
     };
     if wanted.ends_with(".so") {
-        return loader.load(&PluginName::parse(wanted)?, |_| Ok(()));
+        // Whoever names a file means it.
+        let warn = |sha256: &Sha256, _: &Manifest| {
+            failed.find(sha256).iter().for_each(|failed| warn_of(failed, "it runs because it was asked for by name"));
+            Ok(())
+        };
+        return loader.load(&PluginName::parse(wanted)?, warn);
     }
     // By the name that is compiled in, which nothing but the code can tell.
     let mut found = Vec::new();
     for (_, file) in source::numbered(&config.plugins)? {
-        match loader.load(&file, |manifest| named(manifest, wanted)) {
+        let approve = |sha256: &Sha256, manifest: &Manifest| {
+            named(manifest, wanted)?;
+            has_not_failed(failed, sha256)
+        };
+        match loader.load(&file, approve) {
             Ok(mapped) => return Ok(mapped),
             Err(NotThis::Named(other)) => found.push(format!("{other} in {file}")),
+            Err(NotThis::Failed) => found.push(format!("{wanted} in {file}, which failed when it was on trial")),
             Err(NotThis::Broken(error)) => found.push(error.to_string()),
         }
     }
@@ -229,6 +266,47 @@ fn first(config: &Config, loader: &Loader) -> Result<Arc<Mapped>, EngineError> {
         return Err(no_logic(&config.plugins)?);
     }
     Err(EngineError::NoSuchLogic { plugins: shown(&config.plugins), wanted: wanted.clone(), found })
+}
+
+/// The highest version, or the highest that has not failed.
+fn newest(plugins: &Path, loader: &Loader, failed: &FailedVersions) -> Result<Arc<Mapped>, EngineError> {
+    let numbered = source::numbered(plugins)?;
+    let Some((_, newest)) = numbered.first() else {
+        return Err(no_logic(plugins)?);
+    };
+    for (_, file) in &numbered {
+        match loader.load(file, |sha256, _| has_not_failed(failed, sha256)) {
+            Ok(mapped) => return Ok(mapped),
+            Err(NotThis::Broken(error)) => return Err(error.into()),
+            Err(NotThis::Failed | NotThis::Named(_)) => {}
+        }
+    }
+    Err(EngineError::AllFailed { plugins: shown(plugins), newest: newest.clone() })
+}
+
+fn has_not_failed(failed: &FailedVersions, sha256: &Sha256) -> Result<(), NotThis> {
+    let Some(failed) = failed.find(sha256) else { return Ok(()) };
+    warn_of(&failed, "it is passed over");
+    Err(NotThis::Failed)
+}
+
+fn warn_of(failed: &Failed, so: &str) {
+    let Failed { version, name, reason, who, at, .. } = failed;
+    tracing::warn!(version, logic = name, who, %at, reason, "this version failed when it was on trial: {so}");
+}
+
+/// What the data folder tells of trials. One that was under way when the last engine went without being told to has failed: for all
+/// that is known, it is what ended the engine.
+fn kept(data: &Path) -> Result<Kept, EngineError> {
+    let (verdicts, interrupted) = Verdicts::open(data)?;
+    let failed = FailedVersions::open(data)?;
+    if let Some(Tried { sha256, version, name, .. }) = interrupted {
+        let (reason, who) = ("the engine ended while it was on trial".to_owned(), ENGINE.to_owned());
+        tracing::warn!(version, logic = name, "{reason}: it has failed");
+        failed.remember(Failed { sha256, version, name, reason, who, at: Timestamp::now() })?;
+        verdicts.end()?;
+    }
+    Ok(Kept { verdicts, failed })
 }
 
 /// What to say of a folder without a numbered version: files of other names are passed over unless they are asked for.
@@ -241,9 +319,10 @@ fn no_logic(plugins: &Path) -> Result<EngineError, LoadError> {
     })
 }
 
-/// Why a file is passed over where a logic is looked for by name.
+/// Why a file is passed over where a logic is looked for.
 enum NotThis {
     Named(String),
+    Failed,
     Broken(LoadError),
 }
 

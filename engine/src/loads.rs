@@ -2,26 +2,25 @@
 //!
 //! One at a time. Everything that can fail is done before a room is touched; what then fails is taken back in every room.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logic_api::Manifest;
-use parking_lot::Mutex;
 use prometheus::IntGauge;
-use room::{Input, LogicVersion, Outbox, Room, Stamp, StepError, differences};
+use room::{Input, LogicVersion, Outbox, Room, Stamp, StepError, TrialId, differences};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
-use crate::http::{Kind, Refusal};
+use crate::http::{Kind, LoadRequest, Refusal};
+use crate::loader::digest::Sha256;
 use crate::loader::error::{Class, LoadError};
 use crate::loader::load::Loader;
-use crate::loader::name::PluginName;
 use crate::loader::versions::Mapped;
 use crate::metrics::Metrics;
+use crate::probation::{NotOnTrial, Trials, Turn};
 use crate::rooms::{NotSwapped, Rooms, Swapped};
-use crate::status::{Loaded, Outcome, RoomPause, SWAPS_KEPT_MAX, SwapRecord, VersionName};
+use crate::status::{Loaded, Outcome, RoomPause, SwapRecord, VersionName};
 use crate::stop::Stop;
 
 /// Loads under way and waiting, at most.
@@ -39,10 +38,7 @@ pub struct Loads {
     /// How long `upgraded` may take where it is rehearsed.
     rehearsal_time_max: Duration,
     places: Semaphore,
-    /// Fair: loads are carried out in the order they came.
-    turn: tokio::sync::Mutex<()>,
-    /// Newest first.
-    history: Mutex<VecDeque<SwapRecord>>,
+    trials: Arc<Trials>,
 }
 
 /// Why a load changed nothing, and what would have been loaded as far as that is known.
@@ -51,6 +47,26 @@ struct Refused {
     refusal: Refusal,
     to: Option<VersionName>,
 }
+
+/// Who asked for which load, and when.
+#[derive(Debug)]
+struct About {
+    at: Timestamp,
+    who: String,
+    name: String,
+    started: Instant,
+}
+
+/// A load that has been carried out.
+#[derive(Debug)]
+struct Done {
+    trial: TrialId,
+    from: Option<VersionName>,
+    loaded: Loaded,
+}
+
+/// The trial, and what swapping took in each room.
+type InRooms = (TrialId, Vec<(String, Swapped)>);
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Refused {
@@ -66,64 +82,57 @@ impl From<LoadError> for Refused {
 
 impl Loads {
     #[must_use]
-    pub fn new(loader: Arc<Loader>, rooms: Rooms, metrics: Arc<Metrics>, stop: Stop, time_max: Duration) -> Loads {
+    pub fn new(
+        loader: Arc<Loader>,
+        rooms: Rooms,
+        trials: Arc<Trials>,
+        metrics: Arc<Metrics>,
+        stop: Stop,
+        time_max: Duration,
+    ) -> Loads {
         metrics.versions_mapped.set(i64::try_from(loader.versions.count()).unwrap_or(i64::MAX));
-        Loads {
-            loader,
-            rooms,
-            metrics,
-            stop,
-            rehearsal_time_max: time_max,
-            places: Semaphore::new(LOADS_MAX),
-            turn: tokio::sync::Mutex::new(()),
-            history: Mutex::default(),
-        }
+        let places = Semaphore::new(LOADS_MAX);
+        Loads { loader, rooms, metrics, stop, rehearsal_time_max: time_max, places, trials }
     }
 
-    /// Swaps every room to the plugin with this name. Must be polled to its end: a caller who goes away must not drop it.
+    /// Swaps every room to the plugin that is asked for. Must be polled to its end: a caller who goes away must not drop it.
     ///
     /// # Errors
     /// A [`Refusal`]; every room runs what it ran before.
-    pub async fn load(&self, name: PluginName, who: String) -> Result<Loaded, Refusal> {
+    pub async fn load(&self, request: LoadRequest, who: String) -> Result<Loaded, Refusal> {
         let (at, started) = (Timestamp::now(), Instant::now());
-        let outcome = self.in_turn(&name, started).await;
-        self.remember(at, who, &name, started, &outcome);
-        let outcome = outcome.map(|(_, loaded)| loaded).map_err(|refused| refused.refusal);
-        self.metrics.count_load(&outcome);
+        let about = About { at, who, name: request.name.to_string(), started };
+        let Ok(_place) = self.places.try_acquire() else {
+            let reason = format!("{LOADS_MAX} loads are under way or waiting; try again when they are done");
+            return self.remember(about, Err(Refusal::new(Kind::Conflict, "load-busy", reason).into()));
+        };
+        self.metrics.loads_under_way.inc();
+        let turn = self.trials.turn().await;
+        let outcome = self.alone(&turn, &request, &about).await;
+        // Before the turn is over: the verdict on its trial is noted after it.
+        let outcome = self.remember(about, outcome);
+        drop(turn);
+        self.metrics.loads_under_way.dec();
         outcome
     }
 
     /// Returns once no load is under way; none begins any more, because the stop has.
     pub async fn ended(&self) {
         assert!(self.stop.is_begun(), "loads end after the stop has begun");
-        drop(self.turn.lock().await);
+        drop(self.trials.turn().await);
     }
 
-    /// Newest first.
-    #[must_use]
-    pub fn history(&self) -> Vec<SwapRecord> {
-        self.history.lock().iter().cloned().collect()
-    }
-
-    async fn in_turn(&self, name: &PluginName, started: Instant) -> Result<(Option<VersionName>, Loaded), Refused> {
-        let Ok(_place) = self.places.try_acquire() else {
-            let reason = format!("{LOADS_MAX} loads are under way or waiting; try again when they are done");
-            return Err(Refusal::new(Kind::Conflict, "load-busy", reason).into());
-        };
-        self.metrics.loads_under_way.inc();
-        let outcome = self.alone(name, started).await;
-        self.metrics.loads_under_way.dec();
-        outcome
-    }
-
-    async fn alone(&self, name: &PluginName, started: Instant) -> Result<(Option<VersionName>, Loaded), Refused> {
-        let _turn = self.turn.lock().await;
+    async fn alone(&self, turn: &Turn<'_>, request: &LoadRequest, about: &About) -> Result<Done, Refused> {
         self.check_stop()?;
-        let to = self.prepare(name.clone()).await?;
-        let from: Vec<_> = self.rooms.logics().iter().map(|(_, logic)| version_name(logic)).collect();
-        let swapped = self.swap(&to).await.map_err(|refusal| Refused { refusal, to: Some(version_name(&to.logic)) })?;
-        let first = from.first().cloned();
-        Ok((first, loaded(&to, from, swapped, started)))
+        self.trials.make_way(turn, request.confirm, &about.who).await?;
+        let to = self.prepare(request).await?;
+        let previous: Vec<_> = self.rooms.logics().iter().map(|(_, logic)| version_name(logic)).collect();
+        let swapped = self.swap(turn, &to, &about.who).await;
+        let (trial, swapped) = swapped.map_err(|refusal| Refused { refusal, to: Some(version_name(&to.logic)) })?;
+        let from = previous.first().cloned();
+        let mut loaded = loaded(&to, previous, swapped, about.started);
+        loaded.on_trial_for_ms = u64::try_from(self.trials.probation().as_millis()).unwrap_or(u64::MAX);
+        Ok(Done { trial, from, loaded })
     }
 
     fn check_stop(&self) -> Result<(), Refusal> {
@@ -134,9 +143,17 @@ impl Loads {
     }
 
     /// Maps the plugin, away from the threads that answer.
-    async fn prepare(&self, name: PluginName) -> Result<Arc<Mapped>, Refused> {
-        let (loader, rooms) = (Arc::clone(&self.loader), self.rooms.clone());
-        let prepare = move || loader.load(&name, |manifest| check_schema(&rooms, manifest));
+    async fn prepare(&self, request: &LoadRequest) -> Result<Arc<Mapped>, Refused> {
+        let LoadRequest { name, force, .. } = request.clone();
+        let (loader, rooms, trials) = (Arc::clone(&self.loader), self.rooms.clone(), Arc::clone(&self.trials));
+        let approve = move |sha256: &Sha256, manifest: &Manifest| {
+            if !force {
+                let to = Some(VersionName { version: manifest.version.0, name: manifest.name.clone() });
+                trials.check_failed(sha256).map_err(|refusal| Refused { refusal, to })?;
+            }
+            check_schema(&rooms, manifest)
+        };
+        let prepare = move || loader.load(&name, approve);
         let prepared = tokio::task::spawn_blocking(prepare).await;
         self.metrics.versions_mapped.set(i64::try_from(self.loader.versions.count()).unwrap_or(i64::MAX));
         prepared.unwrap_or_else(|error| {
@@ -145,13 +162,16 @@ impl Loads {
         })
     }
 
-    async fn swap(&self, to: &Arc<Mapped>) -> Result<Vec<(String, Swapped)>, Refusal> {
+    async fn swap(&self, turn: &Turn<'_>, to: &Arc<Mapped>, who: &str) -> Result<InRooms, Refusal> {
         self.rehearse(Arc::clone(to)).await?;
         let rooms = self.rooms.clone();
         let reserved = tokio::task::spawn_blocking(move || rooms.reserve_pages()).await;
         assert!(reserved.is_ok(), "pages can be reserved: {reserved:?}");
         self.check_stop()?;
-        self.rooms.swap_all(to).await.map_err(not_swapped)
+        self.trials.swap(turn, to, who).await.map_err(|error| match error {
+            NotOnTrial::NotSwapped(error) => not_swapped(error),
+            NotOnTrial::NotWritten(_) => Refusal::new(Kind::Unavailable, "trial-not-kept", error.to_string()),
+        })
     }
 
     /// Runs the new version's `upgraded` on a twin of every room, on a thread of its own.
@@ -188,35 +208,33 @@ impl Loads {
         }
     }
 
-    fn remember(
-        &self,
-        at: Timestamp,
-        who: String,
-        name: &PluginName,
-        started: Instant,
-        outcome: &Result<(Option<VersionName>, Loaded), Refused>,
-    ) {
+    fn remember(&self, about: About, outcome: Result<Done, Refused>) -> Result<Loaded, Refusal> {
+        let About { at, who, name, started } = about;
         let total_us = micros(started.elapsed());
-        let name = name.to_string();
-        let record = match outcome {
-            Ok((from, loaded)) => {
+        let outcome = match outcome {
+            Ok(Done { trial, from, loaded }) => {
                 let pause_us_max = loaded.pauses.iter().map(|pause| pause.pause_us).max().unwrap_or(0);
                 let to = VersionName { version: loaded.version, name: loaded.name.clone() };
                 tracing::info!(who, name, version = to.version, logic = to.name, pause_us_max, total_us, "loaded");
-                let (from, to) = (from.clone(), Some(to));
-                SwapRecord { at, who, name, from, to, outcome: Outcome::Done, reason: None, pause_us_max, total_us }
+                let outcome = if loaded.on_trial_for_ms > 0 { Outcome::OnTrial } else { Outcome::Confirmed };
+                let (to, reason, verdict) = (Some(to), None, None);
+                let record = SwapRecord { at, who, name, from, to, outcome, reason, verdict, pause_us_max, total_us };
+                self.trials.history.push(record, Some(trial));
+                Ok(loaded)
             }
             Err(Refused { refusal, to }) => {
                 let (code, reason) = (refusal.code(), refusal.reason());
                 tracing::warn!(who, name, code, reason, total_us, "load refused");
                 let from = self.rooms.logics().first().map(|(_, logic)| version_name(logic));
-                let (to, reason) = (to.clone(), Some(reason.to_owned()));
-                SwapRecord { at, who, name, from, to, outcome: Outcome::Refused, reason, pause_us_max: 0, total_us }
+                let (outcome, reason, pause_us_max) = (Outcome::Refused, Some(reason.to_owned()), 0);
+                let verdict = None;
+                let record = SwapRecord { at, who, name, from, to, outcome, reason, verdict, pause_us_max, total_us };
+                self.trials.history.push(record, None);
+                Err(refusal)
             }
         };
-        let mut history = self.history.lock();
-        history.truncate(SWAPS_KEPT_MAX - 1);
-        history.push_front(record);
+        self.metrics.count_load(&outcome);
+        outcome
     }
 }
 
@@ -296,6 +314,7 @@ fn loaded(to: &Mapped, previous: Vec<VersionName>, swapped: Vec<(String, Swapped
         previous: distinct,
         pauses: swapped.into_iter().map(pause).collect(),
         total_us: micros(started.elapsed()),
+        on_trial_for_ms: 0,
     }
 }
 

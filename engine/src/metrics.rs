@@ -29,6 +29,8 @@ const PAUSE_SECONDS: [f64; 12] = [1e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 
 
 /// From a loopback to a satellite, and what is worse.
 const RTT_SECONDS: [f64; 13] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 1e-1, 2.5e-1, 1.0, 5.0];
+/// Finest around 500 ms, which is what ten seconds of a thousand players may take.
+const REWIND_SECONDS: [f64; 11] = [1e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 1e-1, 2.5e-1, 5e-1, 1.0, 2.5, 10.0];
 
 const ROOM: &[&str] = &["room"];
 
@@ -43,6 +45,9 @@ pub struct Metrics {
     sessions: Arc<SessionMetrics>,
     /// Loads that have begun or wait for their turn.
     pub loads_under_way: IntGauge,
+    /// 1 while a version is on trial.
+    pub on_trial: IntGauge,
+    verdicts: IntCounterVec,
     /// Written by each rehearsal's thread.
     pub rehearsals: IntGauge,
     /// Rooms that there are. Written by the rooms' threads, as the two below.
@@ -69,6 +74,7 @@ pub struct RoomMetrics {
     pub step_seconds: Histogram,
     pub tick_seconds: Histogram,
     pub swap_pause_seconds: Histogram,
+    pub rewind_seconds: Histogram,
     pub rows: IntGauge,
     pub pages: IntGauge,
 }
@@ -102,6 +108,7 @@ struct RoomVectors {
     step_seconds: HistogramVec,
     tick_seconds: HistogramVec,
     swap_pause_seconds: HistogramVec,
+    rewind_seconds: HistogramVec,
     rows: IntGaugeVec,
     pages: IntGaugeVec,
 }
@@ -128,6 +135,11 @@ impl Metrics {
                 "Time in which a room took no input because its logic was swapped.",
                 &PAUSE_SECONDS,
             ),
+            rewind_seconds: register.histograms(
+                "hotseat_rewind_seconds",
+                "Time in which a room took no input because its swap was rewound.",
+                &REWIND_SECONDS,
+            ),
             rows: register.gauges("hotseat_rows", "Live rows.", ROOM),
             pages: register.gauges("hotseat_pages", "Pages in use.", ROOM),
         };
@@ -140,6 +152,12 @@ impl Metrics {
                 "hotseat_loads_total",
                 "Loads by outcome: done, or the refusal's code.",
                 &["outcome"],
+            ),
+            on_trial: register.gauge("hotseat_on_trial", "1 while a version is on trial."),
+            verdicts: register.counters(
+                "hotseat_verdicts_total",
+                "Trials by how they ended: whether the version stayed, and why.",
+                &["verdict", "why"],
             ),
             rehearsals: register
                 .gauge("hotseat_rehearsals", "Rehearsals that run: one that stays was left behind and holds a core."),
@@ -171,6 +189,7 @@ impl Metrics {
             step_seconds: self.rooms.step_seconds.with_label_values(label),
             tick_seconds: self.rooms.tick_seconds.with_label_values(label),
             swap_pause_seconds: self.rooms.swap_pause_seconds.with_label_values(label),
+            rewind_seconds: self.rooms.rewind_seconds.with_label_values(label),
             rows: self.rooms.rows.with_label_values(label),
             pages: self.rooms.pages.with_label_values(label),
         }
@@ -179,13 +198,23 @@ impl Metrics {
     /// Takes a room's numbers out of what is shown. A room of the same name starts again from zero.
     pub fn forget_room(&self, name: &str) {
         let label = &[name];
-        let RoomVectors { ticks, overruns, faults, forks, step_seconds, tick_seconds, swap_pause_seconds, rows, pages } =
-            &self.rooms;
+        let RoomVectors {
+            ticks,
+            overruns,
+            faults,
+            forks,
+            step_seconds,
+            tick_seconds,
+            swap_pause_seconds,
+            rewind_seconds,
+            rows,
+            pages,
+        } = &self.rooms;
         // A room that was never shown has nothing to take out.
         for counters in [ticks, overruns, faults, forks] {
             let _ = counters.remove_label_values(label);
         }
-        for histograms in [step_seconds, tick_seconds, swap_pause_seconds] {
+        for histograms in [step_seconds, tick_seconds, swap_pause_seconds, rewind_seconds] {
             let _ = histograms.remove_label_values(label);
         }
         for gauges in [rows, pages] {
@@ -207,6 +236,11 @@ impl Metrics {
     pub fn count_load<T>(&self, outcome: &Result<T, Refusal>) {
         let outcome = outcome.as_ref().map_or_else(Refusal::code, |_| "done");
         self.loads.with_label_values(&[outcome]).inc();
+    }
+
+    /// Both are words of the source, so the labels are bounded.
+    pub fn count_verdict(&self, verdict: &str, why: &str) {
+        self.verdicts.with_label_values(&[verdict, why]).inc();
     }
 
     /// The Prometheus text format, as of now.
@@ -353,6 +387,7 @@ mod tests {
         metrics.rooms_closed.inc();
         metrics.requests().count(StatusCode::NOT_FOUND);
         metrics.count_load(&Ok(()));
+        metrics.count_verdict("confirmed", "time");
         metrics.count_load::<()>(&Err(Refusal::new(Kind::Conflict, "load-busy", "another load is under way")));
         check_lines(
             &metrics.render(),
@@ -370,6 +405,7 @@ mod tests {
                 "hotseat_requests_total{class=\"2xx\"} 0",
                 "hotseat_requests_total{class=\"4xx\"} 1",
                 "hotseat_loads_total{outcome=\"done\"} 1",
+                "hotseat_verdicts_total{verdict=\"confirmed\",why=\"time\"} 1",
                 "hotseat_loads_total{outcome=\"load-busy\"} 1",
                 "# TYPE process_resident_memory_bytes gauge",
                 "# TYPE hotseat_uptime_seconds gauge",

@@ -16,6 +16,8 @@ pub struct Status {
     pub engine: EngineStatus,
     pub rooms: Vec<RoomStatus>,
     pub versions: Vec<VersionStatus>,
+    /// The version that is on trial, if one is.
+    pub trial: Option<TrialStatus>,
     /// Newest first, at most [`SWAPS_KEPT_MAX`].
     pub swaps: Vec<SwapRecord>,
 }
@@ -142,6 +144,8 @@ pub struct VersionStatus {
     pub file: String,
     pub bytes: u64,
     pub mapped_at: Timestamp,
+    /// Why it did not stay when it was on trial, if that has happened.
+    pub failed: Option<String>,
     /// The rooms that run it now.
     pub rooms: Vec<String>,
 }
@@ -160,16 +164,53 @@ pub struct SwapRecord {
     pub outcome: Outcome,
     /// Why it was refused, in one line.
     pub reason: Option<String>,
+    /// How the trial ended, `None` while it goes on and where there was none.
+    pub verdict: Option<VerdictRecord>,
     /// The longest pause of any room.
     pub pause_us_max: u64,
     pub total_us: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    Done,
+    /// Nothing was swapped.
     Refused,
+    /// Every room runs it, and may still go back.
+    OnTrial,
+    /// Every room runs it for good.
+    Confirmed,
+    /// Every room has gone back to before the swap.
+    Rewound,
+}
+
+/// How a trial ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictRecord {
+    pub at: Timestamp,
+    /// An operator, or the engine.
+    pub who: String,
+    /// In one line.
+    pub reason: String,
+}
+
+/// A version on trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialStatus {
+    pub version: u32,
+    pub name: String,
+    pub sha256: String,
+    /// What runs again if it fails; more than one where rooms ran different versions.
+    pub from: Vec<VersionName>,
+    /// Who loaded it.
+    pub who: String,
+    pub since: Timestamp,
+    /// When it is confirmed if nothing fails before.
+    pub until: Timestamp,
+    /// Rounded up.
+    pub seconds_left: u64,
+    /// That run it.
+    pub rooms: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,6 +231,34 @@ pub struct Loaded {
     pub pauses: Vec<RoomPause>,
     /// From the request to the last room's echo.
     pub total_us: u64,
+    /// How long it is on trial from here on; 0: it is confirmed.
+    pub on_trial_for_ms: u64,
+}
+
+/// The end of a trial by an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    pub version: u32,
+    pub name: String,
+    pub sha256: String,
+    /// What runs now.
+    pub running: Vec<VersionName>,
+    pub outcome: Outcome,
+    /// Of a rewind.
+    pub rooms: Vec<RoomRewind>,
+    /// From the request to the last room's answer.
+    pub total_us: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomRewind {
+    pub room: String,
+    /// In which the room took no input.
+    pub pause_us: u64,
+    /// Since the swap, which were applied once more.
+    pub inputs: u64,
+    /// Of those, what the version from before did not take.
+    pub lost: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

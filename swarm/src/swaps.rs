@@ -101,7 +101,7 @@ fn swap(agent: &ureq::Agent, url: &str, name: &str, swaps: &Swaps, run: &Run) {
 }
 
 fn load(agent: &ureq::Agent, url: &str, name: &str, token: Option<&str>) -> Result<(), String> {
-    let mut request = agent.post(format!("{url}/load")).query("name", name);
+    let mut request = agent.post(format!("{url}/load")).query("name", name).query("confirm", "1");
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }

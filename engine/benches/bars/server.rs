@@ -65,7 +65,12 @@ impl Engine {
         std::fs::create_dir(&plugins).expect("a folder");
         build_so(&plugins, &["1"]);
         let mut command = Command::new(env!("CARGO_BIN_EXE_engine"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--plugins"]).arg(&plugins).arg("--data").arg(&data);
+        // Confirmed at once: what is measured loads one version after the other.
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--probation", "0s", "--plugins"])
+            .arg(&plugins)
+            .arg("--data")
+            .arg(&data);
         // The log's lines would be part of what is measured.
         command.env("RUST_LOG", "warn");
         Self { server: Server::start(&mut command), folder }

@@ -1,4 +1,4 @@
-//! `engine load`, `engine status` and what `engine rooms` needs: find the running engine, ask it, tell what it said.
+//! `engine load`, `engine confirm`, `engine rollback`, `engine status` and what `engine rooms` needs: find the running engine, ask it, tell what it said.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError, Flags, PROBE_TIMEOUT_MS};
 use crate::http::ErrorBody;
 use crate::lock::shown;
 use crate::serve::ADDRESS_FILE;
-use crate::status::{Loaded, Status};
+use crate::status::{Decided, Loaded, Status};
 use crate::token::{TOKEN_FILE, Token, TokenError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,11 +54,37 @@ pub enum ClientError {
 ///
 /// # Errors
 /// [`ClientError`] if no engine answers or it refuses.
-pub fn load(name: &str, flags: &ClientFlags) -> Result<String, ClientError> {
+pub fn load(name: &str, confirm: bool, force: bool, flags: &ClientFlags) -> Result<String, ClientError> {
     let engine = Engine::find(flags)?;
     let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
-    let loaded: Loaded = engine.ask("POST", &format!("/load?name={name}"), ())?.parse()?;
+    let mut target = format!("/load?name={name}");
+    for (flag, is_set) in [("confirm", confirm), ("force", force)] {
+        if is_set {
+            target += &format!("&{flag}=1");
+        }
+    }
+    let loaded: Loaded = engine.ask("POST", &target, ())?.parse()?;
     Ok(table::loaded(&loaded))
+}
+
+/// Confirms the version that is on trial.
+///
+/// # Errors
+/// [`ClientError`] if no engine answers or it refuses.
+pub fn confirm(flags: &ClientFlags) -> Result<String, ClientError> {
+    let decided: Decided = Engine::find(flags)?.ask("POST", "/api/v1/confirm", ())?.parse()?;
+    Ok(table::decided(&decided))
+}
+
+/// Takes the version that is on trial back.
+///
+/// # Errors
+/// [`ClientError`] if no engine answers or it refuses.
+pub fn roll_back(reason: Option<&str>, flags: &ClientFlags) -> Result<String, ClientError> {
+    let query = reason.map(|reason| format!("?reason={}", utf8_percent_encode(reason, NON_ALPHANUMERIC)));
+    let target = format!("/api/v1/rollback{}", query.unwrap_or_default());
+    let decided: Decided = Engine::find(flags)?.ask("POST", &target, ())?.parse()?;
+    Ok(table::decided(&decided))
 }
 
 /// Rooms, versions and recent swaps of a running engine, as tables or as the JSON that it sent.

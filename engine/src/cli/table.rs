@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::{Timestamp, Unit};
 
-use crate::status::{Loaded, Outcome, RoomState, RoomStatus, Status, SwapRecord, VersionName};
+use crate::status::{Decided, Loaded, Outcome, RoomState, RoomStatus, Status, SwapRecord, TrialStatus, VersionName};
 
 /// The newest swaps that are shown; the JSON has more.
 const SWAPS_SHOWN_MAX: usize = 10;
@@ -17,12 +17,32 @@ pub(super) fn loaded(loaded: &Loaded) -> String {
         previous => format!(", before {}", previous.iter().map(version).collect::<Vec<_>>().join(" and ")),
     };
     let pause_us = loaded.pauses.iter().map(|pause| pause.pause_us).max().unwrap_or(0);
+    let on_trial = match loaded.on_trial_for_ms {
+        0 => String::new(),
+        ms => format!("; on trial for {}", duration(ms.saturating_mul(1000))),
+    };
     format!(
-        "done: {} {}{before}; longest pause {}, {} in all\n",
+        "done: {} {}{before}; longest pause {}, {} in all{on_trial}\n",
         loaded.name,
         loaded.version,
         duration(pause_us),
         duration(loaded.total_us)
+    )
+}
+
+pub(super) fn decided(decided: &Decided) -> String {
+    let Decided { name, version: number, running, rooms, total_us, .. } = decided;
+    let running = running.iter().map(version).collect::<Vec<_>>().join(" and ");
+    if decided.outcome == Outcome::Confirmed {
+        return format!("confirmed: {name} {number}; {} in all\n", duration(*total_us));
+    }
+    let pause_us = rooms.iter().map(|room| room.pause_us).max().unwrap_or(0);
+    let (inputs, lost) = rooms.iter().fold((0, 0), |(inputs, lost), room| (inputs + room.inputs, lost + room.lost));
+    format!(
+        "rewound: {running} runs again, and {name} {number} has failed; {inputs} inputs once more, {lost} of them lost; longest \
+         pause {}, {} in all\n",
+        duration(pause_us),
+        duration(*total_us)
     )
 }
 
@@ -39,6 +59,10 @@ pub(super) fn status(status: &Status) -> String {
         let _ = write!(text, ", {} in memory", size(bytes));
     }
     text.push_str(if engine.stopping { ", stopping\n" } else { "\n" });
+    if let Some(TrialStatus { name, version: number, from, seconds_left, .. }) = &status.trial {
+        let from = from.iter().map(version).collect::<Vec<_>>().join(" and ");
+        let _ = writeln!(text, "on trial: {name} {number} after {from}, {seconds_left} s left");
+    }
     rooms(&mut text, status);
     versions(&mut text, status);
     swaps(&mut text, &status.swaps);
@@ -141,8 +165,10 @@ fn swaps(text: &mut String, swaps: &[SwapRecord]) {
     let name = |side: &Option<VersionName>| side.as_ref().map_or_else(|| "-".to_owned(), version);
     for swap in swaps.iter().take(SWAPS_SHOWN_MAX) {
         let outcome = match swap.outcome {
-            Outcome::Done => "done",
             Outcome::Refused => "refused",
+            Outcome::OnTrial => "on trial",
+            Outcome::Confirmed => "confirmed",
+            Outcome::Rewound => "rewound",
         };
         table.row([
             time(swap.at),
@@ -158,8 +184,12 @@ fn swaps(text: &mut String, swaps: &[SwapRecord]) {
     table.write(text);
     // Not in the table: one long reason would make every line of it wider than a terminal.
     for swap in swaps.iter().take(SWAPS_SHOWN_MAX) {
-        let Some(reason) = &swap.reason else { continue };
-        let _ = writeln!(text, "refused at {}: {reason}", time(swap.at));
+        if let Some(reason) = &swap.reason {
+            let _ = writeln!(text, "refused at {}: {reason}", time(swap.at));
+        }
+        if let (Outcome::Rewound, Some(verdict)) = (swap.outcome, &swap.verdict) {
+            let _ = writeln!(text, "rewound at {} by {}: {}", time(verdict.at), verdict.who, verdict.reason);
+        }
     }
 }
 

@@ -15,12 +15,12 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::{
     ALLOWED_HOSTS_MAX, ALLOWED_ORIGINS_MAX, AWAY_GRACE_MS, CONNECTIONS_MAX, Config, ConfigError, FRAME_BYTES_MAX,
     FRAMES_PER_SECOND_MAX, HANDSHAKE_TIMEOUT_MS, Limit, PING_INTERVAL_MS, PLAYERS_MAX, PLUGIN_BYTES_MAX,
-    PONG_TIMEOUT_MS, PROBE_TIMEOUT_MS, QUEUE_BYTES_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_TIMEOUT_MS, ROOM_LINGER_MS,
-    ROOM_THREADS, ROOMS_MAX, TERMINATE_GRACE_MS, TICK_HZ,
+    PONG_TIMEOUT_MS, PROBATION, PROBE_TIMEOUT_MS, QUEUE_BYTES_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_TIMEOUT_MS,
+    ROOM_LINGER_MS, ROOM_THREADS, ROOMS_MAX, TERMINATE_GRACE_MS, TICK_HZ, TimeLimit,
 };
 use crate::rooms::RoomName;
 
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 29] = [
     "listen",
     "plugins",
     "data",
@@ -49,6 +49,7 @@ const KEYS: [&str; 28] = [
     "probe_timeout_ms",
     "request_body_bytes_max",
     "request_timeout_ms",
+    "probation",
 ];
 
 /// The most of the file that an error shows.
@@ -126,6 +127,7 @@ fn set(config: &mut Config, key: &str, value: Value<'_>) -> Result<(), Refused> 
         "probe_timeout_ms" => config.probe_timeout = millis(value, PROBE_TIMEOUT_MS)?,
         "request_body_bytes_max" => config.request_body_bytes_max = number(value, REQUEST_BODY_BYTES_MAX)?,
         "request_timeout_ms" => config.request_timeout = millis(value, REQUEST_TIMEOUT_MS)?,
+        "probation" => config.probation = time(value, PROBATION)?,
         _ => return Err(Refused::Key),
     }
     Ok(())
@@ -166,6 +168,7 @@ fn accepted(key: &str) -> String {
         "probe_timeout_ms" => PROBE_TIMEOUT_MS.to_string(),
         "request_body_bytes_max" => REQUEST_BODY_BYTES_MAX.to_string(),
         "request_timeout_ms" => REQUEST_TIMEOUT_MS.to_string(),
+        "probation" => format!("{PROBATION}, in quotes (0s: a version is confirmed at once)"),
         _ => unreachable!("only a key that `set` knows has a value that it can refuse: {key}"),
     }
 }
@@ -189,6 +192,10 @@ fn number<T: TryFrom<u64>>(value: Value<'_>, limit: Limit) -> Result<T, Refused>
 
 fn millis(value: Value<'_>, limit: Limit) -> Result<Duration, Refused> {
     number(value, limit).map(Duration::from_millis)
+}
+
+fn time(value: Value<'_>, limit: TimeLimit) -> Result<Duration, Refused> {
+    limit.parse(&text(value)?).ok_or(Refused::Value)
 }
 
 fn list(value: Value<'_>, min: usize, max: usize, is_accepted: fn(&str) -> bool) -> Result<Vec<String>, Refused> {
@@ -301,6 +308,7 @@ mod tests {
             probe_timeout_ms = 10
             request_body_bytes_max = 1
             request_timeout_ms = 60000
+            probation = "250ms"
         "#;
         let expected = Config {
             listen: "[::1]:0".parse().unwrap(),
@@ -331,6 +339,7 @@ mod tests {
             probe_timeout: Duration::from_millis(10),
             request_body_bytes_max: 1,
             request_timeout: Duration::from_secs(60),
+            probation: Duration::from_millis(250),
         };
         assert_eq!(Config::parse("engine.toml", text).unwrap(), expected);
     }
@@ -347,8 +356,8 @@ mod tests {
                 "data = \"a\n",
             ],
             expect![[r#"
-                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
-                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms
+                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms, probation
+                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms, probation
                 engine.toml line 2: duplicate key, in "data = \"b\""
                 engine.toml line 1: string values must be quoted, expected literal string, in "tick_hz ="
                 engine.toml line 2: unclosed array, expected `]`, in "rooms = [\"a\""
@@ -398,6 +407,8 @@ mod tests {
                 "probe_timeout_ms = 9",
                 "request_body_bytes_max = 0",
                 "request_timeout_ms = 99999999999999999999",
+                "probation = \"11min\"",
+                "probation = 10",
             ],
             expect![[r#"
                 engine.toml line 1: listen = "localhost:1" is not accepted; accepted is an IP address and a port in quotes, such as "127.0.0.1:12345"
@@ -427,6 +438,8 @@ mod tests {
                 engine.toml line 1: probe_timeout_ms = 9 is not accepted; accepted is a whole number from 10 to 60000
                 engine.toml line 1: request_body_bytes_max = 0 is not accepted; accepted is a whole number from 1 to 67108864
                 engine.toml line 1: request_timeout_ms = 99999999999999999999 is not accepted; accepted is a whole number from 1 to 60000
+                engine.toml line 1: probation = "11min" is not accepted; accepted is a time from 0s to 10min, such as 10s, in quotes (0s: a version is confirmed at once)
+                engine.toml line 1: probation = 10 is not accepted; accepted is a time from 0s to 10min, such as 10s, in quotes (0s: a version is confirmed at once)
             "#]],
         );
     }

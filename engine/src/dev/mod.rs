@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::http::{Backend, Requester};
+use crate::http::{Backend, LoadRequest, Requester};
 use crate::loader::name::PluginName;
 use crate::stop::Stop;
 
@@ -176,7 +176,8 @@ impl Dev {
     async fn load(&mut self, engine: &Arc<Engine>, version: u32, name: PluginName) -> Result<(), DevError> {
         let begun = Instant::now();
         let who = Requester { peer: engine.listen(), agent: Some("engine dev".to_owned()) };
-        match engine.load(name, who).await {
+        let request = LoadRequest { name, confirm: false, force: false };
+        match engine.load(request, who).await {
             Ok(loaded) => {
                 let ms = begun.elapsed().as_secs_f64() * 1e3;
                 let slowest = loaded.pauses.iter().map(|pause| pause.pause_us).max().unwrap_or_default();

@@ -10,7 +10,7 @@ use wire::Severity;
 use crate::http::Refusal;
 use crate::loader::name::PluginName;
 use crate::sessions::Lobby;
-use crate::status::{Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status};
+use crate::status::{Decided, Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status};
 
 /// The engine as the routes see it. Every method may be called from any thread, at any time, many at once.
 pub trait Backend: Send + Sync + 'static {
@@ -25,7 +25,17 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Swaps every room to the named plugin. It returns `Ok` only after the new code has answered from every room, and
     /// is serialised with other loads by the implementation. A load whose caller went away is finished all the same.
-    fn load(&self, name: PluginName, who: Requester) -> impl Future<Output = Result<Loaded, Refusal>> + Send;
+    fn load(&self, request: LoadRequest, who: Requester) -> impl Future<Output = Result<Loaded, Refusal>> + Send;
+
+    /// The version on trial stays, in every room. It is finished even if the caller goes away, as is `roll_back`.
+    fn confirm(&self, who: Requester) -> impl Future<Output = Result<Decided, Refusal>> + Send;
+
+    /// The version on trial goes, in every room; the reason is for those who ask later.
+    fn roll_back(
+        &self,
+        who: Requester,
+        reason: Option<String>,
+    ) -> impl Future<Output = Result<Decided, Refusal>> + Send;
 
     /// Opens a room, and returns once it can be asked. A room whose opener went away is opened all the same.
     fn open_room(&self, new: NewRoom) -> impl Future<Output = Result<RoomStatus, Refusal>> + Send;
@@ -56,6 +66,16 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Has every player told something, until it is over.
     fn notice(&self, severity: Severity, text: &str);
+}
+
+/// What a load is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadRequest {
+    pub name: PluginName,
+    /// Whether a version that is on trial is confirmed first, in place of refusing this load.
+    pub confirm: bool,
+    /// Whether the version is tried even if it has failed before.
+    pub force: bool,
 }
 
 /// Whether new work is welcome.

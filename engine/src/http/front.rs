@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tower_service::Service;
 
 use crate::guard::Guard;
-use crate::http::{Backend, Kind, Refusal, Requester, logic, own};
+use crate::http::{Backend, Kind, Refusal, Requester, loads, logic, own};
 use crate::metrics::RequestMetrics;
 use crate::sessions::Lobby;
 
@@ -125,7 +125,7 @@ impl Route {
         match path {
             wire::WEBSOCKET_PATH => Route::Players,
             own::HEALTHZ => Route::Health,
-            own::LOAD | own::METRICS => Route::Admin,
+            loads::LOAD | own::METRICS => Route::Admin,
             _ => match path.strip_prefix(own::API) {
                 Some(below) if below.is_empty() || below.starts_with('/') => Route::Admin,
                 _ => Route::Logic,

@@ -2,6 +2,7 @@
 
 mod backend;
 mod front;
+mod loads;
 mod logic;
 mod notice;
 mod own;
@@ -9,7 +10,7 @@ mod query;
 mod refusal;
 mod rooms;
 
-pub use backend::{Backend, Health, Requester};
+pub use backend::{Backend, Health, LoadRequest, Requester};
 pub use refusal::{Kind, Refusal};
 
 pub(crate) use front::{Front, RequestLimits};

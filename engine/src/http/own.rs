@@ -1,23 +1,19 @@
-//! The engine's own routes: `/load`, `/healthz`, `/metrics` and the status under `/api/v1/`; those of rooms are in `rooms`.
+//! The engine's own routes: `/healthz`, `/metrics` and the status under `/api/v1/`; the others are in `loads` and `rooms`.
 //!
 //! No request gets here without having passed the guard, `/healthz` alone excepted.
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
-use axum::routing::{any, get, post};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
+use axum::routing::{get, post};
 use axum::{Router, body::Body};
 use serde::Serialize;
 
 use crate::http::notice;
-use crate::http::query::parameter;
-use crate::http::refusal::{JSON, TEXT, wants_json};
-use crate::http::{Backend, Health, Kind, Refusal, Requester, rooms};
-use crate::loader::name::PluginName;
-use crate::status::Loaded;
+use crate::http::refusal::{JSON, TEXT};
+use crate::http::{Backend, Health, Kind, Refusal, loads, rooms};
 
-pub(super) const LOAD: &str = "/load";
 pub(super) const HEALTHZ: &str = "/healthz";
 pub(super) const METRICS: &str = "/metrics";
 /// Everything below it is the engine's, whether a route or not, so that later routes take no path from a game.
@@ -29,7 +25,9 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(super) fn router<B: Backend>(backend: Arc<B>) -> Router {
     let status = || get(status::<B>).fallback(method_not_allowed);
     Router::new()
-        .route(LOAD, any(load::<B>))
+        .route(loads::LOAD, loads::of_load::<B>())
+        .route(loads::CONFIRM, loads::of_confirm::<B>())
+        .route(loads::ROLLBACK, loads::of_rollback::<B>())
         .route(HEALTHZ, get(healthz::<B>).fallback(method_not_allowed))
         .route(METRICS, get(metrics::<B>).fallback(method_not_allowed))
         .route("/api/v1", status())
@@ -41,58 +39,6 @@ pub(super) fn router<B: Backend>(backend: Arc<B>) -> Router {
         .route("/api/v1/notice", post(notice::give::<B>).fallback(method_not_allowed))
         .fallback(not_found)
         .with_state(backend)
-}
-
-async fn load<B: Backend>(
-    State(backend): State<Arc<B>>,
-    Extension(who): Extension<Requester>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response<Body> {
-    // HEAD is not GET without a body here: what is asked to change nothing must not swap the logic.
-    if method != Method::GET && method != Method::POST {
-        let mut response = method_not_allowed(method, headers).await;
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,POST"));
-        return response;
-    }
-    match try_load(backend, who, &uri, &headers).await {
-        Ok(loaded) if wants_json(&headers) => json(&loaded),
-        Ok(_) => text(StatusCode::OK, TEXT, "done\n".to_owned()),
-        Err(refusal) => refusal.response(&headers),
-    }
-}
-
-async fn try_load<B: Backend>(
-    backend: Arc<B>,
-    who: Requester,
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Result<Loaded, Refusal> {
-    if is_prefetch(headers) {
-        let reason = "a browser asked for this before its user did; press Enter to load";
-        return Err(Refusal::new(Kind::Forbidden, "load-prefetch", reason));
-    }
-    let malformed = |reason: String| Refusal::new(Kind::BadRequest, "name-malformed", reason);
-    let name = parameter(uri.query().unwrap_or(""), "name").map_err(|error| malformed(error.to_string()))?;
-    let Some(name) = name else {
-        let reason = "no plugin name is given; say /load?name=plugin2.so";
-        return Err(Refusal::new(Kind::BadRequest, "name-missing", reason));
-    };
-    let name = PluginName::parse(&name).map_err(|error| malformed(error.to_string()))?;
-    // A task of its own: a caller who hangs up must not leave rooms half swapped.
-    let loading = tokio::spawn(async move { backend.load(name, who).await });
-    loading.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a load ended without an answer");
-        let reason = "the load ended without an answer; see the engine's log";
-        Err(Refusal::new(Kind::Internal, "load-broken", reason))
-    })
-}
-
-/// Browsers fetch what they guess will be typed next; a guess must not swap the logic.
-fn is_prefetch(headers: &HeaderMap) -> bool {
-    const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
-    headers.get_all(SEC_PURPOSE).iter().any(|purpose| purpose.as_bytes().starts_with(b"prefetch"))
 }
 
 async fn healthz<B: Backend>(State(backend): State<Arc<B>>) -> Response<Body> {
@@ -111,12 +57,15 @@ async fn status<B: Backend>(State(backend): State<Arc<B>>) -> Response<Body> {
 }
 
 async fn not_found(uri: Uri, headers: HeaderMap) -> Response<Body> {
-    let reason = format!("there is no {} here; there are {API}/status, {API}/rooms and {API}/rooms/NAME", uri.path());
+    let reason = format!(
+        "there is no {} here; there are {API}/status, {API}/rooms, {API}/rooms/NAME, {API}/confirm and {API}/rollback",
+        uri.path()
+    );
     Refusal::new(Kind::NotFound, "route-unknown", reason).response(&headers)
 }
 
 /// The router adds `Allow`.
-async fn method_not_allowed(method: Method, headers: HeaderMap) -> Response<Body> {
+pub(super) async fn method_not_allowed(method: Method, headers: HeaderMap) -> Response<Body> {
     let reason = format!("{method} is not a method of this route; see the Allow header");
     Refusal::new(Kind::MethodNotAllowed, "method-not-allowed", reason).response(&headers)
 }

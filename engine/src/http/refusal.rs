@@ -180,7 +180,7 @@ pub(super) fn wants_json(request: &HeaderMap) -> bool {
         .any(|media_type| media_type.trim().eq_ignore_ascii_case(JSON))
 }
 
-fn one_line(text: String) -> String {
+pub(super) fn one_line(text: String) -> String {
     let breaks = |char: char| char.is_control() || matches!(char, '\u{2028}' | '\u{2029}');
     if text.contains(breaks) { text.replace(breaks, " ") } else { text }
 }

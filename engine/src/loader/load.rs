@@ -7,6 +7,7 @@ use logic_api::Manifest;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    digest::Sha256,
     elf::BuildId,
     error::LoadError,
     intake::{Candidate, Intake},
@@ -52,7 +53,7 @@ impl Loader {
         Self { intake, versions: Versions::new() }
     }
 
-    /// Maps the plugin with this name. `approve` sees what it says of itself before anything of it is in this process, for
+    /// Maps the plugin with this name. `approve` sees its content's hash and what it says of itself before anything of it is in this process, for
     /// what is mapped stays for good. Bytes that are mapped already are neither staged nor probed again.
     ///
     /// # Errors
@@ -60,15 +61,15 @@ impl Loader {
     pub fn load<E: From<LoadError>>(
         &self,
         name: &PluginName,
-        approve: impl FnOnce(&Manifest) -> Result<(), E>,
+        approve: impl FnOnce(&Sha256, &Manifest) -> Result<(), E>,
     ) -> Result<Arc<Mapped>, E> {
         let candidate = self.intake.read(name)?;
         if let Some(mapped) = self.versions.get(&candidate.sha256) {
-            approve(mapped.logic.manifest())?;
+            approve(&candidate.sha256, mapped.logic.manifest())?;
             return Ok(mapped);
         }
         let staged = self.intake.stage(&candidate)?;
-        approve(&self.intake.summary(&candidate, &staged)?.manifest)?;
+        approve(&candidate.sha256, &self.intake.summary(&candidate, &staged)?.manifest)?;
         Ok(self.versions.map(&candidate, &staged).map_err(|fault| not_mapped(&candidate, fault))?)
     }
 }

@@ -7,13 +7,13 @@ use logic_api::PlayerId;
 use room::{LogicVersion, Request, Response, Room, Spent, Stamp, StepError};
 use tokio::sync::oneshot;
 
-use crate::loader::versions::Mapped;
 use crate::rooms::error::RoomError;
 use crate::rooms::name::RoomId;
 use crate::rooms::outlet::Entered;
 use crate::rooms::play::Newcomer;
 use crate::rooms::players::House;
 use crate::rooms::registry::Place;
+use crate::rooms::trial::Swap;
 use crate::sessions::Link;
 use crate::status::PlayerStatus;
 
@@ -68,15 +68,20 @@ pub(super) enum Ask {
     },
     /// If the reply cannot be given any more, the swap is taken back.
     Swap {
-        to: Arc<Mapped>,
+        swap: Arc<Swap>,
         reply: oneshot::Sender<Result<Swapped, StepError>>,
+    },
+    /// What the version on trial does may be seen: every room has taken it.
+    AllSwapped {
+        reply: oneshot::Sender<()>,
     },
     /// The reply is what was spent, to be dropped elsewhere.
     KeepSwap {
         reply: oneshot::Sender<Spent>,
     },
+    /// As `KeepSwap`; and what was rewound, `None` in a room that had not been swapped.
     RewindSwap {
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<(Option<Rewound>, Spent)>,
     },
     /// Terminates the room, and disposes of it once the grace is over or nobody is in it. `gone` is dropped after that.
     End {
@@ -123,4 +128,15 @@ pub(super) struct NewSeat {
 pub struct Swapped {
     /// How long the room took no input.
     pub pause: Duration,
+}
+
+/// A room runs the version from before again, as if the swap had never been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rewound {
+    /// How long the room took no input.
+    pub pause: Duration,
+    /// Since the swap, which were applied once more.
+    pub inputs: usize,
+    /// Of those, what the version from before did not take.
+    pub lost: usize,
 }

@@ -20,6 +20,7 @@ use crate::rooms::opening::Wishes;
 use crate::rooms::players::House;
 use crate::rooms::registry::{Opening, Registry, Taken};
 use crate::rooms::thread::RoomThread;
+use crate::rooms::trial::Swap;
 use crate::status::RoomStatus;
 
 /// The room of requests and players that name none, if it is among those that are made at start; else it is the first of them.
@@ -75,10 +76,12 @@ pub(super) struct Shared {
     pub(super) inboxes: Vec<Arc<Inbox<Command>>>,
     pub(super) pools: Vec<Pool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// The version that rooms are opened on: that which the last load left.
+    /// The version that rooms are opened on: the last that was confirmed.
     pub(super) current: Mutex<Arc<LogicVersion>>,
-    /// Shared by openings, alone for a swap: a room that opens between the first room that is swapped and the last would be left
-    /// on the version from before. Fair, so neither waits for ever.
+    /// What rooms that are opened are swapped to then, so that they can be rewound as the others can.
+    pub(super) on_trial: Mutex<Option<Arc<Swap>>>,
+    /// Shared by openings, alone for a swap and for the verdict on it: a room that opens between the first room and the last would
+    /// be left out. Fair, so neither waits for ever.
     pub(super) turn: tokio::sync::RwLock<()>,
 }
 
@@ -106,6 +109,7 @@ impl Rooms {
             pools: (0..options.threads).map(|_| Pool::new()).collect(),
             threads: Mutex::default(),
             current: Mutex::new(Arc::clone(logic)),
+            on_trial: Mutex::default(),
             turn: tokio::sync::RwLock::new(()),
         }));
         let mut of_thread: Vec<Vec<_>> = (0..options.threads).map(|_| Vec::new()).collect();

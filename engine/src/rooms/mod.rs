@@ -23,14 +23,16 @@ mod pace;
 mod play;
 mod players;
 mod seat;
+mod trial;
 
 mod name;
 
-pub use command::{Entry, Swapped};
+pub use command::{Entry, Rewound, Swapped};
 pub use error::{NotSwapped, RoomError, StartError};
 pub use handle::{RoomOptions, Rooms};
 pub use name::{RoomId, RoomName};
 pub use opening::Admission;
+pub use trial::{Failure, FailureKind, Full, Swap, Told};
 
 pub(crate) use command::FromPlayer;
 pub(crate) use door::RoomDoor;

@@ -279,7 +279,9 @@ impl Rooms {
         let (place, new) = self.placed(&to_open, wishes, logic);
         let seat = keeps_seat.then(|| place.board.entrance.reserve().expect("a new room has a free seat"));
         let created = self.created(&place, new).await;
-        if created.is_err() {
+        if created.is_ok() {
+            self.swap_new(&place).await;
+        } else {
             // Before the name is free again.
             self.0.registry.metrics().forget_room(place.board.name.as_str());
         }

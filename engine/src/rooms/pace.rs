@@ -20,11 +20,16 @@ impl Pace {
         self.due
     }
 
+    /// Whether a tick that took so long was too slow by itself, whatever it waited for before.
+    pub(super) fn is_overrun(&self, took: Duration) -> bool {
+        took > self.period
+    }
+
     /// Notes that a tick ran, and returns whether it was an overrun: it began a whole period late, or took longer than one.
     ///
     /// Ticks that should have run meanwhile are skipped: catching up would make a slow room slower.
     pub(super) fn ran(&mut self, started: Instant, ended: Instant) -> bool {
-        let is_overrun = started >= self.due + self.period || ended - started > self.period;
+        let is_overrun = started >= self.due + self.period || self.is_overrun(ended - started);
         self.due += self.period;
         self.skip_to(ended);
         is_overrun

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use logic_api::PlayerId;
 use room::limits::TRIAL_INPUTS_MAX;
-use room::{Input, Output, Reply, StepError};
+use room::{Input, Lost, Output, Reply, StepError};
 use tokio::sync::oneshot;
 use wire::limits::{VERSION_NAME_BYTES_MAX, cut};
 use wire::{CloseCode, EngineFrame, InputError, Joined, Severity};
@@ -71,7 +71,7 @@ impl Seat {
     /// Whether no input can be applied now that would stay.
     fn is_stalled(&self) -> bool {
         self.room.frozen().is_some()
-            || self.thaws_when_kept
+            || self.thaws_when_all_swapped
             || self.room.trial_inputs().is_some_and(|inputs| inputs >= TRIAL_INPUTS_MAX)
     }
 
@@ -315,6 +315,16 @@ impl Seat {
     pub(super) fn tell_resync(&mut self, reason: &str) {
         let version = self.room.logic().version().0;
         self.tell_all(&EngineFrame::Resync { version, reason });
+    }
+
+    /// Those whose messages are lost by a rewind are told so.
+    pub(super) fn tell_undone(&mut self, lost: &[Lost]) {
+        let (tick, error) = (self.room.tick().0, InputError::Undone);
+        let text = "the version that took it was taken back, and the one that runs now does not take it";
+        for Lost { player, number, .. } in lost.iter().filter(|lost| lost.number > 0) {
+            let number = *number;
+            self.players.tell(&mut self.outlet, *player, tick, &EngineFrame::Error { error, number, text });
+        }
     }
 
     /// Everybody is told how things stand: the notice that is given out, or else that the room is frozen.

@@ -1,24 +1,26 @@
 //! A room on its thread: what is done with it, and how that is measured and told.
 
+mod swapping;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use logic_api::PlayerId;
-use room::{Input, LogicFault, Lost, Outbox, Pool, Reply, Request, Room, Spent, StepError};
+use room::{Input, LogicFault, Outbox, Pool, Reply, Request, Room, StepError};
 use tokio::sync::oneshot;
 use wire::CloseCode;
 
-use crate::loader::elf::BuildId;
-use crate::loader::versions::Mapped;
 use crate::rooms::board::Board;
 use crate::rooms::clock::Clock;
-use crate::rooms::command::{Answer, Ask, NewSeat, Swapped};
+use crate::rooms::command::{Answer, Ask, NewSeat};
 use crate::rooms::error::RoomError;
 use crate::rooms::name::RoomId;
 use crate::rooms::outlet::Outlet;
 use crate::rooms::pace::Pace;
 use crate::rooms::players::Players;
+use crate::rooms::seat::swapping::SeatTrial;
+use crate::rooms::trial::{FailureKind, Overruns};
 use crate::sessions::Bad;
 
 /// How often sizes are counted, at most.
@@ -44,9 +46,9 @@ pub(super) struct Seat {
     pub(super) outlet: Outlet,
     /// Whom the logic has kicked, until they are put out.
     pub(super) kicked: VecDeque<(PlayerId, String)>,
-    /// The swap that is neither kept nor taken back yet found the room frozen: taken back, it would be so again, and take none of
-    /// the inputs since.
-    pub(super) thaws_when_kept: bool,
+    /// The swap found the room frozen, and it is not known as yet whether every room takes the version: taken back, the room would
+    /// be frozen again, and take none of the inputs since.
+    pub(super) thaws_when_all_swapped: bool,
     /// When the board is to be brought up to date; `None` while it is.
     show_at: Option<Instant>,
     shown_at: Instant,
@@ -54,6 +56,10 @@ pub(super) struct Seat {
     /// How long it stays when nobody is in it; `None` for ever.
     linger: Option<Duration>,
     end: End,
+    /// Of the version that runs it.
+    overruns: Overruns,
+    /// The swap that may still be taken back.
+    trial: Option<SeatTrial>,
     /// What the thread knows of [`Seat::due`].
     scheduled: Option<Instant>,
     /// What those are told who are in the room at its end.
@@ -103,12 +109,14 @@ impl Seat {
             players: Players::new(house),
             outlet: Outlet::default(),
             kicked: VecDeque::new(),
-            thaws_when_kept: false,
+            thaws_when_all_swapped: false,
             show_at: None,
             shown_at: now,
             logged: None,
             linger,
             end: End::Far,
+            overruns: Overruns::default(),
+            trial: None,
             scheduled: None,
             farewell: Bad::new(CloseCode::NoSuchRoom, "room-closed", "the room is closed"),
         };
@@ -172,17 +180,20 @@ impl Seat {
                 }
             }
             Ask::Swap { reply, .. } if reply.is_closed() => {}
-            Ask::Swap { to, reply } => {
-                if reply.send(self.swap(&to)).is_err() {
+            Ask::Swap { swap, reply } => {
+                if reply.send(self.swap(&swap)).is_err() {
                     self.rewind_swap();
                 }
+            }
+            Ask::AllSwapped { reply } => {
+                self.all_swapped();
+                let _ = reply.send(());
             }
             Ask::KeepSwap { reply } => {
                 let _ = reply.send(self.keep_swap());
             }
             Ask::RewindSwap { reply } => {
-                self.rewind_swap();
-                let _ = reply.send(());
+                let _ = reply.send(self.rewind_swap());
             }
             Ask::End { grace, gone } => self.terminate(grace, Some(gone)),
         }
@@ -307,8 +318,12 @@ impl Seat {
         let metrics = self.board.metrics();
         metrics.ticks.inc();
         metrics.tick_seconds.observe((ended - started).as_secs_f64());
-        if self.pace.as_mut().is_some_and(|pace| pace.ran(started, ended)) {
-            metrics.overruns.inc();
+        if let Some(pace) = &mut self.pace {
+            if pace.ran(started, ended) {
+                metrics.overruns.inc();
+            }
+            let is_overrun = pace.is_overrun(ended - started);
+            self.count_overruns(is_overrun);
         }
         self.board.show_tick(&self.room);
         self.changed();
@@ -359,89 +374,13 @@ impl Seat {
         }
     }
 
-    /// Exchanges the logic, and has the new code say its build id from inside the room.
-    fn swap(&mut self, to: &Mapped) -> Result<Swapped, StepError> {
-        self.release();
-        let was_frozen = self.room.frozen().is_some();
-        let started = Instant::now();
-        let stepped = self.step(Input::swap(Arc::clone(&to.logic)));
-        let found = BuildId::from(self.room.logic().build_id());
-        let pause = started.elapsed();
-        self.board.metrics().swap_pause_seconds.observe(pause.as_secs_f64());
-        let swapped = stepped.and_then(|_| {
-            if found == to.build_id {
-                // Until it is known that every room takes the version.
-                self.outlet.hold();
-                self.thaws_when_kept = was_frozen;
-                return Ok(Swapped { pause });
-            }
-            self.rewind_room();
-            Err(StepError::WrongCode { expected: to.build_id.to_string(), found: found.to_string() })
-        });
-        if let Err(error) = &swapped {
-            self.failed(error);
-        }
-        self.logic_changed();
-        swapped
-    }
-
-    /// Confirms the swap on trial, if there is one.
-    fn keep_swap(&mut self) -> Spent {
-        let _no_trial = self.step(Input::Confirm);
-        self.outlet.let_go();
-        self.tell_version();
-        if std::mem::take(&mut self.thaws_when_kept) {
-            self.tell_notice();
-        }
-        self.grant_waiting();
-        self.room.take_spent()
-    }
-
-    /// Rewinds the swap on trial, if there is one.
-    fn rewind_swap(&mut self) {
-        self.rewind_room();
-        drop(self.room.take_spent());
-        self.logic_changed();
-    }
-
-    fn rewind_room(&mut self) {
-        let inputs = self.room.trial_inputs();
-        let rewound = self.step(Input::Rewind);
-        let Ok(Reply::Rewound(lost)) = rewound else { return };
-        self.outlet.forget_messages();
-        self.outlet.let_go();
-        self.thaws_when_kept = false;
-        if inputs.is_some_and(|inputs| inputs > 0) {
-            self.tell_resync("a version was taken back");
-        }
-        for Lost { player, number, callback, error } in lost {
-            tracing::warn!(
-                room = self.room.name(),
-                player = player.0,
-                number,
-                callback,
-                "an input is lost, which the version from before does not take: {error}"
-            );
-        }
-    }
-
-    fn logic_changed(&mut self) {
-        self.has_query = self.room.has_query();
-        // A room that was frozen has missed ticks.
-        if let Some(pace) = &mut self.pace {
-            pace.skip_to(Instant::now());
-        }
-        // What is taken back may have let a player in or out.
-        self.match_world();
-        self.show();
-    }
-
     /// The board is to be brought up to date, though not for every input.
     pub(super) fn changed(&mut self) {
         self.show_at = Some(self.shown_at + SHOW_PERIOD);
     }
 
     fn show(&mut self) {
+        self.tell_if_full();
         self.board.show(&self.room, self.players.connected());
         (self.show_at, self.shown_at) = (None, Instant::now());
     }
@@ -456,6 +395,7 @@ impl Seat {
 
     pub(super) fn note(&mut self, fault: &LogicFault) {
         self.board.show_fault(fault);
+        self.tell_failure(FailureKind::Fault(fault.clone()));
         let now = Instant::now();
         let is_same = |(logged, _): &(LogicFault, Instant)| {
             (logged.version, logged.callback, &logged.message, &logged.location)

@@ -1,21 +1,22 @@
 //! Rooms on their threads, with logics that are linked in.
 
 mod coming_and_going;
+mod trials;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use logic_api::prelude::{Admission, Ctx, Join, Logic, One, PlayerId, Row, Version, World, logic};
-use room::{LogicVersion, Request};
+use room::{LogicVersion, Request, TrialId};
 
-use super::{NotSwapped, RoomError, RoomName, RoomOptions, Rooms, StartError};
+use super::{NotSwapped, RoomError, RoomName, RoomOptions, Rooms, StartError, Swap, Swapped};
 use crate::loader::digest::Sha256;
 use crate::loader::elf::BuildId;
 use crate::loader::name::PluginName;
 use crate::loader::versions::Mapped;
 use crate::metrics::Metrics;
-use crate::status::RoomState;
+use crate::status::{NewRoom, RoomState};
 
 #[derive(Row, Debug, Clone, Copy, Default)]
 #[repr(C)]
@@ -171,6 +172,17 @@ async fn get(rooms: &Rooms, room: &str, path: &str) -> String {
     }
 }
 
+fn named(name: &str) -> NewRoom {
+    NewRoom { name: Some(name.to_owned()), ..NewRoom::default() }
+}
+
+/// A swap whose version is confirmed at once.
+async fn swap_for_good(rooms: &Rooms, to: &Arc<Mapped>) -> Result<Vec<(String, Swapped)>, NotSwapped> {
+    let swapped = rooms.swap_all(&Swap::new(Arc::clone(to), TrialId(1))).await?;
+    rooms.confirm_all().await;
+    Ok(swapped)
+}
+
 async fn all(rooms: &Rooms) -> [String; 3] {
     [get(rooms, "main", "/").await, get(rooms, "b", "/").await, get(rooms, "c", "/").await]
 }
@@ -179,7 +191,7 @@ async fn all(rooms: &Rooms) -> [String; 3] {
 async fn every_room_is_swapped() {
     let rooms = start::<First>(0).unwrap();
     assert_eq!(all(&rooms).await, ["First 1", "First 1", "First 1"]);
-    let swapped = rooms.swap_all(&version::<Second>()).await.unwrap();
+    let swapped = swap_for_good(&rooms, &version::<Second>()).await.unwrap();
     assert_eq!(swapped.iter().map(|(room, _)| room.as_str()).collect::<Vec<_>>(), ["main", "b", "c"]);
     assert_eq!(all(&rooms).await, ["Second 102", "Second 102", "Second 102"]);
     assert!(rooms.end().await);
@@ -190,12 +202,12 @@ async fn every_room_is_swapped() {
 async fn if_one_room_cannot_be_swapped_none_is() {
     let rooms = start::<First>(0).unwrap();
     all(&rooms).await;
-    let error = rooms.swap_all(&version::<PicksOnB>()).await.unwrap_err();
+    let error = swap_for_good(&rooms, &version::<PicksOnB>()).await.unwrap_err();
     assert!(matches!(&error, NotSwapped::Refused { room, .. } if room == "b"), "{error}");
     assert!(error.to_string().ends_with(": not in here"), "{error}");
     assert_eq!(all(&rooms).await, ["First 2", "First 2", "First 2"]);
     // Nothing is left over that would be in the way of the next one.
-    rooms.swap_all(&version::<Second>()).await.unwrap();
+    swap_for_good(&rooms, &version::<Second>()).await.unwrap();
     assert_eq!(all(&rooms).await, ["Second 103", "Second 103", "Second 103"]);
 }
 
@@ -204,7 +216,7 @@ async fn code_that_says_another_build_id_is_taken_back() {
     let rooms = start::<First>(0).unwrap();
     let lying = Arc::into_inner(version::<Second>()).unwrap();
     let lying = Arc::new(Mapped { build_id: BuildId::from(vec![0xab; 20]), ..lying });
-    let error = rooms.swap_all(&lying).await.unwrap_err().to_string();
+    let error = swap_for_good(&rooms, &lying).await.unwrap_err().to_string();
     let expected = format!("the new code answers with another build id: expected {}, found ", "ab".repeat(20));
     assert!(error.starts_with(&format!("the room main could not be swapped: {expected}")), "{error}");
     assert_eq!(all(&rooms).await, ["First 1", "First 1", "First 1"]);
@@ -220,10 +232,10 @@ async fn a_frozen_room_is_frozen_again_when_a_swap_is_taken_back() {
     }
     let frozen = get(&rooms, "c", "/").await;
     assert!(frozen.starts_with("the room c is frozen: version 1000 failed in tick at tick "), "{frozen}");
-    rooms.swap_all(&version::<PicksOnB>()).await.unwrap_err();
+    swap_for_good(&rooms, &version::<PicksOnB>()).await.unwrap_err();
     assert!(is_frozen());
     assert_eq!(get(&rooms, "c", "/").await, frozen);
-    rooms.swap_all(&version::<Second>()).await.unwrap();
+    swap_for_good(&rooms, &version::<Second>()).await.unwrap();
     assert_eq!(get(&rooms, "c", "/").await, "Second 102");
     assert!(!is_frozen());
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "all of it is test code, of which clippy sees only what is marked #[test]")]
 
 mod support;
+mod trials;
 
 mod bad_input;
 mod dev;

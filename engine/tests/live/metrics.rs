@@ -71,6 +71,6 @@ fn metrics_and_status_tell_what_has_been_done() {
     assert_eq!((&room["version"], &room["faults"]), (&1002.into(), &0.into()));
     assert_eq!(status["versions"].as_array().unwrap().len(), 2);
     let swap = &status["swaps"][0];
-    assert_eq!((&swap["outcome"], &swap["name"]), (&"done".into(), &"plugin2.so".into()));
+    assert_eq!((&swap["outcome"], &swap["name"]), (&"confirmed".into(), &"plugin2.so".into()));
     assert_eq!(status["engine"]["pid"], engine.pid());
 }

@@ -61,7 +61,7 @@ async fn load_and_status_find_the_engine_by_its_data_folder() {
         &server,
         &["load", "plugin2.so"],
         expect![[r#"
-        done: game2 1002, before game1 1001; longest pause 17 us, 8.1 ms in all
+        done: game2 1002, before game1 1001; longest pause 17 us, 8.1 ms in all; on trial for 10.0 s
     "#]],
     )
     .await;
@@ -70,6 +70,7 @@ async fn load_and_status_find_the_engine_by_its_data_folder() {
         &["status"],
         expect![[r#"
         engine 0.1.0 on 127.0.0.1:12345, process 4321, up 1 h 2 min, 45.0 MiB in memory
+        on trial: game2 1002 after game1 1001, 7 s left
 
         ROOM  VERSION  LOGIC  STATE     TICK  HZ  PLAYERS     ROWS    MEMORY  OVERRUNS  FAULTS
         main     1001  game1  FROZEN  123456  20       12  1000000  64.0 MiB         3       1

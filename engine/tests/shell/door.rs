@@ -2,8 +2,9 @@
 
 use crate::fake::{Answer, Server};
 
-const ADMIN: [&str; 8] = [
+const ADMIN: [&str; 9] = [
     "/load?name=plugin2.so",
+    "/api/v1/confirm",
     "/metrics",
     "/api/v1",
     "/api/v1/",
@@ -45,6 +46,7 @@ async fn check_passes(server: &Server, headers: &[&str]) {
         assert_eq!(answer.status, expected, "{route} {headers:?}: {answer:?}");
     }
     assert_eq!(server.fake.loads.lock().unwrap().drain(..).count(), 1, "{headers:?}");
+    assert_eq!(server.fake.verdicts.lock().unwrap().drain(..).count(), 1, "{headers:?}");
 }
 
 #[tokio::test]

@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use engine::config::Config;
-use engine::http::{Backend, Health, Kind, Refusal, Requester};
-use engine::loader::name::PluginName;
+use engine::http::{Backend, Health, Kind, LoadRequest, Refusal, Requester};
 use engine::lock::DataFolder;
 use engine::metrics::Metrics;
 use engine::serve::Door;
 use engine::status::{
-    EngineStatus, FaultStatus, Loaded, NewRoom, Outcome, PlayerStatus, RoomChange, RoomPause, RoomState, RoomStatus,
-    Status, SwapRecord, VersionName, VersionStatus,
+    Decided, EngineStatus, FaultStatus, Loaded, NewRoom, Outcome, PlayerStatus, RoomChange, RoomPause, RoomRewind,
+    RoomState, RoomStatus, Status, SwapRecord, TrialStatus, VersionName, VersionStatus,
 };
 use engine::stop::Stop;
 use engine::token::{TOKEN_FILE, Token};
@@ -31,7 +30,9 @@ pub(crate) struct Fake {
     stop: Stop,
     pub(crate) metrics: Metrics,
     pub(crate) requests: Mutex<Vec<(Option<String>, room::Request)>>,
-    pub(crate) loads: Mutex<Vec<(PluginName, Requester)>>,
+    pub(crate) loads: Mutex<Vec<(LoadRequest, Requester)>>,
+    /// The verdicts that were asked for, and the reasons given.
+    pub(crate) verdicts: Mutex<Vec<(Outcome, Option<String>)>>,
     pub(crate) opened: Mutex<Vec<NewRoom>>,
     pub(crate) closed: Mutex<Vec<(String, Option<u64>)>>,
     /// Told when a request or a load begins to stall.
@@ -49,12 +50,28 @@ impl Fake {
             metrics: Metrics::new(),
             requests: Mutex::default(),
             loads: Mutex::default(),
+            verdicts: Mutex::default(),
             opened: Mutex::default(),
             closed: Mutex::default(),
             stalled: Notify::new(),
             release: Notify::new(),
             loaded: Notify::new(),
         }
+    }
+
+    /// The first time, for a version is on trial only once.
+    fn decide(&self, outcome: Outcome, reason: Option<String>) -> Result<Decided, Refusal> {
+        let mut verdicts = self.verdicts.lock().unwrap();
+        if !verdicts.is_empty() {
+            return Err(Refusal::new(Kind::Conflict, "not-on-trial", "no version is on trial"));
+        }
+        verdicts.push((outcome, reason));
+        let (version, name, sha256, running) = (1002, "game2".to_owned(), "52".to_owned(), vec![game1()]);
+        let rooms = match outcome {
+            Outcome::Rewound => vec![RoomRewind { room: "main".to_owned(), pause_us: 1_700, inputs: 20, lost: 1 }],
+            _ => Vec::new(),
+        };
+        Ok(Decided { version, name, sha256, running, outcome, rooms, total_us: 2_300 })
     }
 
     async fn stall(&self) {
@@ -87,8 +104,9 @@ impl Backend for Fake {
         Ok(response)
     }
 
-    async fn load(&self, name: PluginName, who: Requester) -> Result<Loaded, Refusal> {
-        self.loads.lock().unwrap().push((name.clone(), who));
+    async fn load(&self, request: LoadRequest, who: Requester) -> Result<Loaded, Refusal> {
+        let name = request.name.clone();
+        self.loads.lock().unwrap().push((request, who));
         match name.as_str() {
             "stall.so" => self.stall().await,
             "busy.so" => return Err(Refusal::new(Kind::Conflict, "load-busy", "another load is under way")),
@@ -110,7 +128,16 @@ impl Backend for Fake {
             previous: vec![game1()],
             pauses: vec![RoomPause { room: "main".to_owned(), pause_us: 17 }],
             total_us: 8_125,
+            on_trial_for_ms: 10_000,
         })
+    }
+
+    async fn confirm(&self, _who: Requester) -> Result<Decided, Refusal> {
+        self.decide(Outcome::Confirmed, None)
+    }
+
+    async fn roll_back(&self, _who: Requester, reason: Option<String>) -> Result<Decided, Refusal> {
+        self.decide(Outcome::Rewound, reason)
     }
 
     async fn open_room(&self, new: NewRoom) -> Result<RoomStatus, Refusal> {
@@ -205,6 +232,7 @@ fn status(stopping: bool) -> Status {
         file: "game.1001.so".to_owned(),
         bytes: 512_000,
         mapped_at: at,
+        failed: None,
         rooms: vec!["main".to_owned()],
     };
     let swap = SwapRecord {
@@ -215,8 +243,20 @@ fn status(stopping: bool) -> Status {
         to: None,
         outcome: Outcome::Refused,
         reason: Some("it is not an ELF file".to_owned()),
+        verdict: None,
         pause_us_max: 0,
         total_us: 1_500,
+    };
+    let trial = TrialStatus {
+        version: 1002,
+        name: "game2".to_owned(),
+        sha256: "0123456789abcdef".repeat(4),
+        from: vec![game1()],
+        who: "127.0.0.1:50000 (curl/8.5.0)".to_owned(),
+        since: at,
+        until: "2026-01-02T03:04:15.678Z".parse().unwrap(),
+        seconds_left: 7,
+        rooms: vec!["main".to_owned()],
     };
     let engine = EngineStatus {
         version: "0.1.0".to_owned(),
@@ -228,7 +268,7 @@ fn status(stopping: bool) -> Status {
         stopping,
         connections: 11,
     };
-    Status { engine, rooms: vec![room], versions: vec![version], swaps: vec![swap] }
+    Status { engine, rooms: vec![room], versions: vec![version], trial: Some(trial), swaps: vec![swap] }
 }
 
 /// A served fake on a port of its own.

@@ -15,7 +15,7 @@ async fn a_load_is_done_in_one_word() {
     }
     let loads = server.fake.loads.lock().unwrap().clone();
     assert_eq!(loads.len(), 2);
-    assert_eq!(loads[0].0.as_str(), "plugin2.so");
+    assert_eq!(loads[0].0.name.as_str(), "plugin2.so");
     assert_eq!(loads[0].1.to_string(), format!("{} (curl/8.5.0)", loads[0].1.peer));
     server.end().await;
 }
@@ -30,6 +30,7 @@ async fn a_load_tells_more_as_json() {
         "previous": [{"version": 1001, "name": "game1"}],
         "pauses": [{"room": "main", "pause_us": 17}],
         "total_us": 8125,
+        "on_trial_for_ms": 10000,
     });
     assert_eq!(answer.json(), expected);
     server.end().await;
@@ -107,6 +108,49 @@ async fn a_browsers_guess_loads_nothing() {
         assert_eq!((answer.status, answer.code().as_str()), (403, "load-prefetch"));
     }
     assert!(server.fake.loads.lock().unwrap().is_empty());
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_trial_is_ended_in_one_word_or_told_as_json() {
+    let server = Server::start().await;
+    for (method, target) in [("HEAD", "/api/v1/confirm"), ("PUT", "/api/v1/rollback")] {
+        let answer = server.ask(method, target, &[]).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET,POST")), "{method} {target}");
+    }
+    let answer = server.ask("GET", "/api/v1/rollback", &["Sec-Purpose: prefetch"]).await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "load-prefetch"));
+    let answer = server.ask("GET", "/api/v1/rollback?reason=a&reason=b", &[]).await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "reason-malformed"));
+    assert!(server.fake.verdicts.lock().unwrap().is_empty());
+
+    let host = format!("Host: {}", server.host());
+    let answer = server.ask_bare("GET", "/api/v1/confirm", &[&host]).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "confirmed\n"));
+    let answer = server.ask("POST", "/api/v1/rollback", &[]).await;
+    assert_eq!((answer.status, answer.code().as_str()), (409, "not-on-trial"));
+    server.fake.verdicts.lock().unwrap().clear();
+    let answer = server.ask("POST", "/api/v1/rollback?reason=orbs+are%0Aworth+nothing", &[]).await;
+    let expected = json!({
+        "version": 1002, "name": "game2", "sha256": "52", "outcome": "rewound",
+        "running": [{"version": 1001, "name": "game1"}],
+        "rooms": [{"room": "main", "pause_us": 1700, "inputs": 20, "lost": 1}],
+        "total_us": 2300,
+    });
+    assert_eq!(answer.json(), expected);
+    let reason = server.fake.verdicts.lock().unwrap()[0].1.clone();
+    assert_eq!(reason.as_deref(), Some("orbs are worth nothing"));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_load_may_confirm_and_force() {
+    let server = Server::start().await;
+    for (query, flags) in [("", (false, false)), ("&confirm=1", (true, false)), ("&force=1&confirm=0", (false, true))] {
+        assert_eq!(server.ask("GET", &format!("/load?name=plugin2.so{query}"), &[]).await.status, 200);
+        let (request, _) = server.fake.loads.lock().unwrap().pop().unwrap();
+        assert_eq!((request.confirm, request.force), flags, "{query}");
+    }
     server.end().await;
 }
 

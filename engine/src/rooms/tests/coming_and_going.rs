@@ -7,15 +7,13 @@ use logic_api::PlayerId;
 use room::LogicVersion;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{First, SAID, SWAP_GATE, Second, get, options, poll_once, start, start_with, version};
+use super::{
+    First, SAID, SWAP_GATE, Second, get, named, options, poll_once, start, start_with, swap_for_good, version,
+};
 use crate::metrics::Metrics;
 use crate::rooms::{Admission, Entry, RoomError, RoomName, RoomOptions, Rooms};
 use crate::sessions::Link;
 use crate::status::{NewRoom, RoomChange, RoomState};
-
-fn named(name: &str) -> NewRoom {
-    NewRoom { name: Some(name.to_owned()), ..NewRoom::default() }
-}
 
 fn names(rooms: &Rooms) -> Vec<String> {
     rooms.statuses().into_iter().map(|status| status.name).collect()
@@ -141,7 +139,7 @@ async fn a_room_that_is_opened_during_a_swap_runs_what_the_swap_leaves() {
     });
     tokio::task::spawn_blocking(|| SWAP_GATE.until_held()).await.unwrap();
     let second = version::<Second>();
-    let mut swap = Box::pin(rooms.swap_all(&second));
+    let mut swap = Box::pin(swap_for_good(&rooms, &second));
     assert!(poll_once(&mut swap).is_none(), "main is held up");
     until(|| Arc::ptr_eq(&rooms.logics()[1].1, &second.logic)).await;
     // The other thread is idle, and would have the room at once.
@@ -155,7 +153,11 @@ async fn a_room_that_is_opened_during_a_swap_runs_what_the_swap_leaves() {
     swap.await.unwrap();
     opening.await.unwrap();
     assert_eq!(held.await.unwrap(), "First 1");
-    assert_eq!(get(&rooms, "late", "/").await, "Second 1", "not upgraded to it, but created on it");
+    assert_eq!(
+        get(&rooms, "late", "/").await,
+        "Second 101",
+        "created before the verdict, and so on the version from before"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,7 +178,7 @@ async fn no_room_is_left_on_an_old_version() {
     });
     let comings: Vec<_> = comings.collect();
     for round in 0..40 {
-        rooms.swap_all(&versions[round % 2]).await.unwrap();
+        swap_for_good(&rooms, &versions[round % 2]).await.unwrap();
         tokio::task::yield_now().await;
     }
     for coming in comings {
@@ -190,7 +192,7 @@ async fn no_room_is_left_on_an_old_version() {
         }
     };
     check(&versions[1].logic);
-    rooms.swap_all(&versions[0]).await.unwrap();
+    swap_for_good(&rooms, &versions[0]).await.unwrap();
     check(&versions[0].logic);
 }
 

@@ -64,7 +64,7 @@ fn a_foreign_page_cannot_load() {
         (
             &[&host, "Sec-Purpose: prefetch"],
             "load-prefetch",
-            expect!["a browser asked for this before its user did; press Enter to load"],
+            expect!["a browser asked for this before its user did; press Enter to have it done"],
         ),
     ];
     for (headers, code, reason) in cases {

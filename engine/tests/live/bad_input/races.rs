@@ -108,7 +108,7 @@ fn two_loads_at_once_are_carried_out_one_after_the_other() {
         });
         let swaps = engine.whole_status().swaps;
         assert_eq!(swaps.len(), 2 * round);
-        assert!(swaps.iter().all(|swap| swap.outcome == Outcome::Done));
+        assert!(swaps.iter().all(|swap| swap.outcome == Outcome::Confirmed));
         let to: Vec<_> = swaps.iter().map(|swap| swap.to.clone().unwrap()).collect();
         assert_ne!(to[0], to[1], "both were carried out");
         assert_eq!(engine.hello(), format!("{} {}", to[0].name, to[0].version), "the last one runs");
