@@ -2,5 +2,6 @@
 
 mod client;
 
+mod bad_input;
 mod door;
 mod sessions;

@@ -71,8 +71,9 @@ impl Logic for Moody {
                 ctx.reply(text.as_bytes());
             }
             b"count" => ctx.reply(self.state.count.to_string().as_bytes()),
-            // More than the buffers of a socket hold.
-            b"pour" => (0..64).for_each(|_| ctx.broadcast(&[b'x'; 1 << 18])),
+            // A few of these are more than the buffers of a socket hold.
+            b"pour" => (0..2).for_each(|_| ctx.broadcast(&[b'x'; 1 << 18])),
+            long if long.len() > 1024 => ctx.reply(long.len().to_string().as_bytes()),
             _ => ctx.reply(bytes),
         }
     }

@@ -1,0 +1,333 @@
+//! What no client sends: each gets a word that says why, and nobody else is disturbed.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use logic_api::Rng;
+use wire::{ClientFrame, CloseCode, EngineFrame, tcp};
+
+use crate::players::client::{BOTH, Client, Transport, web_socket_frame};
+use crate::support::{Engine, Setup, moody};
+
+/// What the engine may grow by while it is sent what it must not keep.
+const GROWTH_MAX: u64 = 32 << 20;
+
+fn start(lines: &str) -> Engine {
+    Setup::new(moody(), &["game.1001.so", "plugin2.so"]).with(lines).start()
+}
+
+fn frame(frame: &ClientFrame<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame.encode(&mut bytes);
+    bytes
+}
+
+fn rss(engine: &Engine) -> u64 {
+    engine.status()["engine"]["rss_bytes"].as_u64().unwrap()
+}
+
+/// Somebody who plays beside all this, and must not notice.
+struct Witness(Client);
+
+impl Witness {
+    fn new(engine: &Engine) -> Witness {
+        let mut client = Client::open(engine.address, Transport::Tcp);
+        client.join(b"witness");
+        Witness(client)
+    }
+
+    /// Still there, and answered; whatever the others made the logic say is passed over.
+    #[track_caller]
+    fn is_undisturbed(&mut self) {
+        self.0.say(b"here");
+        while self.0.hear() != "here" {}
+    }
+}
+
+/// These bytes, behind a Join where `joins`, end the connection with this code, and are counted with this cause.
+#[track_caller]
+fn check(engine: &Engine, transport: Transport, joins: bool, bytes: &[u8], code: CloseCode, cause: &str) {
+    let metric = format!("hotseat_closes_total{{cause=\"{cause}\",code=\"{code}\"}}");
+    let count = |engine: &Engine| {
+        let text = engine.get("/metrics");
+        text.lines().find_map(|line| line.strip_prefix(&*metric)?.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    let before = count(engine);
+    let mut client = Client::open(engine.address, transport);
+    if joins {
+        client.join(b"");
+    }
+    client.send_bytes(bytes);
+    let (found, reason) = client.closing_at_last();
+    assert_eq!((found, count(engine)), (code, before + 1), "{cause}: {reason}");
+}
+
+#[test]
+fn frames_that_are_none_are_told_apart() {
+    let engine = start("frame_bytes_max = 1000");
+    let mut witness = Witness::new(&engine);
+    let long = frame(&ClientFrame::Message { number: 1, bytes: &[0; 1000] });
+    let whole = [
+        (true, frame(&ClientFrame::Ping(1))[..5].to_vec(), CloseCode::BadFrame, "frame-cut"),
+        (true, vec![0x7f], CloseCode::BadFrame, "kind-unknown"),
+        (true, Vec::new(), CloseCode::BadFrame, "frame-empty"),
+        (true, vec![0x06, 0], CloseCode::BadFrame, "frame-overfull"),
+        (false, vec![0x02, 0xff], CloseCode::BadFrame, "not-utf8"),
+        (false, frame(&ClientFrame::Ping(1)), CloseCode::BadFrame, "not-joined"),
+        (false, [&[0x01, 65][..], &[b'a'; 65], &[0, 0]].concat(), CloseCode::BadFrame, "part-too-long"),
+        (true, frame(&ClientFrame::Resume { token: "" }), CloseCode::BadFrame, "joined-twice"),
+        (true, frame(&ClientFrame::Message { number: 2, bytes: b"" }), CloseCode::BadFrame, "number-unexpected"),
+        (true, frame(&ClientFrame::Message { number: 0, bytes: b"" }), CloseCode::BadFrame, "number-unexpected"),
+        (true, long, CloseCode::FrameTooLong, "frame-too-long"),
+        (false, frame(&ClientFrame::Resume { token: "AAAA" }), CloseCode::BadToken, "token-wrong"),
+    ];
+    for transport in BOTH {
+        for (joins, bytes, code, cause) in &whole {
+            let mut framed = Vec::new();
+            match transport {
+                Transport::Tcp => tcp::frame(&mut framed, |to| to.extend_from_slice(bytes)),
+                Transport::WebSocket => framed = web_socket_frame(0x82, bytes),
+            }
+            check(&engine, transport, *joins, &framed, *code, cause);
+        }
+    }
+    // A length that is only announced.
+    check(&engine, Transport::Tcp, true, &u32::MAX.to_le_bytes(), CloseCode::FrameTooLong, "frame-too-long");
+    let mut client = Client::bare(engine.address, Transport::Tcp);
+    client.send_bytes(b"\0HS\x02");
+    assert_eq!(client.closing().0, CloseCode::BadFrame);
+    witness.is_undisturbed();
+}
+
+#[test]
+fn web_socket_frames_that_break_its_rules_are_told_apart() {
+    let engine = start("frame_bytes_max = 1000");
+    let mut witness = Witness::new(&engine);
+    let ping = frame(&ClientFrame::Ping(1));
+    let fragment = |first: u8| web_socket_frame(first, &ping);
+    let huge = [0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+    let many: Vec<u8> = (0..20).flat_map(|n| web_socket_frame(if n == 0 { 0x02 } else { 0x00 }, &[3; 100])).collect();
+    for (bytes, code, cause) in [
+        (web_socket_frame(0x81, b"text"), CloseCode::BadFrame, "text"),
+        (vec![0x82, 9, 4, 1, 0, 0, 0, 0, 0, 0, 0], CloseCode::BadFrame, "unmasked"),
+        (fragment(0xc2), CloseCode::BadFrame, "reserved-bits"),
+        (fragment(0x83), CloseCode::BadFrame, "opcode-unknown"),
+        (fragment(0x80), CloseCode::BadFrame, "continuation"),
+        ([fragment(0x02), fragment(0x82)].concat(), CloseCode::BadFrame, "interleaved"),
+        (fragment(0x09), CloseCode::BadFrame, "control-fragmented"),
+        (web_socket_frame(0x88, b"\x03\xe8\xff\xfe"), CloseCode::BadFrame, "not-utf8"),
+        (huge.to_vec(), CloseCode::FrameTooLong, "frame-too-long"),
+        (many, CloseCode::FrameTooLong, "frame-too-long"),
+    ] {
+        check(&engine, Transport::WebSocket, true, &bytes, code, cause);
+    }
+    // What is odd but allowed: fragments with a ping between them, one byte at a time.
+    let mut client = Client::open(engine.address, Transport::WebSocket);
+    client.join(b"");
+    let message = frame(&ClientFrame::Message { number: 1, bytes: b"in pieces" });
+    let (start, end) = message.split_at(4);
+    let bytes = [web_socket_frame(0x02, start), web_socket_frame(0x89, b"?"), web_socket_frame(0x80, end)].concat();
+    bytes.chunks(1).for_each(|byte| client.send_bytes(byte));
+    assert_eq!(client.hear(), "in pieces");
+    client.send_bytes(&web_socket_frame(0x88, b"\x03\xe8bye"));
+    while client.next_raw().is_some() {}
+    witness.is_undisturbed();
+}
+
+#[test]
+fn random_frames_do_no_harm() {
+    let engine = start("frames_per_second_max = 0");
+    let mut witness = Witness::new(&engine);
+    let before = rss(&engine);
+    let mut rng = Rng::new(20_261_122);
+    let mut sent = 0;
+    while sent < 100_000 {
+        let mut client = Client::open(engine.address, BOTH[usize::try_from(rng.below(2)).unwrap()]);
+        if rng.below(4) > 0 {
+            client.join(b"");
+        }
+        // Some thousands at once; those behind the first bad one are never looked at, but must do no harm either.
+        let mut bytes = Vec::new();
+        for _ in 0..2_000 {
+            let len = usize::try_from(rng.below(40)).unwrap();
+            let mut noise: Vec<u8> = (0..len).map(|_| rng.below(256).to_le_bytes()[0]).collect();
+            // Mostly of a kind that there is.
+            if let Some(kind) = noise.first_mut().filter(|_| rng.below(8) > 0) {
+                *kind = rng.below(8).to_le_bytes()[0];
+            }
+            bytes.extend(client.framed(&noise));
+            sent += 1;
+        }
+        // The engine may be faster to close than this to write.
+        let _closed = client.stream.write_all(&bytes);
+        let _closed = client.stream.shutdown(std::net::Shutdown::Write);
+        while let Some(frame) = client.next_raw() {
+            EngineFrame::decode(&frame).unwrap();
+        }
+    }
+    witness.is_undisturbed();
+    assert!(rss(&engine) < before + GROWTH_MAX);
+}
+
+#[test]
+fn a_flood_is_cut_off() {
+    let engine = start("frames_per_second_max = 50");
+    let mut witness = Witness::new(&engine);
+    for transport in BOTH {
+        let mut client = Client::open(engine.address, transport);
+        client.join(b"");
+        (0..1000).for_each(|_| client.say(b"x"));
+        let (code, reason) = client.closing_at_last();
+        assert_eq!(
+            (code, reason.as_str()),
+            (CloseCode::TooFast, "more than 50 frames a second (frames_per_second_max)")
+        );
+    }
+    witness.is_undisturbed();
+}
+
+#[test]
+fn a_slow_reader_is_dropped_and_nobody_waits_for_it() {
+    let engine = start("tick_hz = 100\naway_grace_ms = 0");
+    let mut slow = Client::open(engine.address, Transport::WebSocket);
+    slow.join(b"");
+    let mut loud = Client::open(engine.address, Transport::Tcp);
+    loud.join(b"");
+    let before = rss(&engine);
+    let metric = "hotseat_closes_total{cause=\"slow-reader\",code=\"4441\"}";
+    let is_dropped = |engine: &Engine| engine.get("/metrics").lines().any(|line| line.starts_with(metric));
+    while !is_dropped(&engine) {
+        loud.say(b"pour");
+        // This one reads all of it.
+        let mut read = 0;
+        while read < 2 {
+            let frame = loud.next().expect("who reads stays");
+            read += usize::from(frame.len() > 1 << 18);
+        }
+    }
+    assert!(rss(&engine) < before + GROWTH_MAX, "what waits for a slow reader is bounded");
+    // What it may still read says why.
+    assert_eq!(slow.closing_at_last().0, CloseCode::SlowReader);
+    while loud.ask(b"who") != "1 of 1" {}
+}
+
+#[test]
+fn who_says_nothing_or_hardly_anything_is_dropped() {
+    let engine = start("handshake_timeout_ms = 200\nping_interval_ms = 50\npong_timeout_ms = 300");
+    let mut witness = Witness::new(&engine);
+    // Nobody joins.
+    for transport in BOTH {
+        let mut client = Client::open(engine.address, transport);
+        let reason = "no Join or Resume within 200 ms".to_owned();
+        assert_eq!(client.closing(), (CloseCode::TooSlow, reason));
+    }
+    // A handshake that never begins, or never ends.
+    for start in [&b""[..], b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgr"] {
+        let mut stream = TcpStream::connect(engine.address).unwrap();
+        stream.write_all(start).unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        assert!(!rest.starts_with(b"HTTP/1.1 101"));
+    }
+    let mut preamble = Client::bare(engine.address, Transport::Tcp);
+    preamble.send_bytes(b"\0H");
+    assert_eq!(preamble.closing().0, CloseCode::TooSlow);
+    // Half open: it is there for the kernel, and for nobody else. It reads nothing, so it answers no ping.
+    let mut half_open = Client::open(engine.address, Transport::WebSocket);
+    half_open.join(b"");
+    engine.until("it is dropped", |engine| {
+        engine.get("/metrics").contains("hotseat_closes_total{cause=\"pong-timeout\",code=\"4408\"} 1")
+    });
+    assert_eq!(half_open.closing_at_last().0, CloseCode::TooSlow);
+    // Byte by byte, each soon enough to be a sign of life, the frame never ending.
+    let mut slow = Client::open(engine.address, Transport::Tcp);
+    slow.join(b"");
+    slow.send_bytes(&1000_u32.to_le_bytes());
+    let started = Instant::now();
+    let mut writer = slow.stream.try_clone().unwrap();
+    let (closed, is_closed) = std::sync::mpsc::channel::<()>();
+    let writing = std::thread::spawn(move || {
+        while is_closed.recv_timeout(Duration::from_millis(40)).is_err() {
+            if writer.write_all(b"x").is_err() || started.elapsed() > Duration::from_secs(20) {
+                break;
+            }
+        }
+    });
+    let (code, reason) = slow.closing_at_last();
+    assert_eq!((code, reason.as_str()), (CloseCode::TooSlow, "a frame took longer than 300 ms to come"));
+    let _ended_already = closed.send(());
+    writing.join().unwrap();
+    // The witness was silent all the while, and is gone for the same reason.
+    assert_eq!(witness.0.closing_at_last().0, CloseCode::TooSlow);
+}
+
+#[test]
+fn a_join_storm_gets_the_seats_that_there_are() {
+    let engine = start("players_max = 20\nconnections_max = 60");
+    let mut clients: Vec<_> = (0..50).map(|number| Client::open(engine.address, BOTH[number % 2])).collect();
+    for client in &mut clients {
+        client.send(&ClientFrame::Join { room: "", credentials: "", hello: b"" });
+    }
+    let (mut joined, mut turned_away) = (Vec::new(), 0);
+    for mut client in clients {
+        let first = client.next().unwrap();
+        match EngineFrame::decode(&first).unwrap().1 {
+            EngineFrame::Joined(_) => joined.push(client),
+            EngineFrame::Closing { code: CloseCode::NoPlace, reason } => {
+                assert_eq!(reason, "the room main is full: it has 20 seats");
+                turned_away += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((joined.len(), turned_away), (20, 30));
+    engine.until("those turned away are gone", |engine| engine.status()["engine"]["connections"] == 20);
+    // And there are only so many connections, whatever they want.
+    let _idle: Vec<_> = (0..40).map(|_| Client::open(engine.address, Transport::WebSocket)).collect();
+    let (_, head) = Client::handshake(engine.address, "/ws", &[]);
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    let mut more = Client::open(engine.address, Transport::Tcp);
+    let reason = "60 connections are open (connections_max)".to_owned();
+    assert_eq!(more.closing(), (CloseCode::NoPlace, reason));
+    joined[0].say(b"who");
+    while joined[0].hear() != "20 of 20" {}
+}
+
+#[test]
+fn a_room_that_is_behind_holds_its_players_up_and_keeps_what_they_sent() {
+    let engine = start("tick_hz = 100\nframes_per_second_max = 0\nping_interval_ms = 100\npong_timeout_ms = 1000");
+    let mut client = Client::open(engine.address, Transport::Tcp);
+    client.join(b"");
+    client.say(b"spoil");
+    assert_eq!(client.notice().0, 2);
+    let before = rss(&engine);
+    // Far more than the room takes while it is frozen: the engine stops reading, and the socket fills.
+    let payload = [b'x'; 1 << 14];
+    let mut writer = client.stream.try_clone().unwrap();
+    let writing = std::thread::spawn(move || {
+        for number in 2..=2000_u32 {
+            let mut bytes = Vec::new();
+            tcp::frame(&mut bytes, |to| ClientFrame::Message { number, bytes: &payload }.encode(to));
+            writer.write_all(&bytes).unwrap();
+        }
+    });
+    engine.until("it has had time to be found silent", |engine| {
+        engine.status()["engine"]["uptime_s"].as_u64().unwrap() >= 4
+    });
+    assert!(rss(&engine) < before + GROWTH_MAX);
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    let mut heard = 0;
+    while heard < 1999 {
+        // Pings are not answered: that would go between the pieces of what the other thread writes.
+        let frame = client.next_raw().expect("nobody was disconnected");
+        client.header = EngineFrame::decode(&frame).unwrap().0;
+        match EngineFrame::decode(&frame).unwrap().1 {
+            EngineFrame::Message(_) => heard += 1,
+            EngineFrame::Closing { code, reason } => panic!("{code} after {heard} answers: {reason}"),
+            _ => {}
+        }
+    }
+    assert_eq!(client.header.consumed, 2000);
+    writing.join().unwrap();
+}
