@@ -498,20 +498,20 @@ impl Keys<'_> {
     /// # Errors
     /// The slots of two rows that have one value.
     fn follow(&self, index: &mut Index, changed: &[usize], before: &[PageRewrite]) -> Result<(), (u32, u32)> {
-        let seed = index.seed();
+        let multiplier = index.multiplier();
         let row_bytes = self.layout.row_bytes();
         // Pages that are new come last in `changed`; those that were there before are told of in its order.
         for (&number, page) in changed.iter().zip(before) {
             for slot in live_slots(&page.live, self.slots).map(|slot| slot_number(number, slot)) {
                 let row = row_of(page, slot, self.slots, row_bytes);
-                let was_there = index.remove(hash_key(seed, self.key(row)), slot);
+                let was_there = index.remove(index.hash(self.key(row)), slot);
                 assert!(was_there, "the index has every row of a page that was rewritten");
             }
         }
         for &number in changed {
             for slot in live_slots(&self.pages[number].live, self.slots).map(|slot| slot_number(number, slot)) {
                 let key = self.key(self.row(slot));
-                let hash = hash_key(seed, key);
+                let hash = index.hash(key);
                 let other = Cell::new(0);
                 let is_taken = index.has(hash, |found| {
                     other.set(found);
@@ -520,7 +520,7 @@ impl Keys<'_> {
                 if is_taken {
                     return Err((other.get(), slot));
                 }
-                let has_room = index.grow(hash, |slot| hash_key(seed, self.key(self.row(slot))));
+                let has_room = index.grow(hash, |slot| hash_key(multiplier, self.key(self.row(slot))));
                 assert!(has_room, "an index grows with its table");
                 index.insert(hash, slot);
             }
