@@ -64,7 +64,7 @@ export class Drawing {
     else this.#ambience(scene, now);
     this.#effects(seconds, now);
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    if (innerWidth > 640 && scene.self) this.#overview(scene);
+    if (Math.min(innerWidth, innerHeight) > 480 && scene.self) this.#overview(scene);
     if (steering.stick) this.#stick(steering.stick);
   }
 

@@ -96,7 +96,7 @@ export function showNotice({ severity, text }) {
   const banner = find('notice');
   banner.hidden = severity === 0;
   banner.classList.toggle('information', severity === 1);
-  write(find('notice-title'), severity === 1 ? 'From the workshop' : 'The new version does not build; the old one plays on');
+  write(find('notice-title'), severity === 1 ? 'From the workshop' : 'The new code has an error; what runs plays on');
   write(find('notice-text'), text);
 }
 

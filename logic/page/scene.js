@@ -9,7 +9,7 @@ const SAMPLES_MAX = 40;
 const JUMP_MS = 1000;
 
 /** The hue of an avatar: neighbours in number are far apart in colour. */
-export const hueOf = (number) => (number * 137.508) % 360;
+export const hueOf = (number) => (140 + number * 137.508) % 360;
 
 export class Scene {
   map = { width: 1600, height: 1000, ground: [10, 14, 26], grid: [28, 40, 70], walls: [77, 208, 255] };

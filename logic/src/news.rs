@@ -30,10 +30,15 @@ use std::time::Duration;
 const FORMAT: u8 = 1;
 /// Avatars in one state.
 pub(crate) const STATE_AVATARS_MAX: usize = 128;
+/// Bumps in one message: nobody sees more of them at once.
+const BUMPS_MAX: usize = 32;
 
 /// A message in the making.
 #[derive(Debug, Default)]
-pub(crate) struct News(Vec<u8>);
+pub(crate) struct News {
+    bytes: Vec<u8>,
+    bumps: usize,
+}
 
 impl News {
     pub(crate) fn new() -> Self {
@@ -41,71 +46,75 @@ impl News {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     pub(crate) fn rules(&mut self) {
-        self.0.extend([1, FORMAT]);
+        self.bytes.extend([1, FORMAT]);
         self.number(whole(WIDTH));
         self.number(whole(HEIGHT));
-        self.0.extend([GROUND, GRID, WALLS].concat());
+        self.bytes.extend([GROUND, GRID, WALLS].concat());
     }
 
     pub(crate) fn you(&mut self, number: u16) {
-        self.0.push(2);
+        self.bytes.push(2);
         self.number(number);
     }
 
     pub(crate) fn face(&mut self, avatar: &Avatar) {
-        self.0.push(3);
+        self.bytes.push(3);
         self.number(avatar.number);
-        self.0.push(u8::from(is_bot(avatar.player)));
+        self.bytes.push(u8::from(is_bot(avatar.player)));
         self.text(&avatar.nick);
     }
 
     pub(crate) fn gone(&mut self, number: u16) {
-        self.0.push(4);
+        self.bytes.push(4);
         self.number(number);
     }
 
     /// `from` is the number of the avatar that has lost it, 0 for nobody.
     pub(crate) fn orb(&mut self, orb: &Orb, from: u16) {
-        self.0.push(5);
+        self.bytes.push(5);
         self.number(orb.number);
         self.place(orb.x, orb.y);
-        self.0.push(orb.value);
+        self.bytes.push(orb.value);
         self.number(from);
     }
 
     pub(crate) fn taken(&mut self, orb: u16, by: u16) {
-        self.0.push(6);
+        self.bytes.push(6);
         self.number(orb);
         self.number(by);
     }
 
-    /// `strength` from 0.0 to 1.0.
+    /// `strength` from 0.0 to 1.0. In a crowd some go untold.
     pub(crate) fn bump(&mut self, one: u16, other: u16, strength: f32) {
-        self.0.push(7);
+        self.bumps += 1;
+        if self.bumps > BUMPS_MAX {
+            return;
+        }
+        self.bytes.push(7);
         self.number(one);
         self.number(other);
-        self.0.push(byte(strength * 255.0));
+        self.bytes.push(byte(strength * 255.0));
     }
 
     pub(crate) fn round(&mut self, game: &Game, now: Duration) {
-        self.0.extend([8, game.phase as u8]);
-        self.0.extend(game.round.to_le_bytes());
+        self.bytes.extend([8, game.phase as u8]);
+        self.bytes.extend(game.round.to_le_bytes());
         let left_ms = u32::try_from(game.left(now).as_millis()).unwrap_or(u32::MAX);
-        self.0.extend(left_ms.to_le_bytes());
-        self.0.push(u8::try_from(game.podium.len()).unwrap_or(u8::MAX));
+        self.bytes.extend(left_ms.to_le_bytes());
+        self.bytes.push(u8::try_from(game.podium.len()).unwrap_or(u8::MAX));
         for place in &*game.podium {
             self.number(place.number);
-            self.0.extend(place.score.to_le_bytes());
+            self.bytes.extend(place.score.to_le_bytes());
             self.text(&place.nick);
         }
     }
 
     pub(crate) fn swept(&mut self) {
-        self.0.push(9);
+        self.bytes.push(9);
     }
 
     pub(crate) fn state(&mut self, avatars: &Table<Avatar>, tick: Tick, now: Duration) {
@@ -113,23 +122,23 @@ impl News {
         let turn = usize::try_from(tick.0 % turns as u64).unwrap_or_default();
         let chosen = avatars.iter().skip(turn).step_by(turns);
         let count = avatars.len().saturating_sub(turn).div_ceil(turns);
-        self.0.reserve(7 + 10 * count);
-        self.0.push(10);
+        self.bytes.reserve(7 + 10 * count);
+        self.bytes.push(10);
         #[expect(clippy::cast_possible_truncation, reason = "it wraps around")]
         let now_ms = (micros(now) / 1000) as u32;
-        self.0.extend(now_ms.to_le_bytes());
+        self.bytes.extend(now_ms.to_le_bytes());
         self.number(u16::try_from(count).unwrap_or(u16::MAX));
         for avatar in chosen {
             self.number(avatar.number);
             self.place(avatar.x, avatar.y);
             self.number(u16::try_from(avatar.score).unwrap_or(u16::MAX));
             let flags = u8::from(avatar.away) | u8::from(avatar.is_dazed(now)) << 1;
-            self.0.extend([byte(avatar.radius() * 2.0), flags]);
+            self.bytes.extend([byte(avatar.radius() * 2.0), flags]);
         }
     }
 
     fn number(&mut self, number: u16) {
-        self.0.extend(number.to_le_bytes());
+        self.bytes.extend(number.to_le_bytes());
     }
 
     fn place(&mut self, x: f32, y: f32) {
@@ -140,8 +149,8 @@ impl News {
     /// Texts are columns of at most 255 bytes.
     fn text(&mut self, text: &str) {
         let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
-        self.0.push(length);
-        self.0.extend(&text.as_bytes()[..usize::from(length)]);
+        self.bytes.push(length);
+        self.bytes.extend(&text.as_bytes()[..usize::from(length)]);
     }
 }
 

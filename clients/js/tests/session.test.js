@@ -4,34 +4,17 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { QueueFull, Session, connect } from '../hotseat.js';
+import { EVENTS, watch } from './support/events.js';
 import { FakeEngine, closing, header, joined } from './support/fake.js';
 
 const transports = ['tcp', ...(globalThis.WebSocket ? ['ws'] : [])];
 if (transports.length < 2) console.log('# no WebSocket in this Node: run it with --experimental-websocket to test that transport too');
 
-const EVENTS = ['joined', 'message', 'version', 'resync', 'notice', 'error', 'rtt', 'disconnected', 'closed'];
-
 /** A session with an engine of its own, and what happens to it. */
 async function begin(transport, options = {}) {
   const engine = await FakeEngine.listen();
   const session = connect({ url: engine.url(transport), retryMs: 1, retryMsMax: 4, ...options });
-  const happened = [];
-  const waiting = [];
-  for (const name of EVENTS) {
-    session.on(name, (detail) => {
-      happened.push({ name, ...detail });
-      waiting.splice(0).forEach((wake) => wake());
-    });
-  }
-  /** Takes the next event of this name; those before it are passed over. */
-  const event = async (name) => {
-    for (;;) {
-      const at = happened.findIndex((one) => one.name === name);
-      if (at >= 0) return happened.splice(0, at + 1).at(-1);
-      await new Promise((wake) => waiting.push(wake));
-    }
-  };
-  return { engine, session, event, happened };
+  return { engine, session, ...watch(session) };
 }
 
 /** One test for each transport. */
