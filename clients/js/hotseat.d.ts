@@ -43,8 +43,8 @@ export interface Events {
   message: { bytes: Uint8Array; tick: number; consumed: number };
   /** The room runs another version from here on. */
   version: { version: number; versionName: string };
-  /** The room went back in time: what is known of it may not hold. */
-  resync: { version: number; reason: string; tick: number };
+  /** The room went back in time: what is known of it may not hold. The name is empty if this session has not heard it before. */
+  resync: { version: number; versionName: string; reason: string; tick: number };
   /** For whoever develops the game: 0 over, 1 information, 2 error. */
   notice: { severity: number; text: string };
   /** An input was not applied. The session goes on. */

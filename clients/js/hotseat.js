@@ -73,6 +73,8 @@ export class Session {
   #transport;
   #closing;
   #leaving = false;
+  /** Of the versions that ran while this session was there. */
+  #names = new Map();
   #wasJoined = false;
   #joinedAt = 0;
   #attempts = 0;
@@ -256,9 +258,9 @@ export class Session {
         return this.#runs(view.getUint32(HEADER_BYTES, true), text(HEADER_BYTES + 4));
       case RESYNC: {
         const version = view.getUint32(HEADER_BYTES, true);
-        // Its name is not told.
-        if (version !== this.version) [this.version, this.versionName] = [version, ''];
-        return this.#emit('resync', { version, reason: text(HEADER_BYTES + 4), tick });
+        // Its name is not told, but mostly known from when it ran before.
+        [this.version, this.versionName] = [version, this.#names.get(version) ?? ''];
+        return this.#emit('resync', { version, versionName: this.versionName, reason: text(HEADER_BYTES + 4), tick });
       }
       case ERROR: {
         const [code, number] = [view.getUint16(HEADER_BYTES, true), view.getUint32(HEADER_BYTES + 2, true)];
@@ -293,6 +295,7 @@ export class Session {
     this.state = 'joined';
     this.#joinedAt = performance.now();
     for (const input of this.#inputs) this.#transport.send(messageFrame(input));
+    this.#names.set(version, versionName);
     const changed = this.#wasJoined && (version !== this.version || versionName !== this.versionName);
     [this.version, this.versionName, this.#wasJoined] = [version, versionName, true];
     const { player, room, token, ticksPerSecond } = this;
@@ -315,6 +318,7 @@ export class Session {
   }
 
   #runs(version, versionName) {
+    this.#names.set(version, versionName);
     [this.version, this.versionName] = [version, versionName];
     this.#emit('version', { version, versionName });
   }

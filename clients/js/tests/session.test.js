@@ -86,7 +86,7 @@ each('the client understands what the protocol shows', {}, async ({ engine, sess
   connection.send(example('E Version'));
   assert.deepEqual(await event('version'), { name: 'version', version: 1002, versionName: 'game2' });
   connection.send(example('E Resync'));
-  assert.deepEqual(await event('resync'), { name: 'resync', version: 1001, reason: 'back', tick: 300 });
+  assert.deepEqual(await event('resync'), { name: 'resync', version: 1001, versionName: 'game1', reason: 'back', tick: 300 });
   connection.send(example('E Error'));
   assert.deepEqual(await event('error'), { name: 'error', code: 1, number: 2, text: 'no' });
   connection.send(example('E Notice'));

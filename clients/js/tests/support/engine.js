@@ -1,0 +1,109 @@
+// A real engine of the test's own, with versions of the arena, and a way to cut its players' connections.
+
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const PROGRAM = process.env.HOTSEAT_ENGINE;
+const BUILD = fileURLToPath(new URL('../../../../scripts/build_so.sh', import.meta.url));
+
+/** Options of a test that needs an engine: why it is left out where there is none. */
+export const withEngine = { timeout: 300_000, skip: PROGRAM ? false : 'HOTSEAT_ENGINE does not name the binary of an engine' };
+
+export class Engine {
+  #folder = mkdtempSync(join(tmpdir(), 'hotseat-engine-'));
+  #process;
+
+  /** An engine that runs version 1001 of the arena. */
+  static async start(config = '') {
+    const engine = new Engine();
+    mkdirSync(join(engine.#folder, 'plugins'));
+    writeFileSync(join(engine.#folder, 'engine.toml'), `listen = "127.0.0.1:0"\n${config}\n`);
+    await engine.build(1);
+    engine.#process = spawn(PROGRAM, ['serve'], { cwd: engine.#folder, stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, RUST_LOG: 'warn' } });
+    let said = '';
+    for await (const text of engine.#process.stdout.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
+      said += text;
+      if (said.includes('\n')) break;
+    }
+    engine.port = Number(/listening on http:\/\/127\.0\.0\.1:(\d+)\n/.exec(said)[1]);
+    return engine;
+  }
+
+  /** Builds a version of the arena: 2 is version 1002. */
+  async build(number) {
+    await promisify(execFile)(BUILD, ['--dev', '--plugins', join(this.#folder, 'plugins'), String(number)]);
+  }
+
+  /** Loads a version; one that is still on trial is confirmed before. */
+  async load(number) {
+    const answer = await this.get(`/load?name=plugin${number}.so&confirm=1`);
+    if (answer !== 'done\n') throw new Error(`plugin${number}.so was not loaded: ${answer}`);
+  }
+
+  /** Takes the version back that is on trial. */
+  async rollBack() {
+    const answer = await this.get('/api/v1/rollback');
+    if (answer !== 'rewound\n') throw new Error(`nothing was taken back: ${answer}`);
+  }
+
+  async get(path) {
+    return (await fetch(`http://127.0.0.1:${this.port}${path}`)).text();
+  }
+
+  /** Has every player's client show something. */
+  async notice(severity, text) {
+    const answer = await fetch(`http://127.0.0.1:${this.port}/api/v1/notice`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ severity, text }),
+    });
+    if (!answer.ok) throw new Error(`the notice was refused: ${await answer.text()}`);
+  }
+
+  url(transport, port = this.port) {
+    return transport === 'tcp' ? `tcp://127.0.0.1:${port}` : `ws://127.0.0.1:${port}/ws`;
+  }
+
+  async stop() {
+    const ended = once(this.#process, 'exit');
+    this.#process.kill('SIGTERM');
+    await ended;
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** What lies between players and their engine, and sometimes fails. */
+export class Wire {
+  #sockets = new Set();
+  #server;
+
+  static async to(port) {
+    const wire = new Wire();
+    wire.#server = createServer((near) => {
+      const far = connect(port, '127.0.0.1');
+      for (const [one, other] of [[near, far], [far, near]]) {
+        wire.#sockets.add(one);
+        one.setNoDelay().pipe(other);
+        one.on('error', () => {}).on('close', () => { other.destroy(); wire.#sockets.delete(one); });
+      }
+    });
+    wire.#server.listen(0, '127.0.0.1');
+    await once(wire.#server, 'listening');
+    wire.port = wire.#server.address().port;
+    return wire;
+  }
+
+  /** Breaks every connection that there is. New ones are let through. */
+  cut() {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  close() {
+    this.cut();
+    this.#server.close();
+  }
+}
