@@ -2,6 +2,8 @@
 
 mod check;
 mod client;
+mod journal;
+mod replay;
 mod rooms;
 mod table;
 
@@ -13,6 +15,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub use check::{CheckError, check};
 pub use client::{ClientError, confirm, load, roll_back, status};
+pub use journal::{JournalError, TAIL_RECORDS, check as check_journal, list as list_journals, tail as tail_journal};
+pub use replay::{ReplayCommandError, ReplayFlags, replay};
 pub use rooms::{RoomsCommand, rooms};
 
 use crate::config::{Flags, PROBATION};
@@ -130,6 +134,33 @@ Examples:
         #[command(flatten)]
         client: ClientFlags,
     },
+    /// Show what is kept of the rooms: their journals and snapshots.
+    #[command(after_help = "\
+Examples:
+  engine journal list
+  engine journal tail main --records 50
+  engine journal check
+
+Nothing is changed, and the engine may be running.")]
+    Journal {
+        #[command(subcommand)]
+        command: JournalCommand,
+        /// Data folder [default: that of the config file].
+        #[arg(long, value_name = "DIR", global = true)]
+        data: Option<PathBuf>,
+        /// Config file that names the data folder [default: engine.toml if it is there].
+        #[arg(long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+    },
+    /// Run a room's journal once more: to look at the room at any tick, to verify it, or to try a fix on it.
+    #[command(after_help = "\
+Examples:
+  engine replay --room main --verify
+  engine replay --room main --until 1200 --dump
+  engine replay --room main --with plugins/game.1003.so
+
+Nothing that is kept is changed, and the engine may be running.")]
+    Replay(ReplayFlags),
     /// Tell what a load would say about a plugin file, without an engine.
     #[command(after_help = "\
 Example:
@@ -140,6 +171,25 @@ Example:
         /// Config file whose plugin_bytes_max and probe_timeout_ms hold [default: engine.toml if it is there].
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum JournalCommand {
+    /// A line for each room.
+    List,
+    /// The last records of a room.
+    Tail {
+        /// The room.
+        room: String,
+        /// How many.
+        #[arg(short = 'n', long, value_name = "N", default_value_t = TAIL_RECORDS)]
+        records: usize,
+    },
+    /// Read everything that is kept, to the last byte, and say whether it is sound.
+    Check {
+        /// Only this room.
+        room: Option<String>,
     },
 }
 

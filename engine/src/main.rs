@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use engine::cli::{self, CheckError, Cli, ClientError, Command, DevFlags, ServeFlags};
+use engine::cli::{
+    self, CheckError, Cli, ClientError, Command, DevFlags, JournalCommand, JournalError, ReplayCommandError, ServeFlags,
+};
 use engine::config::{Config, ConfigError};
 use engine::dev::{self, Dev, DevError};
 use engine::engine::{Engine, EngineError};
@@ -29,6 +31,10 @@ enum Failure {
     Client(#[from] ClientError),
     #[error(transparent)]
     Check(#[from] CheckError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Replay(#[from] ReplayCommandError),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -85,6 +91,12 @@ fn run(command: Command) -> Result<String, Failure> {
         Command::Status { json, client } => Ok(cli::status(json, &client)?),
         Command::Rooms { command, json, client } => Ok(cli::rooms(command, json, &client)?),
         Command::Check { file, config } => Ok(cli::check(&file, config)?),
+        Command::Journal { command, data, config } => Ok(match command {
+            JournalCommand::List => cli::list_journals(data, config)?,
+            JournalCommand::Tail { room, records } => cli::tail_journal(&room, records, data, config)?,
+            JournalCommand::Check { room } => cli::check_journal(room.as_deref(), data, config)?,
+        }),
+        Command::Replay(flags) => Ok(cli::replay(flags)?),
     }
 }
 

@@ -170,6 +170,14 @@ pub fn encode_input(stamp: Stamp, input: &Input, running: &LogicVersion, out: &m
 }
 
 impl Record {
+    /// The time and randomness of an input.
+    pub fn stamp(&self) -> Option<Stamp> {
+        match self {
+            Self::Create { stamp, .. } | Self::Swap { stamp, .. } | Self::Input { stamp, .. } => Some(*stamp),
+            Self::Note(_) => None,
+        }
+    }
+
     /// Reads the bytes of a record.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 
 pub mod black_box;
 pub mod commit;
+pub mod compare;
 pub mod files;
 pub mod frame;
 pub mod keeper;

@@ -9,6 +9,7 @@ use room::{Pool, RecordKind, Room, SnapshotError};
 
 use super::black_box::BlackBox;
 use super::files::Files;
+use super::frame::Position;
 use super::log::LogError;
 use super::replay::{FindVersion, Replay, ReplayError};
 use super::segments::{Damage, Found, Segments, remove_room, remove_temporary, shown};
@@ -81,7 +82,7 @@ pub fn recover(
         tracing::error!(file = %quarantined.file.display(), "quarantined: {}", quarantined.line);
     }
     let name = found.head().name.clone();
-    let (room, after) = start(files, folder, &found, pool, find)?;
+    let (room, after) = start(files, folder, &found, snapshots_of(files, folder)?, pool, find)?;
     let mut replay = Replay::new(&name, pool, room);
     let is_gone =
         replay_all(files, &found, after, &mut replay, find, &mut black_box).map_err(|fault| fault.within(folder))?;
@@ -113,16 +114,36 @@ fn snapshots_of(files: &Arc<dyn Files>, folder: &Path) -> Result<Vec<snapshots::
     Ok(snapshots::list(&**files, folder).map_err(failed)?)
 }
 
-/// The room of the newest snapshot that is whole and fits the journal, and where that is; no room for the journal's own start.
-pub(super) fn start(
+/// The room at the oldest place from which on all records are kept; no room for its creation.
+///
+/// # Errors
+/// [`RecoveryError`].
+pub fn oldest_start(
     files: &Arc<dyn Files>,
     folder: &Path,
     found: &Found,
     pool: &Pool,
     find: &mut FindVersion<'_>,
-) -> Result<(Option<Room>, super::frame::Position), RecoveryError> {
+) -> Result<(Option<Room>, Position), RecoveryError> {
+    if found.first().seq == 0 {
+        return Ok((None, found.first()));
+    }
+    let mut snapshots = snapshots_of(files, folder)?;
+    snapshots.reverse();
+    start(files, folder, found, snapshots, pool, find)
+}
+
+/// The room of the first snapshot that is whole and fits the journal, and where that is; no room for the journal's own start.
+fn start(
+    files: &Arc<dyn Files>,
+    folder: &Path,
+    found: &Found,
+    snapshots: Vec<snapshots::SnapshotFile>,
+    pool: &Pool,
+    find: &mut FindVersion<'_>,
+) -> Result<(Option<Room>, Position), RecoveryError> {
     let mut reason = "put a sound snapshot there, or move the folder aside to do without the room".to_owned();
-    for snapshot in snapshots_of(files, folder)? {
+    for snapshot in snapshots {
         let file = snapshot.path.display().to_string();
         let opened = snapshots::open(&**files, &snapshot.path);
         let (head, mut reader) = match opened {
@@ -175,7 +196,7 @@ impl Stopped {
 fn replay_all(
     files: &Arc<dyn Files>,
     found: &Found,
-    after: super::frame::Position,
+    after: Position,
     replay: &mut Replay,
     find: &mut FindVersion<'_>,
     black_box: &mut BlackBox,

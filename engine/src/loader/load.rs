@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use logic_api::Manifest;
+use room::VersionMark;
 use serde::{Deserialize, Serialize};
 
 use super::{
     digest::Sha256,
     elf::BuildId,
     error::LoadError,
-    intake::{Candidate, Intake},
+    intake::{Candidate, Intake, check},
     map_fault::MapFault,
     name::PluginName,
     probe::{ProbeOptions, Probed},
@@ -71,6 +72,31 @@ impl Loader {
         let staged = self.intake.stage(&candidate)?;
         approve(&candidate.sha256, &self.intake.summary(&candidate, &staged)?.manifest)?;
         Ok(self.versions.map(&candidate, &staged).map_err(|fault| not_mapped(&candidate, fault))?)
+    }
+}
+
+impl Loader {
+    /// Maps the version that a journal names, from the copy that was kept when it was loaded. It has run here before, so it is not
+    /// probed again.
+    ///
+    /// # Errors
+    /// The copy is gone or another, or cannot be mapped any more; in words for an operator.
+    pub fn load_kept(&self, mark: &VersionMark) -> Result<Arc<Mapped>, String> {
+        let sha256 = Sha256::from(mark.sha256);
+        if let Some(mapped) = self.versions.get(&sha256) {
+            return Ok(mapped);
+        }
+        let path = self.intake.stage.path(&sha256);
+        let bytes = self
+            .intake
+            .stage
+            .kept(&sha256)
+            .map_err(|error| format!("{}: {error}; put the plugin with this sha256 there", path.display()))?;
+        let name = PluginName::parse(&format!("game.{}.so", mark.version)).map_err(|error| error.to_string())?;
+        let candidate = check(name, bytes, self.intake.root_symbol).map_err(|error| error.to_string())?;
+        // What is mapped must not be written to by anybody.
+        let staged = self.intake.stage(&candidate).map_err(|error| error.to_string())?;
+        self.versions.map(&candidate, &staged).map_err(|fault| not_mapped(&candidate, fault).to_string())
     }
 }
 

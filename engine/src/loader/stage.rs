@@ -4,10 +4,11 @@
 //! mapped once gives the old code back, whatever the file holds by then. Here a path and its bytes belong together for
 //! good, and the folder is the engine's own, so that nobody writes to a file that is mapped (which would kill by SIGBUS).
 //!
-//! A staged file is written whole and renamed into place. It is not synced to disk: after a power cut its content is checked
-//! again before it is used, like any other time.
+//! A staged file is written whole, synced and renamed into place: a journal that names it needs it after a power cut. Its content
+//! is checked all the same whenever it is used.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
@@ -50,12 +51,49 @@ impl Stage {
         }
         self.create_folder()?;
         let temporary = self.temporary(sha256);
-        let placed = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, &path));
+        let placed = write_new(&temporary, bytes)
+            .and_then(|()| fs::rename(&temporary, &path))
+            .and_then(|()| File::open(&self.folder)?.sync_all());
         if placed.is_err() {
             // Best effort: the first error is the one that matters, and a leftover is never mistaken for a version.
             let _ = fs::remove_file(&temporary);
         }
         placed.map(|()| path)
+    }
+
+    /// The bytes that are kept under a hash.
+    ///
+    /// # Errors
+    /// There are none, or they are others.
+    pub fn kept(&self, sha256: &Sha256) -> io::Result<Vec<u8>> {
+        let bytes = fs::read(self.path(sha256))?;
+        let found = Sha256::of(&bytes);
+        if found != *sha256 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("its sha256 is {found}")));
+        }
+        Ok(bytes)
+    }
+
+    /// Removes all that is kept under other hashes than these, and what was left half made.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or a file not be removed.
+    pub fn keep_only(&self, kept: &BTreeSet<Sha256>) -> io::Result<usize> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let mut removed = 0;
+        for entry in entries {
+            let path = entry?.path();
+            let hash = path.file_stem().and_then(|stem| Sha256::from_hex(stem.as_encoded_bytes()));
+            if hash.is_none_or(|hash| !kept.contains(&hash)) {
+                fs::remove_file(&path)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     fn create_folder(&self) -> io::Result<()> {
@@ -99,7 +137,8 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
     // The umask may have taken bits away.
     file.set_permissions(Permissions::from_mode(FILE_MODE))?;
-    file.write_all(bytes)
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -164,6 +203,19 @@ mod tests {
             assert_eq!(mode(&path), 0o400);
             assert_eq!(names(&data.path().join("versions")).len(), 1);
         }
+    }
+
+    #[test]
+    fn what_is_kept_is_read_back_whole_or_not_at_all() {
+        let data = tempfile::tempdir().unwrap();
+        let (one, two) = (stage(data.path(), b"one"), stage(data.path(), b"two"));
+        let (stage, kept) = (Stage::new(data.path()), Sha256::of(b"one"));
+        assert_eq!(stage.kept(&kept).unwrap(), b"one");
+        assert_eq!(stage.keep_only(&BTreeSet::from([kept])).unwrap(), 1);
+        assert!(one.exists() && !two.exists());
+        fs::set_permissions(&one, Permissions::from_mode(0o600)).unwrap();
+        fs::write(&one, "other").unwrap();
+        assert!(stage.kept(&kept).unwrap_err().to_string().starts_with("its sha256 is "));
     }
 
     #[test]

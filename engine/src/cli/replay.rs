@@ -1,0 +1,388 @@
+//! `engine replay`: a room's journal once more, to look at, to verify, or to try a fix on. Changes nothing that is kept.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use logic_api::Tick;
+use room::{Input, LogicVersion, Note, Outbox, Pool, Record, RecordKind, Room, Stamp, VersionMark};
+
+use crate::config::{Config, ConfigError, Flags};
+use crate::journal::compare::{first_difference, first_nan, to_json};
+use crate::journal::files::{Disk, Files};
+use crate::journal::frame::{Frame, Position};
+use crate::journal::keeper::{ROOMS_FOLDER, room_names};
+use crate::journal::log::LogError;
+use crate::journal::recovery::{RecoveryError, oldest_start};
+use crate::journal::replay::{Replay, ReplayError};
+use crate::journal::segments::{Damage, Found};
+use crate::journal::snapshots;
+use crate::loader::error::LoadError;
+use crate::loader::load::Loader;
+use crate::loader::name::PluginName;
+
+/// How often the bar moves.
+const BAR_PERIOD: Duration = Duration::from_millis(100);
+const BAR_CHARS: usize = 30;
+/// Records between two looks at the clock.
+const BAR_RECORDS: u64 = 256;
+
+#[derive(Debug, Clone, Args)]
+pub struct ReplayFlags {
+    /// The room.
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub room: String,
+    /// Stop after this tick [default: the last record].
+    #[arg(long, value_name = "TICK")]
+    pub until: Option<u64>,
+    /// Replay on this plugin beside the versions that ran, and show where the two first differ.
+    #[arg(long, value_name = "FILE", conflicts_with = "verify")]
+    pub with: Option<PathBuf>,
+    /// Write the room as JSON at the end of the replay; to standard output without a FILE.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    pub dump: Option<PathBuf>,
+    /// Compare with every state hash and snapshot that is kept, and with a second replay at every tick.
+    #[arg(long)]
+    pub verify: bool,
+    /// Data folder [default: that of the config file].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Config file that names the data folder [default: engine.toml if it is there].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Why a replay did not come to its end, or did not come to the same.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayCommandError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Damage(#[from] Damage),
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    #[error(transparent)]
+    Replay(#[from] Box<ReplayError>),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("{folder} keeps no room {room:?}; it has {known}")]
+    NoRoom { folder: String, room: String, known: String },
+    #[error("{0} is not named as a plugin is")]
+    Name(String),
+    #[error("{path} cannot be written: {source}")]
+    Dump { path: String, source: std::io::Error },
+    #[error("not verified: {0}")]
+    NotVerified(String),
+    #[error("there is nothing to replay")]
+    Nothing,
+}
+
+/// What is replayed, from where to where.
+struct Journey {
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    found: Found,
+    loader: Loader,
+    until: Option<Tick>,
+    name: String,
+}
+
+/// Does what the flags say; the text sums it up.
+///
+/// # Errors
+/// [`ReplayCommandError`].
+pub fn replay(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
+    let ReplayFlags { room, until, with, dump, verify, data, config } = flags;
+    let config = Config::load(Flags { config, data, ..Flags::default() })?;
+    let rooms = config.data.join(ROOMS_FOLDER);
+    let folder = rooms.join(&room);
+    let known = room_names(&Disk, &rooms)?;
+    let found = if known.contains(&room) { Found::read(&Disk, &folder)? } else { None };
+    let Some(found) = found else {
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        return Err(ReplayCommandError::NoRoom { folder: rooms.display().to_string(), room, known });
+    };
+    let loader = Loader::new(&config, &config.data);
+    let files: Arc<dyn Files> = Arc::new(Disk);
+    let journey = Journey { files, folder, found, loader, until: until.map(Tick), name: room };
+    let with = with.map(|file| journey.candidate(&config, &file)).transpose()?;
+    let (mut room, text) = match with {
+        Some(candidate) => journey.compared(&candidate)?,
+        None if verify => journey.verified()?,
+        None => journey.plain()?,
+    };
+    let Some(path) = dump else { return Ok(text) };
+    let json = format!("{:#}\n", to_json(&room));
+    drop(room.take_spent());
+    if path == Path::new("-") {
+        return Ok(json);
+    }
+    let failed = |source| ReplayCommandError::Dump { path: path.display().to_string(), source };
+    std::fs::write(&path, json).map_err(failed)?;
+    Ok(format!("{text}written to {}\n", path.display()))
+}
+
+impl Journey {
+    /// The plugin to try, taken from wherever it is.
+    fn candidate(&self, config: &Config, file: &Path) -> Result<Arc<LogicVersion>, ReplayCommandError> {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let name = PluginName::parse(&name).map_err(|_| ReplayCommandError::Name(file.display().to_string()))?;
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let config = Config { plugins: folder.to_owned(), ..config.clone() };
+        let loader = Loader::new(&config, &config.data);
+        let mapped = loader.load(&name, |_| Ok::<_, LoadError>(()))?;
+        Ok(Arc::clone(&mapped.logic))
+    }
+
+    fn find(&self) -> impl FnMut(&VersionMark) -> Result<Arc<LogicVersion>, String> + '_ {
+        |mark| self.loader.load_kept(mark).map(|mapped| Arc::clone(&mapped.logic))
+    }
+
+    /// The room at the oldest place that is kept, and where that is.
+    fn start(&self) -> Result<(Replay, Position), ReplayCommandError> {
+        let pool = Pool::new();
+        let (room, after) = oldest_start(&self.files, &self.folder, &self.found, &pool, &mut self.find())?;
+        Ok((Replay::new(&self.name, &pool, room), after))
+    }
+
+    /// Calls `each` with every record up to the last tick that is asked for.
+    fn records(
+        &self,
+        after: Position,
+        mut each: impl FnMut(&Frame) -> Result<(), ReplayCommandError>,
+    ) -> Result<u64, ReplayCommandError> {
+        let mut bar = Bar::new(self.found.last.seq - after.seq);
+        for frame in self.found.records(&*self.files, after) {
+            let frame = frame?;
+            let is_past = |until: Tick| frame.tick >= until.0 && frame.kind == RecordKind::TICK;
+            if self.until.is_some_and(is_past) {
+                break;
+            }
+            bar.step(&frame);
+            each(&frame)?;
+        }
+        Ok(bar.done)
+    }
+
+    fn plain(&self) -> Result<(Room, String), ReplayCommandError> {
+        let (mut replay, after) = self.start()?;
+        let started = Instant::now();
+        let (mut first_us, mut failed) = (None, Vec::new());
+        let records = self.records(after, |frame| {
+            let applied = replay.apply(frame, &mut self.find(), None);
+            if first_us.is_none() {
+                first_us = replay.room().map(|room| room.now_us());
+            }
+            note(&mut failed, applied)
+        })?;
+        let mut room = replay.into_room().ok_or(ReplayCommandError::Nothing)?;
+        let (hash, took) = (room.state_hash(), started.elapsed());
+        let real = Duration::from_micros(room.now_us().saturating_sub(first_us.unwrap_or(room.now_us())));
+        let mut text =
+            format!("{records} records of {} in {took:.1?}: tick {}, state hash {hash:016x}\n", self.name, room.tick());
+        if real > Duration::from_secs(1) {
+            let times = real.as_secs_f64() / took.as_secs_f64().max(1e-9);
+            text.push_str(&format!("{:.0} s of play, {times:.0} times as fast\n", real.as_secs_f64()));
+        }
+        failed.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+        Ok((room, text))
+    }
+
+    /// Twice at once, so that what is never the same shows at the first tick, and with all that was noted at the time.
+    fn verified(&self) -> Result<(Room, String), ReplayCommandError> {
+        let (mut one, after) = self.start()?;
+        let (mut two, _) = self.start()?;
+        let mut snapshots = self.snapshots_after(after);
+        let (mut hashes, mut compared) = (0_u64, 0_u64);
+        let differs = |reason: String| Err(ReplayCommandError::NotVerified(reason));
+        let records = self.records(after, |frame| {
+            for replay in [&mut one, &mut two] {
+                match replay.apply(frame, &mut self.find(), None) {
+                    Ok(_) => {}
+                    Err(error) if error.is_fatal() => return Err(Box::new(error).into()),
+                    Err(error) => return differs(error.to_string()),
+                }
+            }
+            if frame.kind == RecordKind::HASH {
+                hashes += 1;
+                if let Some((room, nan)) = one.room().and_then(|room| first_nan(room.world()).map(|nan| (room, nan))) {
+                    return Err(not_determined(room, &nan));
+                }
+            }
+            if frame.kind == RecordKind::TICK {
+                let [a, b] = [&mut one, &mut two].map(|replay| replay.room().map(Room::state_hash));
+                if a != b {
+                    let (Some(a), Some(b)) = (one.room(), two.room()) else { return Ok(()) };
+                    let (tick, text) = (a.tick(), first_difference(a.world(), b.world()));
+                    let text = text.unwrap_or_else(|| "the state hashes differ".to_owned());
+                    return differs(format!("two replays differ at tick {tick}: {text}"));
+                }
+            }
+            if snapshots.last().is_some_and(|snapshot| snapshot.seq == frame.seq)
+                && let (Some(snapshot), Some(room)) = (snapshots.pop(), one.room())
+            {
+                compared += 1;
+                self.compare_with(&snapshot, room)?;
+            }
+            Ok(())
+        })?;
+        let room = one.into_room().ok_or(ReplayCommandError::Nothing)?;
+        if let Some(nan) = first_nan(room.world()) {
+            return Err(not_determined(&room, &nan));
+        }
+        let text = format!(
+            "verified: {records} records of {} to tick {}, {hashes} state hashes and {compared} snapshots, and a second \
+             replay at every tick, are equal\n",
+            self.name,
+            room.tick()
+        );
+        Ok((room, text))
+    }
+
+    /// Newest first.
+    fn snapshots_after(&self, after: Position) -> Vec<snapshots::SnapshotFile> {
+        let found = snapshots::list(&*self.files, &self.folder).unwrap_or_default();
+        found.into_iter().filter(|snapshot| snapshot.seq > after.seq).collect()
+    }
+
+    fn compare_with(&self, snapshot: &snapshots::SnapshotFile, room: &mut Room) -> Result<(), ReplayCommandError> {
+        let path = snapshot.path.display();
+        let differs = |reason: String| Err(ReplayCommandError::NotVerified(reason));
+        let opened = snapshots::open(&*self.files, &snapshot.path);
+        let (_, mut reader) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return differs(format!("{path}: {error}")),
+        };
+        match Room::from_snapshot(&mut reader, &Pool::new(), self.find()) {
+            Err(error) => differs(format!("{path}: {error}")),
+            Ok(mut kept) => {
+                if kept.state_hash() == room.state_hash() {
+                    return Ok(());
+                }
+                let text = first_difference(kept.world(), room.world());
+                let text = text.unwrap_or_else(|| "the state hashes differ".to_owned());
+                differs(format!("at tick {} the replay differs from {path}: {text}", room.tick()))
+            }
+        }
+    }
+
+    /// Beside the versions that ran, the candidate from the start: would it have helped?
+    fn compared(&self, candidate: &Arc<LogicVersion>) -> Result<(Room, String), ReplayCommandError> {
+        let (mut was, after) = self.start()?;
+        let (mut other, _) = self.start()?;
+        let mut lines = Vec::new();
+        let mut difference = None;
+        let change = |room: &mut Room, stamp: Stamp, lines: &mut Vec<String>| {
+            let mut unheard = Outbox::new();
+            let swap = Input::swap(Arc::clone(candidate));
+            let changed =
+                room.step(stamp, swap, &mut unheard).and_then(|_| room.step(stamp, Input::Confirm, &mut unheard));
+            lines.extend(changed.err().map(|error| format!("version {} does not start: {error}", candidate.version())));
+        };
+        if let Some(room) = other.room() {
+            let stamp = Stamp { now_us: room.now_us(), seed: 0 };
+            change(room, stamp, &mut lines);
+        }
+        let records = self.records(after, |frame| {
+            note(&mut Vec::new(), was.apply(frame, &mut self.find(), None))?;
+            let was_there = other.room().is_some();
+            match Record::decode(frame.kind, &frame.payload) {
+                // The candidate stays, whatever came, and its hashes are its own.
+                Ok(Record::Swap { .. } | Record::Note(Note::Hash(_))) => {}
+                Ok(Record::Input { input: Input::Confirm | Input::Rewind, .. }) => {}
+                Ok(Record::Note(Note::Freeze(fault))) => {
+                    if let Some(room) = other.room() {
+                        let stamp = Stamp { now_us: room.now_us(), seed: 0 };
+                        let ticked = room.twin().step(stamp, Input::Tick, &mut Outbox::new());
+                        lines.push(match ticked {
+                            Ok(_) => format!("tick {}: does not fail where the room froze ({fault})", frame.tick),
+                            Err(error) => format!("tick {}: fails, too: {error}", frame.tick),
+                        });
+                    }
+                }
+                _ => note(&mut lines, other.apply(frame, &mut self.find(), None))?,
+            }
+            if let (false, Some(room)) = (was_there, other.room()) {
+                let stamp = Stamp { now_us: room.now_us(), seed: 0 };
+                change(room, stamp, &mut lines);
+            }
+            if difference.is_none()
+                && frame.kind == RecordKind::TICK
+                && let (Some(a), Some(b)) = (was.room(), other.room())
+                && a.state_hash() != b.state_hash()
+            {
+                difference = first_difference(a.world(), b.world()).map(|text| (a.tick(), text));
+            }
+            Ok(())
+        })?;
+        let room = other.into_room().ok_or(ReplayCommandError::Nothing)?;
+        let (version, tick) = (candidate.version(), room.tick());
+        let mut text = format!("{records} records of {} on version {version}, to tick {tick}\n", self.name);
+        text.push_str(&match difference {
+            Some((tick, difference)) => {
+                format!("first difference at tick {tick} (first: what was, second: {version}): {difference}\n")
+            }
+            None => "no difference\n".to_owned(),
+        });
+        lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+        Ok((room, text))
+    }
+}
+
+fn not_determined(room: &Room, nan: &str) -> ReplayCommandError {
+    ReplayCommandError::NotVerified(format!("at tick {}, {nan}: its bits are not determined", room.tick()))
+}
+
+/// Keeps what went another way, and ends with what cannot be applied at all.
+fn note<T>(lines: &mut Vec<String>, applied: Result<T, ReplayError>) -> Result<(), ReplayCommandError> {
+    match applied {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_fatal() => Err(Box::new(error).into()),
+        Err(error) => {
+            lines.push(error.to_string());
+            Ok(())
+        }
+    }
+}
+
+/// How far a replay is, on a terminal.
+struct Bar {
+    count: u64,
+    done: u64,
+    shown: Instant,
+    is_shown: bool,
+}
+
+impl Bar {
+    fn new(count: u64) -> Self {
+        Self { count, done: 0, shown: Instant::now(), is_shown: false }
+    }
+
+    fn step(&mut self, frame: &Frame) {
+        self.done += 1;
+        if !self.done.is_multiple_of(BAR_RECORDS)
+            || self.shown.elapsed() < BAR_PERIOD
+            || !std::io::stderr().is_terminal()
+        {
+            return;
+        }
+        (self.shown, self.is_shown) = (Instant::now(), true);
+        let full = usize::try_from(self.done * BAR_CHARS as u64 / self.count.max(1)).unwrap_or(0).min(BAR_CHARS);
+        let percent = self.done * 100 / self.count.max(1);
+        let bar = format!("{}{}", "#".repeat(full), ".".repeat(BAR_CHARS - full));
+        // Whoever closed standard error does not watch.
+        let _ = write!(std::io::stderr(), "\r[{bar}] {percent:>3} % tick {} ", frame.tick);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if self.is_shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
