@@ -204,7 +204,8 @@ pub struct ServeFlags {
     /// Folder for what the engine keeps; one engine at a time [default: data].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Name or file of the version to start on [default: the highest in the plugins folder].
+    /// Name or file of the version to start on [default: the highest in the plugins folder]. Rooms that are kept in the data
+    /// folder go on on the version that ran them.
     #[arg(long, value_name = "NAME")]
     pub logic: Option<String>,
     /// Config file, which must exist [default: engine.toml if it is there].
@@ -216,6 +217,9 @@ pub struct ServeFlags {
     /// How long a version is on trial after a load; 0s: it is confirmed at once [default: 10s].
     #[arg(long, value_name = "TIME", value_parser = probation)]
     pub probation: Option<Duration>,
+    /// Begin anew: the rooms that are kept in the data folder are moved aside, not deleted.
+    #[arg(long)]
+    pub fresh: bool,
 }
 
 fn probation(text: &str) -> Result<Duration, String> {
@@ -224,8 +228,8 @@ fn probation(text: &str) -> Result<Duration, String> {
 
 impl From<ServeFlags> for Flags {
     fn from(flags: ServeFlags) -> Flags {
-        let ServeFlags { listen, plugins, data, logic, config, log, probation } = flags;
-        Flags { config, listen, plugins, data, logic, log, probation }
+        let ServeFlags { listen, plugins, data, logic, config, log, probation, fresh } = flags;
+        Flags { config, listen, plugins, data, logic, log, probation, fresh }
     }
 }
 
@@ -257,7 +261,7 @@ impl From<&DevFlags> for Flags {
         let data = data.or_else(|| Some(dev::DATA.into()));
         // The next save is the next load.
         let probation = Some(Duration::ZERO);
-        Flags { config, listen, plugins, data, logic: None, log, probation }
+        Flags { config, listen, plugins, data, logic: None, log, probation, fresh: false }
     }
 }
 

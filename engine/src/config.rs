@@ -11,6 +11,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::journal::Durability;
 pub use duration::TimeLimit;
 
 pub use crate::logs::LogFormat;
@@ -70,6 +71,10 @@ pub const FRAME_BYTES_MAX: Limit = Limit::new(64, wire::limits::CLIENT_FRAME_BYT
 pub const FRAMES_PER_SECOND_MAX: Limit = Limit::new(0, 200, 1_000_000);
 pub const QUEUE_BYTES_MAX: Limit = Limit::new(KIB, MIB, 256 * MIB);
 pub const ALLOWED_ORIGINS_MAX: usize = 64;
+/// How much later than its outputs an input may be on the disk.
+pub const DURABILITY_MS: Limit = Limit::new(1, 100, 60_000);
+pub const SNAPSHOT_INTERVAL_MS: Limit = Limit::new(100, 60_000, 86_400_000);
+pub const SNAPSHOT_JOURNAL_BYTES: Limit = Limit::new(64 * KIB, 64 * MIB, 4096 * MIB);
 pub const TERMINATE_GRACE_MS: Limit = Limit::new(0, 3_000, 60_000);
 pub const PLUGIN_BYTES_MAX: Limit = Limit::new(4 * KIB, 256 * MIB, 4096 * MIB);
 pub const PROBE_TIMEOUT_MS: Limit = Limit::new(10, 2_000, 60_000);
@@ -122,6 +127,8 @@ pub struct Config {
     pub listen: SocketAddr,
     pub plugins: PathBuf,
     pub data: PathBuf,
+    /// Whether what is kept in `data` is moved aside first. On the command line only.
+    pub fresh: bool,
     /// The name or file of the version to start on; `None` is the highest in `plugins`.
     pub logic: Option<String>,
     /// 0: rooms do not tick.
@@ -158,6 +165,11 @@ pub struct Config {
     pub frames_per_second_max: u32,
     /// What may wait for one player to read it.
     pub queue_bytes_max: usize,
+    /// When outputs may leave.
+    pub durability: Durability,
+    /// A snapshot of a room is made after this time, or so many bytes of records.
+    pub snapshot_interval: Duration,
+    pub snapshot_journal_bytes: u64,
     pub log: LogFormat,
     /// `Host` values beside the names of this machine.
     pub allowed_hosts: Vec<String>,
@@ -179,6 +191,7 @@ pub struct Flags {
     pub logic: Option<String>,
     pub log: Option<LogFormat>,
     pub probation: Option<Duration>,
+    pub fresh: bool,
 }
 
 /// Why there is no config. Each text is one line.
@@ -229,7 +242,8 @@ impl Config {
     }
 
     fn override_by(&mut self, flags: Flags) {
-        let Flags { config: _, listen, plugins, data, logic, log, probation } = flags;
+        let Flags { config: _, listen, plugins, data, logic, log, probation, fresh } = flags;
+        self.fresh = fresh;
         self.listen = listen.unwrap_or(self.listen);
         self.log = log.unwrap_or(self.log);
         self.probation = probation.unwrap_or(self.probation);
@@ -251,6 +265,7 @@ impl Default for Config {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 12345),
             plugins: PathBuf::from("plugins"),
             data: PathBuf::from("data"),
+            fresh: false,
             logic: None,
             tick_hz: u32::try_from(TICK_HZ.default).expect("asserted above"),
             rooms: vec![RoomName::parse("main").expect("it is a name")],
@@ -270,6 +285,9 @@ impl Default for Config {
             frame_bytes_max: usize::try_from(FRAME_BYTES_MAX.default).expect("asserted above"),
             frames_per_second_max: u32::try_from(FRAMES_PER_SECOND_MAX.default).expect("asserted above"),
             queue_bytes_max: usize::try_from(QUEUE_BYTES_MAX.default).expect("asserted above"),
+            durability: Durability::Within(Duration::from_millis(DURABILITY_MS.default)),
+            snapshot_interval: Duration::from_millis(SNAPSHOT_INTERVAL_MS.default),
+            snapshot_journal_bytes: SNAPSHOT_JOURNAL_BYTES.default,
             log: LogFormat::Auto,
             allowed_hosts: Vec::new(),
             plugin_bytes_max: PLUGIN_BYTES_MAX.default,
@@ -319,12 +337,14 @@ mod tests {
             logic: Some("plugin2.so".to_owned()),
             log: Some(LogFormat::Json),
             probation: Some(Duration::ZERO),
+            fresh: true,
         };
         let expected = Config {
             listen: "[::1]:2".parse().unwrap(),
             plugins: "p".into(),
             data: "b".into(),
             logic: Some("plugin2.so".to_owned()),
+            fresh: true,
             log: LogFormat::Json,
             probation: Duration::ZERO,
             ..expected

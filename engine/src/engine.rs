@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logic_api::Manifest;
-use room::{Request, Response};
+use room::{Pool, Request, Response};
 use wire::Severity;
 
 use crate::config::Config;
 use crate::http::{Backend, Health, Kind, LoadRequest, Refusal, Requester};
+use crate::kept::{KeptError, KeptRooms};
 use crate::loader::digest::Sha256;
 use crate::loader::error::LoadError;
 use crate::loader::load::Loader;
@@ -75,6 +76,8 @@ pub enum EngineError {
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
+    Kept(#[from] KeptError),
+    #[error(transparent)]
     Auth(#[from] AuthError),
     #[error(transparent)]
     Secret(#[from] TokenError),
@@ -93,14 +96,25 @@ impl Engine {
     ) -> Result<Engine, EngineError> {
         let loader = Arc::new(Loader::new(config, data.path()));
         let kept = kept(data.path())?;
-        let first = first(config, &loader, &kept.failed)?;
-        let rooms = Rooms::start(&RoomOptions::from(config), &first.logic, &metrics)?;
-        let logic = &first.logic;
+        let pools: Vec<Pool> = (0..config.room_threads).map(|_| Pool::new()).collect();
+        let kept_rooms = KeptRooms::recover(config, data.path(), &loader, &pools, &kept.verdicts)?;
+        let logic = match (kept_rooms.current(), &config.logic) {
+            (Some(logic), wanted) => {
+                if let Some(wanted) = wanted {
+                    let version = logic.version().0;
+                    tracing::warn!(version, "rooms go on on the version that ran them; {wanted} is not used: load it");
+                }
+                logic
+            }
+            (None, _) => Arc::clone(&first(config, &loader, &kept.failed)?.logic),
+        };
+        let rooms = Rooms::start(&RoomOptions::from(config), &logic, &metrics, (kept_rooms, pools))?;
+        let mapped = loader.versions.list().into_iter().find(|mapped| Arc::ptr_eq(&mapped.logic, &logic));
         tracing::info!(
-            file = %first.file,
+            file = mapped.as_ref().map(|mapped| mapped.file.to_string()),
             version = logic.version().0,
             logic = logic.name(),
-            build_id = %first.build_id,
+            build_id = mapped.map(|mapped| mapped.build_id.to_string()),
             "started"
         );
         let (stop, time_max) = (door.stop(), config.probe_timeout);

@@ -10,6 +10,7 @@ pub mod dev;
 pub mod new_game;
 
 pub mod engine;
+pub mod kept;
 pub mod loads;
 pub mod probation;
 pub mod rooms;

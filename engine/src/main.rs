@@ -13,6 +13,7 @@ use engine::cli::{
 use engine::config::{Config, ConfigError};
 use engine::dev::{self, Dev, DevError};
 use engine::engine::{Engine, EngineError};
+use engine::kept;
 use engine::loader::{load, probe_child};
 use engine::lock::{DataFolder, DataFolderError};
 use engine::logs::{self, LogError, LogFormat};
@@ -105,6 +106,11 @@ fn serve(flags: ServeFlags) -> Result<(), Failure> {
     logs::start(config.log, logs::FILTER)?;
     // Given back at the very end, when nobody writes to it any more.
     let data = DataFolder::open(&config.data)?;
+    if config.fresh
+        && let Some(aside) = kept::move_aside(data.path()).map_err(EngineError::from)?
+    {
+        tracing::info!("begun anew; what was kept is in {}", aside.display());
+    }
     serve_with(config, &data, None)
 }
 

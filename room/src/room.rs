@@ -196,6 +196,12 @@ impl Room {
         self.now_us
     }
 
+    /// The version that a rewind would go back to; `None` while no version is on trial.
+    pub fn logic_before_trial(&self) -> Option<&Arc<LogicVersion>> {
+        let before = self.trial.as_ref()?.before().unwrap_or(&self.back);
+        Some(&before.logic)
+    }
+
     /// The trial that the room is in: the last swap may still be taken back.
     pub fn trial(&self) -> Option<TrialId> {
         self.trial.as_ref().map(Trial::id)

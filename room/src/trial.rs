@@ -21,6 +21,11 @@ impl Trial {
         Self { id, frozen, before: None }
     }
 
+    /// The fork that a rewind goes back to, if it is not that of the room.
+    pub(crate) fn before(&self) -> Option<&Back> {
+        self.before.as_ref()
+    }
+
     pub(crate) fn id(&self) -> TrialId {
         self.id
     }

@@ -13,14 +13,16 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::{
-    ALLOWED_HOSTS_MAX, ALLOWED_ORIGINS_MAX, AWAY_GRACE_MS, CONNECTIONS_MAX, Config, ConfigError, FRAME_BYTES_MAX,
-    FRAMES_PER_SECOND_MAX, HANDSHAKE_TIMEOUT_MS, Limit, PING_INTERVAL_MS, PLAYERS_MAX, PLUGIN_BYTES_MAX,
-    PONG_TIMEOUT_MS, PROBATION, PROBE_TIMEOUT_MS, QUEUE_BYTES_MAX, REQUEST_BODY_BYTES_MAX, REQUEST_TIMEOUT_MS,
-    ROOM_LINGER_MS, ROOM_THREADS, ROOMS_MAX, TERMINATE_GRACE_MS, TICK_HZ, TimeLimit,
+    ALLOWED_HOSTS_MAX, ALLOWED_ORIGINS_MAX, AWAY_GRACE_MS, CONNECTIONS_MAX, Config, ConfigError, DURABILITY_MS,
+    FRAME_BYTES_MAX, FRAMES_PER_SECOND_MAX, HANDSHAKE_TIMEOUT_MS, Limit, PING_INTERVAL_MS, PLAYERS_MAX,
+    PLUGIN_BYTES_MAX, PONG_TIMEOUT_MS, PROBATION, PROBE_TIMEOUT_MS, QUEUE_BYTES_MAX, REQUEST_BODY_BYTES_MAX,
+    REQUEST_TIMEOUT_MS, ROOM_LINGER_MS, ROOM_THREADS, ROOMS_MAX, SNAPSHOT_INTERVAL_MS, SNAPSHOT_JOURNAL_BYTES,
+    TERMINATE_GRACE_MS, TICK_HZ, TimeLimit,
 };
+use crate::journal::Durability;
 use crate::rooms::RoomName;
 
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 32] = [
     "listen",
     "plugins",
     "data",
@@ -43,6 +45,9 @@ const KEYS: [&str; 29] = [
     "auth",
     "auth_key",
     "allowed_origins",
+    "durability",
+    "snapshot_interval_ms",
+    "snapshot_journal_bytes",
     "log",
     "allowed_hosts",
     "plugin_bytes_max",
@@ -121,6 +126,11 @@ fn set(config: &mut Config, key: &str, value: Value<'_>) -> Result<(), Refused> 
         "auth" => config.auth = read(value)?,
         "auth_key" => config.auth_key = Some(PathBuf::from(text(value)?)),
         "allowed_origins" => config.allowed_origins = list(value, 0, ALLOWED_ORIGINS_MAX, is_origin)?,
+        "durability" => config.durability = durability(value)?,
+        "snapshot_interval_ms" => {
+            config.snapshot_interval = Duration::from_millis(number(value, SNAPSHOT_INTERVAL_MS)?);
+        }
+        "snapshot_journal_bytes" => config.snapshot_journal_bytes = number(value, SNAPSHOT_JOURNAL_BYTES)?,
         "log" => config.log = read(value)?,
         "allowed_hosts" => config.allowed_hosts = list(value, 0, ALLOWED_HOSTS_MAX, is_host)?,
         "plugin_bytes_max" => config.plugin_bytes_max = number(value, PLUGIN_BYTES_MAX)?,
@@ -159,6 +169,11 @@ fn accepted(key: &str) -> String {
             "a list of at most {ALLOWED_ORIGINS_MAX} different origins in lower case, such as \
              [\"https://game.example.org\", \"http://10.0.0.5:8080\"]"
         ),
+        "durability" => {
+            format!("\"tick\", \"<n>ms\" with <n> from {} to {}, or \"off\"", DURABILITY_MS.min, DURABILITY_MS.max)
+        }
+        "snapshot_interval_ms" => SNAPSHOT_INTERVAL_MS.to_string(),
+        "snapshot_journal_bytes" => SNAPSHOT_JOURNAL_BYTES.to_string(),
         "log" => "\"auto\", \"human\" or \"json\"".to_owned(),
         "allowed_hosts" => format!(
             "a list of at most {ALLOWED_HOSTS_MAX} different Host values in lower case, such as \
@@ -175,6 +190,17 @@ fn accepted(key: &str) -> String {
 
 fn read<'text, T: Deserialize<'text>>(value: Value<'text>) -> Result<T, Refused> {
     T::deserialize(ValueDeserializer::from(value)).map_err(|_| Refused::Value)
+}
+
+fn durability(value: Value<'_>) -> Result<Durability, Refused> {
+    match text(value)?.as_str() {
+        "tick" => Ok(Durability::Tick),
+        "off" => Ok(Durability::Off),
+        other => {
+            let ms = other.strip_suffix("ms").and_then(|ms| ms.parse().ok()).filter(|ms| DURABILITY_MS.accepts(*ms));
+            ms.map(|ms| Durability::Within(Duration::from_millis(ms))).ok_or(Refused::Value)
+        }
+    }
 }
 
 fn text(value: Value<'_>) -> Result<String, Refused> {
@@ -302,6 +328,9 @@ mod tests {
             auth = "jwt-eddsa"
             auth_key = "k.pem"
             allowed_origins = ["https://game.example.org", "http://10.0.0.5:8080", "null"]
+            durability = "tick"
+            snapshot_interval_ms = 100
+            snapshot_journal_bytes = 65536
             log = "json"
             allowed_hosts = ["game.example.org", "[2001:db8::1]:80"]
             plugin_bytes_max = 4096
@@ -314,6 +343,7 @@ mod tests {
             listen: "[::1]:0".parse().unwrap(),
             plugins: "p".into(),
             data: "d".into(),
+            fresh: false,
             logic: Some("game1".to_owned()),
             tick_hz: 0,
             rooms: ["a", "b-2_c.d"].iter().filter_map(|name| RoomName::parse(name)).collect(),
@@ -333,6 +363,9 @@ mod tests {
             auth: crate::config::AuthKind::JwtEdDsa,
             auth_key: Some("k.pem".into()),
             allowed_origins: ["https://game.example.org", "http://10.0.0.5:8080", "null"].map(str::to_owned).to_vec(),
+            durability: Durability::Tick,
+            snapshot_interval: Duration::from_millis(100),
+            snapshot_journal_bytes: 65_536,
             log: crate::logs::LogFormat::Json,
             allowed_hosts: vec!["game.example.org".to_owned(), "[2001:db8::1]:80".to_owned()],
             plugin_bytes_max: 4096,
@@ -356,8 +389,8 @@ mod tests {
                 "data = \"a\n",
             ],
             expect![[r#"
-                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms, probation
-                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms, probation
+                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms, probation
+                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, request_body_bytes_max, request_timeout_ms, probation
                 engine.toml line 2: duplicate key, in "data = \"b\""
                 engine.toml line 1: string values must be quoted, expected literal string, in "tick_hz ="
                 engine.toml line 2: unclosed array, expected `]`, in "rooms = [\"a\""
@@ -401,6 +434,9 @@ mod tests {
                 "auth = \"basic\"",
                 "auth_key = \"\"",
                 "allowed_origins = [\"game.example.org\"]",
+                "durability = \"always\"",
+                "durability = \"0ms\"",
+                "snapshot_interval_ms = 99",
                 "log = \"xml\"",
                 "allowed_hosts = [\"*\"]",
                 "plugin_bytes_max = 0",
@@ -432,6 +468,9 @@ mod tests {
                 engine.toml line 1: auth = "basic" is not accepted; accepted is "none", "secret", "jwt-hs256" or "jwt-eddsa"
                 engine.toml line 1: auth_key = "" is not accepted; accepted is a file's path in quotes
                 engine.toml line 1: allowed_origins = ["game.example.org"] is not accepted; accepted is a list of at most 64 different origins in lower case, such as ["https://game.example.org", "http://10.0.0.5:8080"]
+                engine.toml line 1: durability = "always" is not accepted; accepted is "tick", "<n>ms" with <n> from 1 to 60000, or "off"
+                engine.toml line 1: durability = "0ms" is not accepted; accepted is "tick", "<n>ms" with <n> from 1 to 60000, or "off"
+                engine.toml line 1: snapshot_interval_ms = 99 is not accepted; accepted is a whole number from 100 to 86400000
                 engine.toml line 1: log = "xml" is not accepted; accepted is "auto", "human" or "json"
                 engine.toml line 1: allowed_hosts = ["*"] is not accepted; accepted is a list of at most 64 different Host values in lower case, such as ["game.example.org", "10.0.0.5:12345"]
                 engine.toml line 1: plugin_bytes_max = 0 is not accepted; accepted is a whole number from 4096 to 4294967296

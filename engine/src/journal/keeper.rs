@@ -1,6 +1,7 @@
 //! What keeps the rooms of an engine: their journals, and a thread that writes snapshots.
 
 use std::fmt::{self, Debug};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::log::{Log, LogError};
 use super::recorder::Recorder;
 use super::recovery::{Recovered, RecoveryError, recover};
 use super::replay::FindVersion;
-use super::segments::{SEGMENT_BYTES, Segments, failed, place};
+use super::segments::{SEGMENT_BYTES, Segments, failed, place, remove_temporary};
 use super::snapshots;
 
 /// The folder of the rooms in the data folder.
@@ -64,6 +65,8 @@ pub(super) enum SnapshotTask {
         pages: usize,
         is_ready: Arc<AtomicBool>,
     },
+    /// Says so when all before is done.
+    End(Sender<()>),
     Write {
         id: LogId,
         folder: PathBuf,
@@ -99,6 +102,8 @@ impl Keeper {
         let files: Arc<dyn Files> = Arc::new(Disk);
         let rooms = data.join(ROOMS_FOLDER);
         files.make_folder(&rooms).map_err(failed("making", &rooms))?;
+        // Rooms that were on their way out.
+        remove_temporary(&*files, &rooms)?;
         let on_failure = Arc::new(on_failure);
         let journal = {
             let on_failure = Arc::clone(&on_failure);
@@ -173,17 +178,11 @@ impl Keeper {
     }
 
     /// Keeps a room that has just been made. `settings` are for [`Keeper::settings`].
-    ///
-    /// # Errors
-    /// The input under way cannot be noted.
-    pub fn record_new(&self, name: &str, settings: Vec<u8>) -> io::Result<Recorder> {
+    pub fn record_new(&self, name: &str, pool: &Pool, settings: Vec<u8>) -> Recorder {
         let (id, folder) = (self.next_log(), self.folder(name));
-        // Blocks on the folder only, which is what the black box needs.
-        self.0.files.make_folder(&folder)?;
-        let (black_box, _) = BlackBox::open(&folder)?;
-        let (room, salt) = (random()?, random()?);
+        let (room, salt) = (random(), random());
         let (files, name) = (Arc::clone(&self.0.files), name.to_owned());
-        let of_room = folder.clone();
+        let (of_room, (opened, black_box)) = (folder.clone(), channel());
         self.0.journal.add(
             id,
             Box::new(move || {
@@ -191,19 +190,24 @@ impl Keeper {
                 files.make_folder(&of_room).map_err(failed("making", &of_room))?;
                 place_settings(&*files, &of_room, &settings)?;
                 let log = Segments::create(files, &of_room, &name, [room, salt], SEGMENT_BYTES)?;
+                let (black_box, _) = BlackBox::open(&of_room).map_err(failed("mapping in", &of_room))?;
+                // A room that is gone already needs none.
+                let _ = opened.send(black_box);
                 Ok(Box::new(log) as Box<dyn Log>)
             }),
         );
-        Ok(Recorder::new(self.clone(), id, folder, room, black_box))
+        Recorder::new(self.clone(), (id, folder, room), pool.clone(), black_box)
     }
 
     /// Goes on keeping a room that was brought back.
-    pub fn record_on(&self, recovered: Recovered) -> (room::Room, Recorder) {
+    pub fn record_on(&self, recovered: Recovered, pool: &Pool) -> (room::Room, Recorder) {
         let (id, files) = (self.next_log(), Arc::clone(&self.0.files));
-        let Recovered { room, black_box, found, folder, id: room_id } = recovered;
+        let Recovered { room, black_box, found, folder, id: room_id, is_confirmed: _ } = recovered;
         let resume = move || Ok(Box::new(Segments::resume(files, &found, SEGMENT_BYTES)?) as Box<dyn Log>);
         self.0.journal.add(id, Box::new(resume));
-        (room, Recorder::new(self.clone(), id, folder, room_id, black_box))
+        let (opened, received) = channel();
+        let _ = opened.send(black_box);
+        (room, Recorder::new(self.clone(), (id, folder, room_id), pool.clone(), received))
     }
 
     /// Keeps other settings of a room from here on.
@@ -225,8 +229,14 @@ impl Keeper {
         let _ = self.0.snapshots.lock().send(task);
     }
 
-    /// Ends the threads, all that was committed being safe.
+    /// Ends the threads: the snapshots that were ordered are made, and all that was committed is safe. Blocks until then.
     pub fn end(&self) {
+        // After the journal has handed over what it was to.
+        self.0.journal.flushed();
+        let (done, is_done) = channel();
+        self.snapshot(SnapshotTask::End(done));
+        // Dropped by a thread that has failed, which has been told.
+        let _ = is_done.recv();
         self.0.journal.end();
     }
 }
@@ -250,6 +260,7 @@ fn carry_out(files: &dyn Files, journal: &Journal, task: SnapshotTask) -> Result
             pool.reserve(pages);
             is_ready.store(true, Ordering::Release);
         }
+        SnapshotTask::End(done) => drop(done),
         SnapshotTask::Write { id, folder, room, position, mut image, is_busy } => {
             let tick = image.tick();
             let upto = snapshots::write(files, &folder, room, position, &mut image)?;
@@ -264,8 +275,7 @@ fn carry_out(files: &dyn Files, journal: &Journal, task: SnapshotTask) -> Result
     Ok(())
 }
 
-fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(u64::from_le_bytes(bytes))
+/// Told apart from all others, which is all that is asked of it.
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
 }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use room::{Input, LogicFault, Note, Pool, RecordKind, Reply, Room, Stamp, StepError, encode_input};
@@ -25,7 +26,10 @@ pub struct Recorder {
     id: LogId,
     folder: PathBuf,
     room: u64,
-    black_box: BlackBox,
+    pool: Pool,
+    /// `None` until the journal's thread has opened it.
+    black_box: Option<BlackBox>,
+    opened: Receiver<BlackBox>,
     batch: Batch,
     /// Batches whose outputs wait.
     waiting: Arc<AtomicUsize>,
@@ -38,14 +42,21 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(keeper: Keeper, id: LogId, folder: PathBuf, room: u64, black_box: BlackBox) -> Self {
+    pub(super) fn new(
+        keeper: Keeper,
+        (id, folder, room): (LogId, PathBuf, u64),
+        pool: Pool,
+        opened: Receiver<BlackBox>,
+    ) -> Self {
         let snapshot_at = Instant::now() + keeper.options().snapshot_period;
         Self {
             keeper,
             id,
             folder,
             room,
-            black_box,
+            pool,
+            black_box: None,
+            opened,
             batch: Batch::default(),
             waiting: Arc::default(),
             was_frozen: false,
@@ -60,7 +71,7 @@ impl Recorder {
     /// The room has been created by this input.
     pub fn created(&mut self, room: &Room, stamp: Stamp, input: &Input) {
         self.batch.push(0, |out| encode_input(stamp, input, room.logic(), out));
-        self.hash_at_us = stamp.now_us.saturating_add(micros(HASH_PERIOD));
+        self.hash_at_us = stamp.now_us;
     }
 
     /// Applies an input by `step`, and has it recorded if it was applied.
@@ -80,8 +91,11 @@ impl Recorder {
             kind = encode_input(stamp, &input, room.logic(), out);
             kind
         });
-        let begun = self.black_box.begin(kind, tick, self.batch.last(), room.logic());
-        if let Err(fault) = begun {
+        if self.black_box.is_none() {
+            self.black_box = self.opened.try_recv().ok();
+        }
+        let begun = self.black_box.as_mut().map(|it| it.begin(kind, tick, self.batch.last(), room.logic()));
+        if let Some(Err(fault)) = begun {
             self.batch.pop();
             if kind == RecordKind::TICK {
                 // What keeps time must not go on without it.
@@ -92,7 +106,7 @@ impl Recorder {
         }
         let is_swap = matches!(input, Input::Swap { .. } | Input::Rewind);
         let stepped = step(room, input);
-        self.black_box.end();
+        self.black_box.iter_mut().for_each(BlackBox::end);
         if stepped.is_err() {
             self.batch.pop();
         } else if is_swap {
@@ -139,7 +153,7 @@ impl Recorder {
     }
 
     /// Makes a snapshot if it is time. To be called between inputs, after [`Recorder::release`].
-    pub fn snapshot_if_due(&mut self, room: &mut Room, pool: &Pool, now: Instant) {
+    pub fn snapshot_if_due(&mut self, room: &mut Room, now: Instant) {
         let is_due = self.bytes_since > 0
             && (now >= self.snapshot_at || self.bytes_since >= self.keeper.options().snapshot_bytes);
         if !is_due || self.is_busy.load(Ordering::Acquire) || room.trial().is_some() || !self.batch.is_empty() {
@@ -150,10 +164,18 @@ impl Recorder {
                 let is_ready = Arc::new(AtomicBool::new(false));
                 self.is_ready = Some(Arc::clone(&is_ready));
                 let pages = usize::try_from(room.world().size().pages.min(RESERVE_PAGES_MAX)).unwrap_or(0);
-                self.keeper.snapshot(SnapshotTask::Reserve { pool: pool.clone(), pages, is_ready });
+                self.keeper.snapshot(SnapshotTask::Reserve { pool: self.pool.clone(), pages, is_ready });
             }
             Some(is_ready) if is_ready.load(Ordering::Acquire) => self.snapshot(room, now),
             Some(_) => {}
+        }
+    }
+
+    /// The engine ends, and the room is to go on when it starts again: from here, if nothing stands against a snapshot.
+    pub fn end(&mut self, room: &mut Room) {
+        self.release(|| {});
+        if self.bytes_since > 0 && !self.is_busy.load(Ordering::Acquire) {
+            self.snapshot(room, Instant::now());
         }
     }
 

@@ -1,18 +1,19 @@
 //! The way back of one room at the start: the newest snapshot that is whole, then the records after it, on the versions that ran
 //! them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use room::{Pool, RecordKind, Room, SnapshotError};
+use room::{LogicVersion, Pool, Record, RecordKind, Room, SnapshotError};
 
 use super::black_box::BlackBox;
 use super::files::Files;
 use super::frame::Position;
 use super::log::LogError;
 use super::replay::{FindVersion, Replay, ReplayError};
-use super::segments::{Damage, Found, Segments, remove_room, remove_temporary, shown};
+use super::segments::{Damage, Found, remove_room, remove_temporary, shown};
 use super::snapshots;
 
 /// A recovery that takes longer says how far it is, this often.
@@ -31,6 +32,8 @@ pub struct Recovered {
     pub folder: PathBuf,
     /// As in the heads of segments.
     pub id: u64,
+    /// What was decided of the version that the room has on trial, if it has one: to stay, or to go.
+    pub is_confirmed: bool,
 }
 
 /// Why a room is not started.
@@ -89,7 +92,7 @@ pub fn recover(
     match replay.into_room() {
         Some(room) if !is_gone => {
             let (folder, id) = (folder.to_owned(), found.head().room);
-            Ok(Some(Recovered { room, black_box, found, folder, id }))
+            Ok(Some(Recovered { room, black_box, found, folder, id, is_confirmed: false }))
         }
         // Disposed of, or not created when the process ended.
         _ => {
@@ -100,12 +103,35 @@ pub fn recover(
 }
 
 impl Recovered {
-    /// The journal, to be added to.
+    /// The version that the room is going to run.
+    pub fn logic(&self) -> &Arc<LogicVersion> {
+        let before = self.room.logic_before_trial().filter(|_| !self.is_confirmed);
+        before.unwrap_or(self.room.logic())
+    }
+
+    /// The plugins, by hash, that the snapshots and the journal refer to: what a later recovery or replay may need.
     ///
     /// # Errors
-    /// [`LogError`].
-    pub fn log(&self, files: &Arc<dyn Files>, segment_bytes: u64) -> Result<Segments, LogError> {
-        Segments::resume(Arc::clone(files), &self.found, segment_bytes)
+    /// [`Damage`], where a file has changed since.
+    pub fn versions(&self, files: &dyn Files) -> Result<BTreeSet<[u8; 32]>, Damage> {
+        let mut versions = BTreeSet::from([self.room.logic().sha256()]);
+        let snapshots = snapshots::list(files, &self.folder);
+        let failed = |source| Damage::Io { what: "listing", file: shown(&self.folder), source };
+        for snapshot in snapshots.map_err(failed)? {
+            // One that cannot be read needs nothing.
+            versions.extend(snapshots::open(files, &snapshot.path).ok().map(|(head, _)| head.sha256));
+        }
+        for frame in self.found.records(files, self.found.first()) {
+            let frame = frame?;
+            if matches!(frame.kind, RecordKind::CREATE | RecordKind::SWAP) {
+                match Record::decode(frame.kind, &frame.payload) {
+                    Ok(Record::Create { version, .. }) => versions.extend([version.sha256]),
+                    Ok(Record::Swap { to, .. }) => versions.extend([to.sha256]),
+                    _ => {}
+                }
+            }
+        }
+        Ok(versions)
     }
 }
 

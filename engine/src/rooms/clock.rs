@@ -20,6 +20,11 @@ impl Clock {
         Self { last_us: 0, keys: RandomState::new(), count: 0 }
     }
 
+    /// For a room whose last input was at this time.
+    pub(super) fn after(now_us: u64) -> Self {
+        Self { last_us: now_us, ..Self::new() }
+    }
+
     pub(super) fn stamp(&mut self) -> Stamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.stamp_at(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))

@@ -7,8 +7,10 @@ use logic_api::PlayerId;
 use room::{LogicVersion, Request, Response, Room, Spent, Stamp, StepError};
 use tokio::sync::oneshot;
 
+use crate::journal::recovery::Recovered;
 use crate::rooms::error::RoomError;
 use crate::rooms::name::RoomId;
+use crate::rooms::opening::RoomSettings;
 use crate::rooms::outlet::Entered;
 use crate::rooms::play::Newcomer;
 use crate::rooms::players::House;
@@ -121,6 +123,9 @@ pub(super) struct NewSeat {
     /// How long the room stays when nobody is in it; `None` for ever.
     pub(super) linger: Option<Duration>,
     pub(super) house: Arc<House>,
+    pub(super) settings: RoomSettings,
+    /// The room as it was when the engine before this one ended; `None` for one that is to be made.
+    pub(super) recovered: Option<Box<Recovered>>,
 }
 
 /// A room runs the new version: its code has answered from inside the room.

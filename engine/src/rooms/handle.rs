@@ -1,5 +1,6 @@
 //! The rooms as the rest of the engine sees them.
 
+use std::collections::HashSet;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::config::Config;
+use crate::kept::{KeptRoom, KeptRooms};
 use crate::metrics::Metrics;
 use crate::rooms::command::{Ask, Command, NewSeat};
 use crate::rooms::entrance::Terms;
@@ -76,6 +78,8 @@ pub(super) struct Shared {
     pub(super) inboxes: Vec<Arc<Inbox<Command>>>,
     pub(super) pools: Vec<Pool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The names of rooms that are kept and could not be brought back.
+    refused: Mutex<Vec<Opening>>,
     /// The version that rooms are opened on: the last that was confirmed.
     pub(super) current: Mutex<Arc<LogicVersion>>,
     /// What rooms that are opened are swapped to then, so that they can be rewound as the others can.
@@ -97,25 +101,46 @@ impl Rooms {
         options: &RoomOptions,
         logic: &Arc<LogicVersion>,
         metrics: &Arc<Metrics>,
+        (kept, pools): (KeptRooms, Vec<Pool>),
     ) -> Result<Rooms, StartError> {
+        assert_eq!(pools.len(), options.threads, "each thread has a pool");
         let is_default = |name: &&RoomName| name.as_str() == DEFAULT_ROOM;
         let default_room = options.names.iter().find(is_default).or(options.names.first());
         let rooms = Rooms(Arc::new(Shared {
             registry: Registry::new(options.threads, Arc::clone(metrics)),
             options: options.clone(),
-            house: Arc::new(House { grace: options.away_grace, notice: Mutex::default(), metrics: metrics.sessions() }),
+            house: Arc::new(House {
+                grace: options.away_grace,
+                notice: Mutex::default(),
+                metrics: metrics.sessions(),
+                keeper: kept.keeper.clone(),
+            }),
             default_room: default_room.expect("there is a room").clone(),
             inboxes: (0..options.threads).map(|_| Arc::new(Inbox::new())).collect(),
-            pools: (0..options.threads).map(|_| Pool::new()).collect(),
+            pools,
             threads: Mutex::default(),
+            refused: Mutex::default(),
             current: Mutex::new(Arc::clone(logic)),
             on_trial: Mutex::default(),
             turn: tokio::sync::RwLock::new(()),
         }));
         let mut of_thread: Vec<Vec<_>> = (0..options.threads).map(|_| Vec::new()).collect();
         let mut openings = Vec::with_capacity(options.names.len());
-        for name in &options.names {
-            let (opening, new) = rooms.configured(name, logic)?;
+        let mut brought_back = HashSet::new();
+        for KeptRoom { name, settings, recovered } in kept.rooms {
+            let wishes = if options.names.contains(&name) { rooms.as_configured() } else { rooms.as_before(settings) };
+            let (opening, mut new) = rooms.at_start(&name, wishes, recovered.logic())?;
+            new.recovered = Some(Box::new(recovered));
+            of_thread[new.place.thread].push(new);
+            openings.push(opening);
+            brought_back.insert(name);
+        }
+        // Nobody is to have these names: what is kept of their rooms would be lost.
+        let refused = kept.refused.iter().filter_map(|name| rooms.0.registry.begin(Some(name), None).ok());
+        rooms.0.refused.lock().extend(refused.map(|to_open| to_open.opening));
+        let is_new = |name: &&RoomName| !brought_back.contains(*name) && !kept.refused.contains(*name);
+        for name in options.names.iter().filter(is_new) {
+            let (opening, new) = rooms.at_start(name, rooms.as_configured(), logic)?;
             of_thread[new.place.thread].push(new);
             openings.push(opening);
         }
@@ -127,20 +152,28 @@ impl Rooms {
         Ok(rooms)
     }
 
-    /// A room of the config, which stays when it is empty.
-    fn configured(&self, name: &RoomName, logic: &Arc<LogicVersion>) -> Result<(Opening, NewSeat), StartError> {
-        let to_open = self.0.registry.begin(Some(name), None).map_err(|taken| match taken {
-            Taken::Refused(error) => StartError::Room(error),
-            Taken::UnderWay(_) => StartError::Room(RoomError::NameTaken { name: name.to_string() }),
-        })?;
+    /// How a room of the config is to be: it stays when it is empty.
+    fn as_configured(&self) -> Wishes {
         let RoomOptions { players_max, tick_hz, .. } = self.0.options;
-        let wishes = Wishes {
+        Wishes {
             terms: Terms::new(None, players_max, false),
             tick_hz,
             config: Arc::from([]),
             linger: None,
             keeps_seat: false,
-        };
+        }
+    }
+
+    fn at_start(
+        &self,
+        name: &RoomName,
+        wishes: Wishes,
+        logic: &Arc<LogicVersion>,
+    ) -> Result<(Opening, NewSeat), StartError> {
+        let to_open = self.0.registry.begin(Some(name), None).map_err(|taken| match taken {
+            Taken::Refused(error) => StartError::Room(error),
+            Taken::UnderWay(_) => StartError::Room(RoomError::NameTaken { name: name.to_string() }),
+        })?;
         let (_, new) = self.placed(&to_open, wishes, Arc::clone(logic));
         Ok((to_open.opening, new))
     }
@@ -206,6 +239,14 @@ impl Rooms {
         self.0.pools.iter().map(Pool::held_bytes).sum()
     }
 
+    /// Returns once all that rooms have done so far survives the machine.
+    pub(super) async fn settled(&self) {
+        if let Some(keeper) = self.0.house.keeper.clone() {
+            // After a failure the process ends, and nobody is told anything.
+            let _ = tokio::task::spawn_blocking(move || keeper.journal().flushed()).await;
+        }
+    }
+
     /// Ends every room in order, each after its grace, and the threads. False if one did not end in time; it is left behind.
     pub async fn end(&self) -> bool {
         let threads = std::mem::take(&mut *self.0.threads.lock());
@@ -215,7 +256,11 @@ impl Rooms {
             let _ = inbox.send(Command::End { grace });
         }
         let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
-        timeout(grace + ROOM_TIMEOUT, joined).await.is_ok()
+        if timeout(grace + ROOM_TIMEOUT, joined).await.is_err() {
+            return false;
+        }
+        let Some(keeper) = self.0.house.keeper.clone() else { return true };
+        tokio::task::spawn_blocking(move || keeper.end()).await.is_ok()
     }
 }
 

@@ -31,7 +31,7 @@ pub use command::{Entry, Rewound, Swapped};
 pub use error::{NotSwapped, RoomError, StartError};
 pub use handle::{RoomOptions, Rooms};
 pub use name::{RoomId, RoomName};
-pub use opening::Admission;
+pub use opening::{Admission, RoomSettings};
 pub use trial::{Failure, FailureKind, Full, Swap, Told};
 
 pub(crate) use command::FromPlayer;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use logic_api::PlayerId;
 use room::LogicVersion;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use wire::Severity;
@@ -34,6 +35,35 @@ pub(super) struct Wishes {
     pub(super) linger: Option<Duration>,
     /// Whether a seat is to be kept before anybody else can come.
     pub(super) keeps_seat: bool,
+}
+
+/// What is kept of a room beside its world, for when it is brought back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RoomSettings {
+    players_max: Option<usize>,
+    tick_hz: Option<u32>,
+    label: Option<String>,
+    locked: bool,
+    /// How long it stays when it is empty; left out: for ever.
+    linger_ms: Option<u64>,
+}
+
+impl RoomSettings {
+    fn of(terms: &Terms, tick_hz: u32, linger: Option<Duration>) -> Self {
+        Self {
+            players_max: Some(terms.players_max),
+            tick_hz: Some(tick_hz),
+            label: terms.label.as_ref().map(ToString::to_string),
+            locked: terms.is_locked,
+            linger_ms: linger.map(|linger| u64::try_from(linger.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+
+    /// As they are kept.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("plain data")
+    }
 }
 
 /// A seat in a room, kept for one player who is on the way in. Dropping it gives the seat back.
@@ -117,6 +147,10 @@ impl Rooms {
                 terms.label = label;
             }
         });
+        if let Some(keeper) = &self.0.house.keeper {
+            let settings = RoomSettings::of(&place.board.entrance.terms(), place.board.tick_hz, place.linger);
+            keeper.change_settings(name, settings.encode());
+        }
         Ok(place.board.status())
     }
 
@@ -137,6 +171,7 @@ impl Rooms {
         if timeout(waited, is_gone).await.is_err() {
             return Err(RoomError::Stuck { room: place.name(), waited_ms: waited.as_millis() });
         }
+        self.settled().await;
         if self.0.registry.has(place.id()) { Err(place.ended()) } else { Ok(()) }
     }
 
@@ -293,7 +328,10 @@ impl Rooms {
         let (reply, answer) = oneshot::channel();
         place.inbox.send(Command::Open { new: Box::new(new), reply }).map_err(|_| place.ended())?;
         match timeout(ROOM_TIMEOUT, answer).await {
-            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Ok(()))) => {
+                self.settled().await;
+                Ok(())
+            }
             Ok(Ok(Err(error))) => Err(RoomError::NotMade { room: place.name(), error }),
             Ok(Err(_)) => Err(place.ended()),
             Err(_) => Err(RoomError::Stuck { room: place.name(), waited_ms: ROOM_TIMEOUT.as_millis() }),
@@ -306,10 +344,26 @@ impl Rooms {
         let Wishes { terms, tick_hz, config, linger, keeps_seat: _ } = wishes;
         let metrics = self.0.registry.metrics().room(name.as_str());
         let board = Arc::new(Board::new((*id, name.clone()), Arc::clone(&logic), tick_hz, terms, metrics));
+        let settings = RoomSettings::of(&board.entrance.terms(), tick_hz, linger);
         let inbox = Arc::clone(&self.0.inboxes[*thread]);
-        let place = Arc::new(Place { board, inbox, thread: *thread });
+        let place = Arc::new(Place { board, inbox, thread: *thread, linger });
         let house = Arc::clone(&self.0.house);
-        (Arc::clone(&place), NewSeat { place, logic, config, linger, house })
+        (Arc::clone(&place), NewSeat { place, logic, config, linger, house, settings, recovered: None })
+    }
+
+    /// How a room was before the engine started. What is no longer accepted is as in the config.
+    pub(super) fn as_before(&self, settings: RoomSettings) -> Wishes {
+        let RoomSettings { players_max, tick_hz, label, locked, linger_ms } = settings;
+        let options = &self.0.options;
+        let players_max = players_max.filter(|players| PLAYERS_MAX.accepts(*players as u64));
+        let label = label.and_then(|label| RoomName::parse(&label));
+        Wishes {
+            terms: Terms::new(label, players_max.unwrap_or(options.players_max), locked),
+            tick_hz: tick_hz.filter(|hz| TICK_HZ.accepts((*hz).into())).unwrap_or(options.tick_hz),
+            config: Arc::from([]),
+            linger: linger_ms.map(Duration::from_millis),
+            keeps_seat: false,
+        }
     }
 
     fn wishes(&self, new: &NewRoom) -> Result<(Option<RoomName>, Wishes), RoomError> {

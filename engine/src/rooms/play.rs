@@ -35,7 +35,13 @@ pub(super) struct Newcomer {
 impl Seat {
     /// Applies an input, and has its outputs delivered.
     pub(super) fn step(&mut self, input: Input) -> Result<Reply, StepError> {
-        let result = self.room.step(self.clock.stamp(), input, &mut self.outbox);
+        let (stamp, outbox) = (self.clock.stamp(), &mut self.outbox);
+        let result = match &mut self.recorder {
+            None => self.room.step(stamp, input, outbox),
+            Some(recorder) => {
+                recorder.step(&mut self.room, stamp, input, |room, input| room.step(stamp, input, outbox))
+            }
+        };
         self.deliver();
         result
     }

@@ -9,6 +9,7 @@ use logic_api::PlayerId;
 use parking_lot::Mutex;
 use wire::{EngineFrame, Header, Severity, kind};
 
+use crate::journal::keeper::Keeper;
 use crate::metrics::SessionMetrics;
 use crate::rooms::outlet::{Outlet, Slot};
 use crate::sessions::{Bad, Link, Out};
@@ -21,6 +22,8 @@ pub(super) struct House {
     /// What whoever develops the game is told, newcomers included; `None` while there is nothing.
     pub(super) notice: Mutex<Option<Notice>>,
     pub(super) metrics: Arc<SessionMetrics>,
+    /// `None` where nothing is kept.
+    pub(super) keeper: Option<Keeper>,
 }
 
 #[derive(Debug, Clone)]

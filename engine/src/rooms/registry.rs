@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -52,6 +53,8 @@ pub(super) struct Place {
     pub(super) inbox: Arc<Inbox<Command>>,
     /// The thread's number, and that of its pool.
     pub(super) thread: usize,
+    /// How long the room stays when nobody is in it; `None` for ever.
+    pub(super) linger: Option<Duration>,
 }
 
 /// Keeps a name, or criteria, for one opening. Dropping it wakes those who wait for it, however the opening went.

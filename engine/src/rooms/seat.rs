@@ -11,12 +11,13 @@ use room::{Input, LogicFault, Outbox, Pool, Reply, Request, Room, StepError};
 use tokio::sync::oneshot;
 use wire::CloseCode;
 
+use crate::journal::recorder::Recorder;
 use crate::rooms::board::Board;
 use crate::rooms::clock::Clock;
 use crate::rooms::command::{Answer, Ask, NewSeat};
 use crate::rooms::error::RoomError;
 use crate::rooms::name::RoomId;
-use crate::rooms::outlet::Outlet;
+use crate::rooms::outlet::{Batch, Outlet};
 use crate::rooms::pace::Pace;
 use crate::rooms::players::Players;
 use crate::rooms::seat::swapping::SeatTrial;
@@ -42,6 +43,10 @@ pub(super) struct Seat {
     has_query: bool,
     /// Kept for its memory; empty between two inputs.
     pub(super) outbox: Outbox,
+    /// `None` where nothing is kept.
+    pub(super) recorder: Option<Recorder>,
+    /// The engine ends, and this room does not: it is there again when the engine is.
+    goes_on: bool,
     pub(super) players: Players,
     pub(super) outlet: Outlet,
     /// Whom the logic has kicked, until they are put out.
@@ -90,15 +95,20 @@ enum End {
 }
 
 impl Seat {
-    /// A new room, in which `create` has run.
-    pub(super) fn create(new: NewSeat, pool: &Pool) -> Result<Self, StepError> {
-        let NewSeat { place, logic, config, linger, house } = new;
-        let board = Arc::clone(&place.board);
-        let (mut clock, mut outbox) = (Clock::new(), Outbox::new());
-        let room = Room::create(board.name.as_str(), logic, pool, clock.stamp(), &config, &mut outbox)?;
-        // Nobody is there who could be sent anything.
-        outbox.drain().for_each(drop);
-        let now = Instant::now();
+    /// A new room, in which `create` has run; or one that is brought back.
+    pub(super) fn create(mut new: NewSeat, pool: &Pool) -> Result<Self, StepError> {
+        let is_confirmed = new.recovered.as_ref().is_some_and(|recovered| recovered.is_confirmed);
+        let (room, recorder, clock) = match new.recovered.take() {
+            Some(recovered) => {
+                let keeper = new.house.keeper.as_ref().expect("what is brought back was kept");
+                let (room, recorder) = keeper.record_on(*recovered, pool);
+                let clock = Clock::after(room.now_us());
+                (room, Some(recorder), clock)
+            }
+            None => Self::create_room(&new, pool)?,
+        };
+        let NewSeat { place, linger, house, .. } = new;
+        let (board, outbox, now) = (Arc::clone(&place.board), Outbox::new(), Instant::now());
         let mut seat = Self {
             pace: Pace::new(board.tick_hz, now),
             has_query: room.has_query(),
@@ -106,6 +116,8 @@ impl Seat {
             board,
             clock,
             outbox,
+            recorder,
+            goes_on: false,
             players: Players::new(house),
             outlet: Outlet::default(),
             kicked: VecDeque::new(),
@@ -121,20 +133,53 @@ impl Seat {
             farewell: Bad::new(CloseCode::NoSuchRoom, "room-closed", "the room is closed"),
         };
         seat.show();
+        seat.end_lost_trial(is_confirmed);
         seat.match_world();
+        seat.release();
         Ok(seat)
     }
 
-    /// Lets out what may leave.
+    fn create_room(new: &NewSeat, pool: &Pool) -> Result<(Room, Option<Recorder>, Clock), StepError> {
+        let (name, logic) = (new.place.board.name.as_str(), Arc::clone(&new.logic));
+        let (mut clock, mut outbox) = (Clock::new(), Outbox::new());
+        let stamp = clock.stamp();
+        let room = Room::create(name, logic, pool, stamp, &new.config, &mut outbox)?;
+        // What it said is for nobody: no player is there.
+        let recorder = new.house.keeper.as_ref().map(|keeper| {
+            let mut recorder = keeper.record_new(name, pool, new.settings.encode());
+            recorder.created(&room, stamp, &Input::Create { config: Arc::clone(&new.config) });
+            recorder
+        });
+        Ok((room, recorder, clock))
+    }
+
+    /// Lets out what may leave, once all that caused it is kept.
     pub(super) fn release(&mut self) {
-        if let Some(batch) = self.outlet.take_batch() {
-            batch.release();
+        let batch = self.outlet.take_batch();
+        let Some(recorder) = &mut self.recorder else {
+            batch.into_iter().for_each(Batch::release);
+            return;
+        };
+        if batch.is_some() || recorder.has_records() {
+            recorder.release(move || batch.into_iter().for_each(Batch::release));
+        }
+        recorder.snapshot_if_due(&mut self.room, Instant::now());
+    }
+
+    /// The thread lets go of the room: what is kept of it goes, unless it goes on when the engine starts again.
+    pub(super) fn finish(mut self) {
+        self.release();
+        match (self.recorder, self.goes_on) {
+            (Some(mut recorder), true) => recorder.end(&mut self.room),
+            (Some(recorder), false) => recorder.remove(),
+            (None, _) => {}
         }
     }
 
     /// The whole engine ends, and the room with it.
     pub(super) fn end_with_engine(&mut self, grace: Duration) {
         self.farewell = Bad::new(CloseCode::EngineEnds, "engine-ends", "the engine ends");
+        self.goes_on = self.recorder.is_some() && !self.is_terminated();
         self.terminate(grace, None);
     }
 
@@ -180,8 +225,11 @@ impl Seat {
                 }
             }
             Ask::Swap { reply, .. } if reply.is_closed() => {}
+            // What is told of a swap is on its way to the disk first: whoever hears of it can wait for it to be there.
             Ask::Swap { swap, reply } => {
-                if reply.send(self.swap(&swap)).is_err() {
+                let swapped = self.swap(&swap);
+                self.release();
+                if reply.send(swapped).is_err() {
                     self.rewind_swap();
                 }
             }
@@ -190,10 +238,14 @@ impl Seat {
                 let _ = reply.send(());
             }
             Ask::KeepSwap { reply } => {
-                let _ = reply.send(self.keep_swap());
+                let spent = self.keep_swap();
+                self.release();
+                let _ = reply.send(spent);
             }
             Ask::RewindSwap { reply } => {
-                let _ = reply.send(self.rewind_swap());
+                let rewound = self.rewind_swap();
+                self.release();
+                let _ = reply.send(rewound);
             }
             Ask::End { grace, gone } => self.terminate(grace, Some(gone)),
         }
@@ -288,7 +340,9 @@ impl Seat {
     /// The last input of the room, and the end of the connections of those who are still in it.
     pub(super) fn dispose(&mut self) {
         self.board.entrance.end();
-        self.last_step(Input::Dispose);
+        if !self.goes_on {
+            self.last_step(Input::Dispose);
+        }
         self.outlet.let_go();
         self.players.close_all(&mut self.outlet, &self.farewell);
         self.release();

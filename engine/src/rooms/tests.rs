@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logic_api::prelude::{Admission, Ctx, Join, Logic, One, PlayerId, Row, Version, World, logic};
-use room::{LogicVersion, Request, TrialId};
+use room::{LogicVersion, Pool, Request, TrialId};
 
 use super::{NotSwapped, RoomError, RoomName, RoomOptions, Rooms, StartError, Swap, Swapped};
+use crate::kept::KeptRooms;
 use crate::loader::digest::Sha256;
 use crate::loader::elf::BuildId;
 use crate::loader::name::PluginName;
@@ -161,7 +162,8 @@ fn start<L: Logic>(tick_hz: u32) -> Result<Rooms, StartError> {
 }
 
 fn start_with<L: Logic>(options: &RoomOptions, metrics: &Arc<Metrics>) -> Result<Rooms, StartError> {
-    Rooms::start(options, &version::<L>().logic, metrics)
+    let pools = (0..options.threads).map(|_| Pool::new()).collect();
+    Rooms::start(options, &version::<L>().logic, metrics, (KeptRooms::default(), pools))
 }
 
 async fn get(rooms: &Rooms, room: &str, path: &str) -> String {

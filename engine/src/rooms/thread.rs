@@ -132,6 +132,7 @@ impl RoomThread {
         self.registry.remove(id);
         let mut seat = self.seats.remove(&id).expect("a room is let go once");
         seat.unschedule(&mut self.dues);
+        seat.finish();
     }
 
     fn due(&self) -> Option<Instant> {

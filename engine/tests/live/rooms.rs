@@ -61,7 +61,9 @@ fn rooms_come_and_go_while_versions_do() {
 
 #[test]
 fn every_room_hears_of_its_end() {
-    let engine = Setup::new(moody(), &["game.1001.so"]).with("rooms = [\"main\", \"b\"]").start();
+    // Where rooms are kept, they go on when the engine starts again.
+    let setup = Setup::new(moody(), &["game.1001.so"]).with("rooms = [\"main\", \"b\"]");
+    let engine = setup.with("durability = \"off\"").start();
     run(&engine, &["rooms", "new", "c"]);
     run(&engine, &["rooms", "new", "closed"]);
     engine.get("/count?room=c");

@@ -102,6 +102,23 @@ impl Seat {
         (Some(Rewound { pause, inputs, lost: lost.len() }), self.room.take_spent())
     }
 
+    /// A room that was brought back may have lost sight of what was decided of its version on trial.
+    pub(super) fn end_lost_trial(&mut self, is_confirmed: bool) {
+        if self.room.trial().is_none() {
+            return;
+        }
+        if is_confirmed {
+            let _no_trial = self.step(Input::Confirm);
+        } else {
+            let lost = self.rewind_room();
+            let version = self.room.logic().version().0;
+            let (room, lost) = (self.room.name(), lost.len());
+            tracing::warn!(room, version, lost, "a version that was not confirmed is taken back");
+        }
+        drop(self.room.take_spent());
+        self.logic_changed();
+    }
+
     /// What is lost by it.
     fn rewind_room(&mut self) -> Vec<Lost> {
         let Ok(Reply::Rewound(lost)) = self.step(Input::Rewind) else { return Vec::new() };
