@@ -1,8 +1,7 @@
 //! What a callback can ask of its `Ctx`.
 
-use crate::support::{Driver, for_seeds, get, join, message, signal, stamp};
+use crate::support::{Driver, for_seeds, get, join, message, signal, stamp, test_room};
 use logic_api::prelude::*;
-use room::testing::TestRoom;
 use room::{Input, Output, Reply, StepError};
 use std::time::Duration;
 
@@ -211,7 +210,7 @@ fn presence_and_consumed_numbers_are_state() {
 
 #[test]
 fn claims_reach_whoever_decides_on_a_join() {
-    let mut room = TestRoom::<Witness>::new();
+    let mut room = test_room::<Witness>(b"");
     let claims = r#"{"sub":"eve","banned":true}"#;
     assert_eq!(room.try_join_with(b"", claims), Err(claims.to_owned()));
     let ann = room.try_join_with(b"", r#"{"sub":"ann"}"#).unwrap();
@@ -244,7 +243,7 @@ impl Logic for Open {}
 
 #[test]
 fn a_room_takes_as_many_players_as_it_may_and_nobody_is_none() {
-    let mut open = TestRoom::<Open>::new();
+    let mut open = test_room::<Open>(b"");
     assert_eq!(open.step(join(0)), Err(StepError::Nobody));
     let most = room::limits::PLAYERS_MAX as u64;
     for player in 1..=most {

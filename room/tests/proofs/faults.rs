@@ -1,7 +1,7 @@
 //! What a fault leaves behind: nothing. And the limits, of which each is a fault or an error of its own.
 
 use crate::game::{Old, order};
-use crate::support::{Driver, ON_PURPOSE, get, join, join_saying, message, signal_bytes};
+use crate::support::{Driver, ON_PURPOSE, get, join, join_saying, message, signal_bytes, try_linked};
 use crate::zoo::{Zoo, on, try_on};
 use logic_api::prelude::*;
 use room::{Input, limits};
@@ -137,7 +137,7 @@ fn a_schema_beyond_the_limits_is_refused() {
     #[logic(linked)]
     impl Logic for TooMuch {}
 
-    let error = room::LogicVersion::linked::<TooMuch>().unwrap_err().to_string();
+    let error = try_linked::<TooMuch>().unwrap_err().to_string();
     let advice = "keep long texts in `Text` columns and lists in tables of their own";
     let reason = format!("Huge: rows of 16392 bytes, at most 16384 are possible; {advice}");
     assert_eq!(error, format!("its schema is beyond what a room can hold: {reason}"));

@@ -1,6 +1,6 @@
 //! Swaps that change the tables: what is kept, what is made, what is refused, and the way back.
 
-use crate::support::{hush, linked, signal};
+use crate::support::{linked, signal, test_room};
 use logic_api::prelude::*;
 use room::plan::{Cancel, Rewrite};
 use room::testing::TestRoom;
@@ -185,8 +185,7 @@ mod two {
 }
 
 fn room_of(count: u32) -> TestRoom<one::World> {
-    hush();
-    TestRoom::with(count.to_string().as_bytes(), 1)
+    test_room(count.to_string().as_bytes())
 }
 
 fn lines(error: StepError) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Changes of tables that fail: the old version goes on, and its world is what it was, to the last bit.
 
-use crate::support::{hush, linked, signal};
+use crate::support::{hush, linked, signal, test_room, try_linked};
 use logic_api::prelude::*;
 use room::plan::{Cancel, Rewrite, RewriteError};
 use room::testing::TestRoom;
@@ -203,8 +203,7 @@ version!(stale, 10, {
 });
 
 fn room_of(count: u32) -> TestRoom<Old> {
-    hush();
-    TestRoom::with(count.to_string().as_bytes(), 1)
+    test_room(count.to_string().as_bytes())
 }
 
 /// A swap that fails, and leaves no trace.
@@ -261,7 +260,7 @@ fn a_migration_of_all_rows_gives_each_its_own() {
 #[test]
 fn a_default_that_panics_is_told_when_the_version_is_read() {
     hush();
-    let Err(BadLogic::Changes(reason)) = LogicVersion::linked::<default_panics::New>() else { panic!("read") };
+    let Err(BadLogic::Changes(reason)) = try_linked::<default_panics::New>() else { panic!("read") };
     assert!(reason.starts_with("a default of a field panicked: on purpose"), "{reason}");
 }
 

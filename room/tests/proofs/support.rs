@@ -1,13 +1,16 @@
 //! What the proofs share: seeds, quiet panics, and rooms that run any closure as an input.
 
 use logic_api::Rng;
-use room::{Input, LogicFault, LogicVersion, Outbox, Output, Pool, Reply, Room, Stamp, StepError};
+use room::testing::TestRoom;
+use room::{BadLogic, Input, LogicFault, LogicVersion, Outbox, Output, Pool, Reply, Room, Stamp, StepError};
 use std::cell::Cell;
 use std::sync::{Arc, Once};
 
 /// What panics that a test means to happen start with: they are not worth a line on the terminal.
 pub(crate) const ON_PURPOSE: &str = "on purpose";
 
+/// Before a logic is first linked in, whoever does it: both put a hook of theirs before the one that is there, and of two that
+/// do so at once one would get lost.
 pub(crate) fn hush() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -113,9 +116,17 @@ impl Driver {
 }
 
 pub(crate) fn linked<L: logic_api::Logic>() -> Arc<LogicVersion> {
-    // First, so that the logic's own hook, which keeps the message for the fault, comes before it.
+    try_linked::<L>().unwrap()
+}
+
+pub(crate) fn try_linked<L: logic_api::Logic>() -> Result<Arc<LogicVersion>, BadLogic> {
     hush();
-    LogicVersion::linked::<L>().unwrap()
+    LogicVersion::linked::<L>()
+}
+
+pub(crate) fn test_room<L: logic_api::Logic>(config: &[u8]) -> TestRoom<L> {
+    hush();
+    TestRoom::with(config, 1)
 }
 
 pub(crate) fn signal(name: &str) -> Input {
