@@ -2,7 +2,7 @@
 //!
 //! A ratio of medians of interleaved runs holds where a machine's speed drifts, which single absolute figures do not; that is
 //! why this is a program of its own. `scripts/bench.sh` builds and runs it. With words as arguments it measures only the
-//! groups named: `tables`, `callbacks`, `loads`, `http`.
+//! groups named: `tables`, `callbacks`, `loads`, `http`, `sockets`.
 
 #![allow(clippy::cast_possible_truncation, reason = "figures of a bench, far from any bound")]
 
@@ -13,6 +13,7 @@ mod measure;
 #[expect(unsafe_code, reason = "calls a plugin's entry without a room")]
 mod raw;
 mod server;
+mod sockets;
 mod tables;
 
 use measure::Report;
@@ -20,9 +21,16 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    if words.first().is_some_and(|word| word == server::BARE) {
-        server::run_bare();
-        return ExitCode::SUCCESS;
+    match words.first().map(String::as_str) {
+        Some(server::BARE) => {
+            server::run_bare();
+            return ExitCode::SUCCESS;
+        }
+        Some(server::BARE_ECHO) => {
+            server::run_bare_echo();
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
     }
     let wanted = |group: &str| words.is_empty() || words.iter().any(|word| word == group);
     let mut report = Report::default();
@@ -37,6 +45,9 @@ fn main() -> ExitCode {
     }
     if wanted("http") {
         http::measure(&mut report);
+    }
+    if wanted("sockets") {
+        sockets::measure(&mut report);
     }
     report.print();
     ExitCode::SUCCESS

@@ -1,4 +1,4 @@
-//! The servers that are measured: the engine, and a bare axum route, each a process of its own.
+//! The servers that are measured: the engine, a bare axum route and a bare WebSocket echo, each a process of its own.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,6 +7,38 @@ use std::process::{Child, Command, Stdio};
 
 /// The argument that makes this program the bare server.
 pub(crate) const BARE: &str = "serve-bare-axum";
+
+/// The same for the echo server.
+pub(crate) const BARE_ECHO: &str = "serve-bare-echo";
+
+/// Sends each WebSocket message back as it came, from nothing but tokio-tungstenite.
+#[expect(clippy::result_large_err, reason = "tungstenite's own type")]
+pub(crate) fn run_bare_echo() {
+    use futures_util::{SinkExt, StreamExt};
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        println!("listening on http://{}", listener.local_addr().expect("bound"));
+        loop {
+            let (stream, _) = listener.accept().await.expect("a client");
+            stream.set_nodelay(true).expect("a socket");
+            tokio::spawn(async move {
+                // As the engine agrees to the subprotocol that swarm asks for.
+                let agree = |_: &_, mut response: tokio_tungstenite::tungstenite::handshake::server::Response| {
+                    let subprotocol = wire::SUBPROTOCOL.parse().expect("a header's value");
+                    response.headers_mut().insert("sec-websocket-protocol", subprotocol);
+                    Ok(response)
+                };
+                let Ok(mut websocket) = tokio_tungstenite::accept_hdr_async(stream, agree).await else { return };
+                while let Some(Ok(message)) = websocket.next().await {
+                    if !message.is_close() && websocket.send(message).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+}
 
 /// Answers `/hello` with a text of the same length as the engine's, from nothing but axum.
 pub(crate) fn run_bare() {
@@ -41,6 +73,10 @@ impl Server {
     pub(crate) fn bare() -> Self {
         Self::start(Command::new(std::env::current_exe().expect("a path")).arg(BARE))
     }
+
+    pub(crate) fn bare_echo() -> Self {
+        Self::start(Command::new(std::env::current_exe().expect("a path")).arg(BARE_ECHO))
+    }
 }
 
 impl Drop for Server {
@@ -58,19 +94,23 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Started on version 1001, built for release.
+    /// Started on version 1001 of the game that ships with it, built for release.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[&["1"]], "")
+    }
+
+    /// Started on the lowest of these versions, with this config. Each is the words for [`build_so`].
+    pub(crate) fn start_with(builds: &[&[&str]], config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (plugins, data) = (folder.path().join("plugins"), folder.path().join("data"));
         std::fs::create_dir(&plugins).expect("a folder");
-        build_so(&plugins, &["1"]);
+        builds.iter().for_each(|words| build_so(&plugins, words));
+        let config_file = folder.path().join("engine.toml");
+        std::fs::write(&config_file, config).expect("written");
         let mut command = Command::new(env!("CARGO_BIN_EXE_engine"));
         // Confirmed at once: what is measured loads one version after the other.
-        command
-            .args(["serve", "--listen", "127.0.0.1:0", "--probation", "0s", "--plugins"])
-            .arg(&plugins)
-            .arg("--data")
-            .arg(&data);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--probation", "0s", "--logic", "plugin1.so", "--config"]);
+        command.arg(&config_file).arg("--plugins").arg(&plugins).arg("--data").arg(&data);
         // The log's lines would be part of what is measured.
         command.env("RUST_LOG", "warn");
         Self { server: Server::start(&mut command), folder }

@@ -34,12 +34,26 @@ impl Unit {
     }
 }
 
+/// What the room says by itself.
+#[derive(Row, Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct Voice {
+    /// Bytes that everybody gets at each tick; 0: nothing.
+    pub bytes_each_tick: u32,
+}
+
 #[derive(World, Debug)]
 pub struct Units {
     pub units: Table<Unit>,
+    pub voice: One<Voice>,
 }
 
-/// The first byte of a message; the rest are numbers of eight bytes.
+/// Whoever joins with this hello makes the room speak at each tick.
+pub const SPEAK: &str = "speak";
+/// What it says then.
+pub const SPOKEN_BYTES: u32 = 64;
+
+/// The first byte of a message; the rest are numbers of eight bytes. A message that begins otherwise is sent back as it is.
 pub mod operation {
     /// Inserts the units of these numbers; answers with their ids.
     pub const FILL: u8 = 1;
@@ -57,6 +71,18 @@ pub mod operation {
 
 #[logic]
 impl Logic for Units {
+    fn join(&mut self, _ctx: &mut Ctx, _player: PlayerId, join: &Join) {
+        if join.hello == SPEAK.as_bytes() {
+            self.voice.bytes_each_tick = SPOKEN_BYTES;
+        }
+    }
+
+    fn tick(&mut self, ctx: &mut Ctx) {
+        if self.voice.bytes_each_tick > 0 {
+            ctx.broadcast(&[0; SPOKEN_BYTES as usize][..self.voice.bytes_each_tick as usize]);
+        }
+    }
+
     fn message(&mut self, ctx: &mut Ctx, _player: PlayerId, bytes: &[u8]) {
         let Some((operation, numbers)) = bytes.split_first() else {
             return;
@@ -89,7 +115,8 @@ impl Logic for Units {
                     self.units.insert(Unit::new(new));
                 }
             }
-            _ => {}
+            operation::NOTHING => {}
+            _ => ctx.reply(bytes),
         }
     }
 }

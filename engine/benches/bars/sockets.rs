@@ -1,0 +1,217 @@
+//! Players on sockets: what a crowd of them costs, and what a swap costs them. The load generator is `swarm`, on the same cores.
+
+use crate::measure::{Bar, Report, median};
+use crate::server::{Engine, Server};
+use bench_logic::SPEAK;
+use std::time::Duration;
+use swarm::script::{Script, Template};
+use swarm::{Expect, Options, Pace, Protocol, Stop, Swaps, Target};
+
+const BENCH_LOGIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/logic");
+/// One payload of sixteen bytes: a short command.
+const PAYLOAD: &str = "hex 730102030405060708090a0b0c0d0e0f";
+
+/// Between two looks at the room without players.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Seconds of the long run, which a word of the environment can shorten where only a first look is wanted.
+const SECONDS_VARIABLE: &str = "HOTSEAT_BENCH_SWAP_SECONDS";
+const SECONDS: u64 = 60;
+
+pub(crate) fn measure(report: &mut Report) {
+    echo(report);
+    fan_out(report);
+    idle(report);
+    swaps(report);
+}
+
+fn options(host: std::net::SocketAddr) -> Options {
+    let target: Target = format!("ws://{host}/ws").parse().expect("a good URL");
+    Options {
+        script: Script::parse(PAYLOAD).expect("a good script"),
+        expect: Expect::Echo,
+        joins_per_second: 2000.0,
+        ..Options::new(target)
+    }
+}
+
+fn run(options: &Options) -> swarm::Report {
+    let result = swarm::run(options, &Stop::default(), |_| {});
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A run in which nothing may be lost.
+fn clean(options: &Options) -> swarm::Report {
+    let report = run(options);
+    let messages = &report.messages;
+    let wrong = messages.lost + messages.duplicated + messages.out_of_order + messages.damaged + messages.failed;
+    assert!(wrong == 0 && report.refused() == 0 && report.disconnects() == 0, "{report}");
+    report
+}
+
+/// An engine on the benches' logic, which sends messages back.
+fn bench_engine(tick_hz: u32) -> Engine {
+    let config = format!("tick_hz = {tick_hz}\nframes_per_second_max = 0\nplayers_max = 16384\n");
+    Engine::start_with(&[&["--crate", BENCH_LOGIC, "1"]], &config)
+}
+
+fn echo(report: &mut Report) {
+    let (engine, bare) = (bench_engine(20), Server::bare_echo());
+    for (connections, in_flight, bar) in [(50, 1, 0.7), (50, 16, 1.0), (1000, 1, 0.8)] {
+        let per_second = |address, protocol| {
+            let report = clean(&Options {
+                protocol,
+                players: connections,
+                pace: Pace::InFlight(in_flight),
+                duration: Duration::from_secs(2),
+                ping_every: None,
+                ..options(address)
+            });
+            report.messages.confirmed_per_second
+        };
+        let (mut ratios, mut ours_all, mut theirs_all) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..6 {
+            let ours = per_second(engine.server.address, Protocol::Hotseat);
+            let theirs = per_second(bare.address, Protocol::BareEcho);
+            if round > 0 {
+                ratios.push(ours / theirs);
+                ours_all.push(ours);
+                theirs_all.push(theirs);
+            }
+        }
+        let what = format!(
+            "WebSocket echo through the logic, {connections} connections with {in_flight} in flight, against bare \
+             tokio-tungstenite"
+        );
+        let detail = format!("{:.0} / {:.0} messages a second", median(&ours_all), median(&theirs_all));
+        report.add(&what, median(&ratios), "", Bar::AtLeast(bar), detail);
+    }
+}
+
+fn fan_out(report: &mut Report) {
+    const PLAYERS: u32 = 200;
+    const TICK_HZ: u32 = 1000;
+    let engine = bench_engine(TICK_HZ);
+    let run = clean(&Options {
+        players: PLAYERS,
+        pace: Pace::Idle,
+        duration: Duration::from_secs(10),
+        hello: Template::text(SPEAK).expect("no placeholder"),
+        ..options(engine.server.address)
+    });
+    let detail =
+        format!("{TICK_HZ} Hz asked for, {:.0} ticks a second reached", run.frames.per_second / f64::from(PLAYERS));
+    let what = format!("frames a second of a broadcast at each tick to {PLAYERS} players, delivered");
+    report.add(&what, run.frames.per_second, "", Bar::AtLeast(100_000.0), detail);
+}
+
+fn idle(report: &mut Report) {
+    const CONNECTIONS: u32 = 10_000;
+    let engine = bench_engine(20);
+    let fresh = tick_buckets(&engine);
+    std::thread::sleep(LOOK);
+    let alone = p99_us(&fresh, &tick_buckets(&engine));
+    let resident_before = engine.resident_kb();
+    let mut resident = 0;
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    let idle = Options {
+        players: CONNECTIONS,
+        pace: Pace::Idle,
+        duration: Duration::from_secs(16),
+        ping_every: None,
+        ..options(engine.server.address)
+    };
+    let mut seen = 0;
+    let idle_report = swarm::run(&idle, &Stop::default(), |progress| {
+        if progress.joined == u64::from(CONNECTIONS) {
+            seen += 1;
+            match seen {
+                // All have been there for a while: nothing of their arrival is left.
+                3 => before = tick_buckets(&engine),
+                13 => {
+                    resident = engine.resident_kb();
+                    after = tick_buckets(&engine);
+                }
+                _ => {}
+            }
+        }
+    });
+    let idle_report = idle_report.unwrap_or_else(|error| panic!("{error}"));
+    assert!(idle_report.refused() == 0 && idle_report.disconnects() == 0 && resident > 0, "{idle_report}");
+    let each = resident.saturating_sub(resident_before) as f64 / f64::from(CONNECTIONS);
+    let detail = format!("({resident} KB - {resident_before} KB) / {CONNECTIONS}");
+    report.add(
+        &format!("RSS of each of {CONNECTIONS} idle WebSocket connections"),
+        each,
+        " KB",
+        Bar::AtMost(12.0),
+        detail,
+    );
+    let beside = p99_us(&before, &after);
+    let detail = format!("{beside:.0} us with them, {alone:.0} us without, by the histogram of `/metrics`");
+    report.add("p99 of a 20 Hz room's ticks beside them, bound", beside, " us", Bar::AtMost(alone.max(1000.0)), detail);
+}
+
+/// Bounds in seconds, and how many ticks took no longer.
+fn tick_buckets(engine: &Engine) -> Vec<(f64, f64)> {
+    let metrics = engine.get("/metrics");
+    let bucket = |line: &str| {
+        let (labels, count) = line.strip_prefix("hotseat_tick_seconds_bucket")?.rsplit_once(' ')?;
+        let bound = labels.split("le=\"").nth(1)?.split('"').next()?;
+        let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().ok()? };
+        Some((bound, count.parse().ok()?))
+    };
+    let buckets: Vec<_> = metrics.lines().filter_map(bucket).collect();
+    assert!(!buckets.is_empty(), "no histogram of ticks in {metrics}");
+    buckets
+}
+
+/// The bound of the bucket in which the p99 of the ticks between two looks lies.
+fn p99_us(before: &[(f64, f64)], after: &[(f64, f64)]) -> f64 {
+    let since: Vec<_> = before.iter().zip(after).map(|((_, old), (bound, new))| (*bound, new - old)).collect();
+    let all = since.last().map_or(0.0, |(_, count)| *count);
+    assert!(all > 0.0, "the room has ticked meanwhile");
+    since.iter().find(|(_, count)| *count >= all * 0.99).map_or(f64::INFINITY, |(bound, _)| *bound) * 1e6
+}
+
+fn swaps(report: &mut Report) {
+    let seconds = std::env::var(SECONDS_VARIABLE).ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(SECONDS);
+    let config = "tick_hz = 20\n";
+    let engine = Engine::start_with(&[&["--crate", BENCH_LOGIC, "1"], &["--crate", BENCH_LOGIC, "2"]], config);
+    let run = run(&Options {
+        players: 1000,
+        pace: Pace::PerSecond(10.0),
+        duration: Duration::from_secs(seconds),
+        swaps: Some(Swaps {
+            every: Duration::from_secs(1),
+            between: vec!["plugin2.so".to_owned(), "plugin1.so".to_owned()],
+            margin: Duration::from_millis(100),
+            token: None,
+        }),
+        ..options(engine.server.address)
+    });
+    let swaps = run.swaps.as_ref().expect("asked for");
+    assert!(swaps.refused.is_empty(), "{run}");
+    let messages = &run.messages;
+    let what = format!("1,000 players, 10 messages/s each, {} swaps in {seconds} s", swaps.done);
+    let wrong = messages.lost + messages.duplicated + messages.out_of_order + messages.damaged + messages.failed;
+    let detail = format!(
+        "{} disconnects, {} lost, {} duplicated, {} out of order, of {} messages",
+        run.disconnects() + run.refused(),
+        messages.lost,
+        messages.duplicated,
+        messages.out_of_order,
+        messages.sent
+    );
+    report.add(
+        &format!("{what}: disconnects, lost, duplicated, out of order"),
+        (wrong + run.disconnects() + run.refused()) as f64,
+        "",
+        Bar::AtMost(0.0),
+        detail,
+    );
+    let (inside, outside) = (run.rtt.inside_swaps.expect("some"), run.rtt.outside_swaps.expect("some"));
+    let ratio = run.swap_p99_ratio().expect("both");
+    let detail = format!("{:.2} ms / {:.2} ms", inside.p99_ms, outside.p99_ms);
+    report.add("round trip p99 inside swap windows against outside", ratio, " ×", Bar::AtMost(1.2), detail);
+}
