@@ -46,6 +46,8 @@ pub(super) enum Built {
     Failed {
         /// What the compiler said, with its colours where standard error is a terminal.
         shown: String,
+        /// The same without colours, for the players' pages.
+        plain: String,
     },
 }
 
@@ -125,9 +127,23 @@ fn read(success: bool, messages: &[u8], words: &[u8]) -> Built {
             if errors.is_empty() {
                 errors = format!("{others}{}", String::from_utf8_lossy(words));
             }
-            Built::Failed { shown: wire::limits::cut(&errors, WORDS_BYTES_MAX).to_owned() }
+            let shown = wire::limits::cut(&errors, WORDS_BYTES_MAX).to_owned();
+            let plain = without_colours(&shown);
+            Built::Failed { shown, plain }
         }
     }
+}
+
+/// A text without the escape sequences that colour it: ESC, `[`, and so on to a letter.
+fn without_colours(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, escaped)) = rest.split_once('\x1b') {
+        plain.push_str(before);
+        let end = escaped.find(|letter: char| letter.is_ascii_alphabetic());
+        rest = end.map_or("", |end| &escaped[end + 1..]);
+    }
+    plain + rest
 }
 
 #[cfg(test)]
@@ -145,12 +161,12 @@ mod tests {
             r#"{"reason":"compiler-message","message":{"rendered":"\u001b[31merror\u001b[0m: b\n","level":"error"}}"#,
             r#"{"reason":"build-finished","success":false}"#,
         ];
-        let Built::Failed { shown } = read(false, messages.join("\n").as_bytes(), b"could not compile\n") else {
+        let Built::Failed { shown, plain } = read(false, messages.join("\n").as_bytes(), b"could not compile\n") else {
             panic!("failed")
         };
-        assert_eq!(shown, "\x1b[31merror\x1b[0m: b\n");
+        assert_eq!((shown.as_str(), plain.as_str()), ("\x1b[31merror\x1b[0m: b\n", "error: b\n"));
 
-        let Built::Failed { shown } = read(false, b"", b"error: no linker\n") else { panic!("failed") };
-        assert_eq!(shown, "error: no linker\n");
+        let Built::Failed { plain, .. } = read(false, b"", b"error: no linker\n") else { panic!("failed") };
+        assert_eq!(plain, "error: no linker\n");
     }
 }

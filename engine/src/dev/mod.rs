@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::http::{Backend, LoadRequest, Requester};
 use crate::loader::name::PluginName;
 use crate::stop::Stop;
+use wire::Severity;
 
 use build::{Built, Job};
 use crates::LogicCrate;
@@ -54,13 +55,16 @@ pub struct Dev {
     plugins: Plugins,
     /// The version that the rooms run.
     running: Option<u32>,
+    /// The players' pages show what is wrong.
+    told: bool,
 }
 
 /// What a change, or the start, has led to.
 enum Step {
     /// A new version lies in the plugins folder.
     Version(u32, PluginName),
-    Failed,
+    /// Why, for the players' pages.
+    Failed(String),
     /// Something changed meanwhile.
     Changed(Vec<PathBuf>),
 }
@@ -78,7 +82,7 @@ impl Dev {
         let sources = Sources::watch(&logic.folders, [&config.data, &config.plugins, &logic.target])?;
         let names: Vec<_> = logic.names().collect();
         say(&format!("watching {}", names.join(", ")));
-        Ok(Dev { folder, logic, sources, plugins, running: None })
+        Ok(Dev { folder, logic, sources, plugins, running: None, told: false })
     }
 
     /// Builds until there is a version to start on, at each change anew; gives its name, or `None` if the stop came first.
@@ -88,7 +92,7 @@ impl Dev {
     pub async fn first(&mut self, stop: &Stop) -> Result<Option<String>, DevError> {
         loop {
             let mut step = self.build(stop).await?;
-            if let Some(Step::Failed) = step {
+            if let Some(Step::Failed(_)) = step {
                 say("nothing to start on; waiting for a change");
                 step = self.change(stop).await;
             }
@@ -99,7 +103,7 @@ impl Dev {
                     return Ok(Some(name.to_string()));
                 }
                 Some(Step::Changed(files)) => self.say_changed(&files),
-                Some(Step::Failed) => unreachable!("a change is waited for above"),
+                Some(Step::Failed(_)) => unreachable!("a change is waited for above"),
             }
         }
     }
@@ -117,7 +121,10 @@ impl Dev {
                     self.load(engine, version, name).await?;
                     self.change(stop).await
                 }
-                Some(Step::Failed) => self.change(stop).await,
+                Some(Step::Failed(why)) => {
+                    self.tell(engine, Some(why));
+                    self.change(stop).await
+                }
                 other => other,
             };
         }
@@ -136,8 +143,9 @@ impl Dev {
     async fn build(&mut self, stop: &Stop) -> Result<Option<Step>, DevError> {
         let begun = Instant::now();
         if let Err(error) = self.look_again() {
-            say(&format!("the build cannot begin: {error}"));
-            return Ok(Some(Step::Failed));
+            let why = format!("the build cannot begin: {error}");
+            say(&why);
+            return Ok(Some(Step::Failed(why)));
         }
         let version = self.plugins.next_version()?;
         say(&format!("building version {version}"));
@@ -155,11 +163,11 @@ impl Dev {
                 say(&format!("built version {version} in {took}"));
                 Ok(Some(Step::Version(version, name)))
             }
-            Built::Failed { shown } => {
+            Built::Failed { shown, plain } => {
                 eprint!("{shown}");
                 let still = self.running.map(|version| format!("; version {version} plays on")).unwrap_or_default();
                 say(&format!("build failed in {took}{still}"));
-                Ok(Some(Step::Failed))
+                Ok(Some(Step::Failed(plain)))
             }
         }
     }
@@ -187,14 +195,27 @@ impl Dev {
                 };
                 say(&format!("loaded version {version} in {ms:.1} ms: {rooms}, paused {slowest} us"));
                 self.running = Some(version);
+                self.tell(engine, None);
                 self.plugins.prune()?;
             }
             Err(refusal) => {
-                say(&format!("load refused: {}", refusal.reason()));
+                let reason = format!("load refused: {}", refusal.reason());
+                say(&reason);
                 refusal.details().iter().for_each(|line| eprintln!("  {line}"));
+                self.tell(engine, Some([&[reason], refusal.details()].concat().join("\n")));
             }
         }
         Ok(())
+    }
+
+    /// Tells the players' pages what is wrong, or that it is over.
+    fn tell(&mut self, engine: &Engine, wrong: Option<String>) {
+        match &wrong {
+            Some(why) => engine.notice(Severity::Error, why),
+            None if self.told => engine.notice(Severity::Over, ""),
+            None => {}
+        }
+        self.told = wrong.is_some();
     }
 
     fn say_changed(&self, files: &[PathBuf]) {

@@ -5,6 +5,9 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
+use wire::{ClientFrame, EngineFrame, Severity};
+
+use crate::players::client::{Client, Transport};
 use crate::support::{BINARY, Engine, Setup, in_time};
 
 const TOUCHED: &str = "src/lib.rs";
@@ -32,6 +35,16 @@ fn replace(game: &Path, from: &str, to: &str) {
 
 fn version(engine: &Engine) -> u64 {
     engine.status()["rooms"][0]["version"].as_u64().unwrap()
+}
+
+/// The next notice that a player gets, whatever else comes before it.
+fn notice(player: &mut Client) -> (Severity, String) {
+    loop {
+        let frame = player.next().expect("the connection stays");
+        if let (_, EngineFrame::Notice { severity, text }) = EngineFrame::decode(&frame).unwrap() {
+            return (severity, text.to_owned());
+        }
+    }
 }
 
 /// The command lines of all processes that name this.
@@ -68,13 +81,20 @@ fn a_new_game_is_tested_and_changes_while_it_runs() {
     engine.until("the page is new", |engine| engine.get("/wall.js") == "// nothing\n");
     engine.until("the rooms run it", |engine| version(engine) == 1002);
 
+    // Whoever plays is told what is wrong, and when it is over.
+    let mut player = Client::open(engine.address, Transport::WebSocket);
+    player.send(&ClientFrame::Join { room: "", credentials: "", hello: b"ann" });
+    player.joined();
     replace(&game, "mod page;", "mod page; fn broken( {");
+    let (severity, text) = notice(&mut player);
+    assert!(severity == Severity::Error && text.contains("unclosed delimiter"), "{severity:?} {text}");
     engine.until("the build fails", |engine| engine.log().contains("version 1002 plays on"));
     assert!(engine.log().contains("unclosed delimiter"), "{}", engine.log());
     assert_eq!(version(&engine), 1002);
 
     replace(&game, " fn broken( {", " // mended");
     engine.until("it builds again", |engine| version(engine) == 1003);
+    assert_eq!(notice(&mut player), (Severity::Over, String::new()));
     let log = engine.log();
     for line in
         ["dev: watching snake-pit, logic_api, derive", "dev: changed snake-pit/src/lib.rs", "dev: loaded version 1003"]

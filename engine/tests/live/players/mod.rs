@@ -1,6 +1,6 @@
 //! Players over real sockets.
 
-mod client;
+pub(crate) mod client;
 
 mod bad_input;
 mod door;
