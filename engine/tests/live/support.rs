@@ -28,6 +28,13 @@ pub(crate) fn moody() -> &'static Path {
     BUILT.get_or_init(|| build(&["1", "2", "3", "4"], &["--crate", moody])).path()
 }
 
+/// A folder with the versions 1 and 2 of a logic that sends messages back.
+pub(crate) fn echoing() -> &'static Path {
+    static BUILT: OnceLock<TempDir> = OnceLock::new();
+    let bench = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/logic");
+    BUILT.get_or_init(|| build(&["1", "2"], &["--crate", bench])).path()
+}
+
 fn build(versions: &[&str], options: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for version in versions {

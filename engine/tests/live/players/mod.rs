@@ -3,5 +3,6 @@
 pub(crate) mod client;
 
 mod bad_input;
+mod crowd;
 mod door;
 mod sessions;
