@@ -88,10 +88,10 @@ impl Outlet {
         self.is_held = false;
     }
 
-    /// What waits and was made by the logic never was; what the engine has to say to players holds all the same.
-    pub(super) fn forget_messages(&mut self) {
+    /// A version that is taken back, and what it said, never was. What else the engine has to say to players holds all the same.
+    pub(super) fn forget_version(&mut self) {
         for delivery in &mut self.batch.deliveries {
-            delivery.frames.retain(|frame| frame.kind() != wire::kind::MESSAGE);
+            delivery.frames.retain(|frame| ![wire::kind::VERSION, wire::kind::MESSAGE].contains(&frame.kind()));
         }
     }
 

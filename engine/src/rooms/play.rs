@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use logic_api::PlayerId;
 use room::limits::TRIAL_INPUTS_MAX;
-use room::{Input, Lost, Output, Reply, StepError};
+use room::{Input, LogicVersion, Lost, Output, Reply, StepError};
 use tokio::sync::oneshot;
 use wire::limits::{VERSION_NAME_BYTES_MAX, cut};
 use wire::{CloseCode, EngineFrame, InputError, Joined, Severity};
@@ -310,9 +310,8 @@ impl Seat {
         self.settle();
     }
 
-    /// Everybody is told the version that runs.
-    pub(super) fn tell_version(&mut self) {
-        let logic = Arc::clone(self.room.logic());
+    /// Everybody is told the version that runs from here on.
+    pub(super) fn tell_version(&mut self, logic: &LogicVersion) {
         let (version, name) = (logic.version().0, cut(logic.name(), VERSION_NAME_BYTES_MAX));
         self.tell_all(&EngineFrame::Version { version, name });
     }

@@ -1,6 +1,7 @@
 //! Rooms on their threads, with logics that are linked in.
 
 mod coming_and_going;
+mod hearing;
 mod trials;
 
 use std::sync::Arc;
@@ -78,8 +79,11 @@ macro_rules! logics {
 
 logics! {
     First: false, |_ctx| ();
-    Second: true, |_ctx| ();
-    PicksOnB: true, |ctx| assert!(ctx.room() != "b", "not in here");
+    Second: true, |ctx| ctx.broadcast(b"from Second");
+    PicksOnB: true, |ctx| {
+        ctx.broadcast(b"from PicksOnB");
+        assert!(ctx.room() != "b", "not in here");
+    };
 }
 
 #[derive(World, Debug)]

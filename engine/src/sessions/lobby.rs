@@ -113,7 +113,9 @@ impl Lobby {
             Ok(slot) => self.serve(stream, Framing::Tcp, Opening::default(), slot).await,
             Err(bad) => {
                 tracing::debug!(%peer, reason = %bad.reason, "a player was turned away");
-                // Told without waiting: whoever has no place has none to wait in.
+                // Told without waiting: whoever has no place has none to wait in. What has come is taken, for a socket that is closed
+                // over unread bytes resets, and its client may never see why.
+                let _unread = stream.try_read(&mut [0; 1024]);
                 let (_read_half, write_half) = stream.into_split();
                 Link::new(write_half, Framing::Tcp, self.limits.queue_bytes_max, Arc::clone(&self.metrics)).close(&bad);
             }

@@ -30,6 +30,9 @@ impl Seat {
         self.release();
         let was_frozen = self.room.frozen().is_some();
         let to = &swap.to;
+        // Nothing leaves until all rooms are swapped; then the version comes before what it says.
+        self.outlet.hold();
+        self.tell_version(&to.logic);
         let input = Input::Swap { to: Arc::clone(&to.logic), drops: Arc::default(), trial: swap.trial };
         let started = Instant::now();
         let stepped = self.step(input);
@@ -45,12 +48,15 @@ impl Seat {
         });
         match &swapped {
             Ok(_) => {
-                self.outlet.hold();
                 self.thaws_when_all_swapped = was_frozen;
                 let overruns_before = std::mem::take(&mut self.overruns);
                 self.trial = Some(SeatTrial { swap: Arc::clone(swap), overruns_before, is_told: false });
             }
-            Err(error) => self.failed(error),
+            Err(error) => {
+                self.outlet.forget_version();
+                self.outlet.let_go();
+                self.failed(error);
+            }
         }
         self.logic_changed();
         swapped
@@ -63,7 +69,6 @@ impl Seat {
             return;
         }
         self.outlet.let_go();
-        self.tell_version();
         if std::mem::take(&mut self.thaws_when_all_swapped) {
             self.tell_notice();
         }
@@ -122,7 +127,7 @@ impl Seat {
     /// What is lost by it.
     fn rewind_room(&mut self) -> Vec<Lost> {
         let Ok(Reply::Rewound(lost)) = self.step(Input::Rewind) else { return Vec::new() };
-        self.outlet.forget_messages();
+        self.outlet.forget_version();
         self.outlet.let_go();
         self.thaws_when_all_swapped = false;
         for Lost { player, number, callback, error } in lost.iter().take(LOST_LOGGED_MAX) {
