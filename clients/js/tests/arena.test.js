@@ -27,7 +27,8 @@ async function moves(page) {
 }
 
 const shown = (page, id) => page.value(`document.getElementById('${id}').textContent`);
-const ranked = (page) => page.value("[...document.querySelectorAll('#ranking .nick')].map((nick) => nick.textContent)");
+/** In the page: the nicks of the leaderboard. */
+const RANKED = "[...document.querySelectorAll('#ranking .nick')].map((nick) => nick.textContent)";
 
 test('the arena in a browser', withBrowser, async (suite) => {
   const engine = await Engine.start();
@@ -41,14 +42,13 @@ test('the arena in a browser', withBrowser, async (suite) => {
 
   await suite.test('two players see each other and move', async () => {
     for (const page of pages) {
-      await page.until("document.querySelectorAll('#ranking li').length === 5");
-      const nicks = await ranked(page);
-      assert.ok(nicks.includes('Ann') && nicks.includes('Bob'), nicks.join());
+      for (const nick of ['Ann', 'Bob']) await page.until(`${RANKED}.includes('${nick}')`);
+      await page.until(`${RANKED}.length === 5`);
       assert.equal(await shown(page, 'version'), 'version 1001 game1');
       await moves(page);
     }
     const number = await ann.value('arena.scene.own');
-    await bob.until(`arena.scene.avatars.get(${number}).seen`);
+    await bob.until(`arena.scene.avatars.get(${number})?.seen`);
     faultless();
   });
 
@@ -67,10 +67,12 @@ test('the arena in a browser', withBrowser, async (suite) => {
 
   await suite.test('a swap is seen, and nobody is disconnected', async () => {
     await engine.build(2);
+    // It goes by itself: both watch for it from before.
+    const toasts = pages.map((page) => page.until("document.querySelector('.toast')?.textContent === 'version 1002 game2 is live'"));
     await engine.load(2);
+    await Promise.all(toasts);
     for (const page of pages) {
       await page.until("document.getElementById('version').textContent === 'version 1002 game2'");
-      await page.until("document.querySelector('.toast')?.textContent === 'version 1002 game2 is live'");
       const tick = await page.value('arena.session.tick');
       await page.until(`arena.session.tick > ${tick + 5}`);
       await moves(page);
@@ -119,7 +121,7 @@ test('the arena in a browser', withBrowser, async (suite) => {
   await suite.test('who leaves is at the door again', async () => {
     await bob.value("document.getElementById('leave').click()");
     await bob.until("!document.getElementById('door').hidden");
-    await ann.until("![...document.querySelectorAll('#ranking .nick')].some((nick) => nick.textContent === 'Bob')");
+    await ann.until(`!${RANKED}.includes('Bob')`);
     faultless();
   });
 
