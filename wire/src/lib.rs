@@ -1,5 +1,5 @@
-//! What players and engine send each other, as bytes: `docs/protocol.md` in code. The engine and `swarm` both use it, so that
-//! neither can drift from the page alone.
+//! What players and engine send each other, as bytes: `docs/protocol.md` in code. The engine and `swarm` both use it,
+//! so that neither can drift from the page alone.
 //!
 //! ```
 //! use wire::{ClientFrame, EngineFrame, Header};

@@ -18,8 +18,8 @@ pub fn frame(to: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
     to[start..start + LENGTH_BYTES].copy_from_slice(&len.to_le_bytes());
 }
 
-/// The bytes of the first whole frame, and how many bytes it took with its length; `None` if more must come first. The length
-/// is not checked: see [`announced`].
+/// The bytes of the first whole frame, and how many bytes it took with its length; `None` if more must come first. The
+/// length is not checked: see [`announced`].
 #[must_use]
 pub fn split(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let end = LENGTH_BYTES.checked_add(announced(bytes)?)?;

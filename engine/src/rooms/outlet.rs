@@ -88,7 +88,8 @@ impl Outlet {
         self.is_held = false;
     }
 
-    /// A version that is taken back, and what it said, never was. What else the engine has to say to players holds all the same.
+    /// A version that is taken back, and what it said, never was. What else the engine has to say to players holds all
+    /// the same.
     pub(super) fn forget_version(&mut self) {
         for delivery in &mut self.batch.deliveries {
             delivery.frames.retain(|frame| ![wire::kind::VERSION, wire::kind::MESSAGE].contains(&frame.kind()));

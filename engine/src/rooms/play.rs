@@ -1,7 +1,8 @@
-//! What players do to a room: their connections' coming and going and their messages, as inputs; and the outputs, as frames.
+//! What players do to a room: their connections' coming and going and their messages, as inputs; and the outputs, as
+//! frames.
 //!
-//! A room that is frozen takes no input. Connections stay, and what they bring waits, in order: a connection that has brought
-//! as much as it may is not read from any more, so the client itself is held up.
+//! A room that is frozen takes no input. Connections stay, and what they bring waits, in order: a connection that has
+//! brought as much as it may is not read from any more, so the client itself is held up.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -44,8 +44,8 @@ pub(super) enum Wish {
 #[derive(Debug)]
 pub(super) struct Players {
     sessions: HashMap<PlayerId, Session>,
-    /// When each grace ends, the earliest first, since all are of the same length. One that is over by itself stays in here until
-    /// its time, and is passed over then.
+    /// When each grace ends, the earliest first, since all are of the same length. One that is over by itself stays in
+    /// here until its time, and is passed over then.
     awaited: VecDeque<(Instant, PlayerId)>,
     /// In order. Not empty only while the room can apply nothing.
     pub(super) waiting: VecDeque<Wish>,

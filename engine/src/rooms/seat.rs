@@ -51,8 +51,8 @@ pub(super) struct Seat {
     pub(super) outlet: Outlet,
     /// Whom the logic has kicked, until they are put out.
     pub(super) kicked: VecDeque<(PlayerId, String)>,
-    /// The swap found the room frozen, and it is not known as yet whether every room takes the version: taken back, the room would
-    /// be frozen again, and take none of the inputs since.
+    /// The swap found the room frozen, and it is not known as yet whether every room takes the version: taken back, the
+    /// room would be frozen again, and take none of the inputs since.
     pub(super) thaws_when_all_swapped: bool,
     /// When the board is to be brought up to date; `None` while it is.
     show_at: Option<Instant>,
@@ -71,8 +71,8 @@ pub(super) struct Seat {
     farewell: Bad,
 }
 
-/// Those who wait until the room is gone. They are told by the drop of these, which must therefore come after that of the room
-/// from the registry: when its thread lets go of the seat.
+/// Those who wait until the room is gone. They are told by the drop of these, which must therefore come after that of
+/// the room from the registry: when its thread lets go of the seat.
 type Gone = Vec<oneshot::Sender<()>>;
 
 /// How near a room is to its end.
@@ -321,7 +321,8 @@ impl Seat {
         }
     }
 
-    /// Tells the logic that the room ends. There is no grace where nobody can use it: in a room that is empty or frozen.
+    /// Tells the logic that the room ends. There is no grace where nobody can use it: in a room that is empty or
+    /// frozen.
     pub(super) fn terminate(&mut self, grace: Duration, gone: Option<oneshot::Sender<()>>) {
         self.board.entrance.end();
         let now = Instant::now();

@@ -32,7 +32,8 @@ const READ_BYTES: usize = 64 << 10;
 const LINGER_MAX: Duration = Duration::from_secs(2);
 
 thread_local! {
-    /// What is read is worked off before the task lets go of its thread, so that a connection needs no buffer of its own.
+    /// What is read is worked off before the task lets go of its thread, so that a connection needs no buffer of its
+    /// own.
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
 }
 

@@ -29,8 +29,8 @@ pub(super) enum First {
     Taken(usize, ControlFlow<()>),
 }
 
-/// Takes bytes as they come. Between two calls it keeps what is not a whole frame yet, and nothing else: a connection that
-/// has nothing to say holds no memory for it, and one that moves to another process takes just this along.
+/// Takes bytes as they come. Between two calls it keeps what is not a whole frame yet, and nothing else: a connection
+/// that has nothing to say holds no memory for it, and one that moves to another process takes just this along.
 #[derive(Debug)]
 pub(super) struct Reader {
     transport: Transport,

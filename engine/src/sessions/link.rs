@@ -1,7 +1,8 @@
 //! A connection as the rest of the engine sees it: where frames for it are put, and written from.
 //!
-//! Whoever has frames writes them, as far as the socket takes them at once; nobody waits. What is left stays in a queue that is
-//! bounded, and the connection's task writes it when the socket is ready. A reader too slow for its queue is closed.
+//! Whoever has frames writes them, as far as the socket takes them at once; nobody waits. What is left stays in a queue
+//! that is bounded, and the connection's task writes it when the socket is ready. A reader too slow for its queue is
+//! closed.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -310,8 +311,8 @@ impl Link {
     }
 }
 
-/// Bytes of messages, and of what they take beside, that wait in a room for one connection. Above it nothing more is read from
-/// the socket, and the client's own sending is held up.
+/// Bytes of messages, and of what they take beside, that wait in a room for one connection. Above it nothing more is
+/// read from the socket, and the client's own sending is held up.
 const IN_ROOM_BYTES_MAX: usize = 256 << 10;
 /// What a message takes beside its bytes.
 const MESSAGE_BYTES: usize = 64;

@@ -113,8 +113,8 @@ impl Lobby {
             Ok(slot) => self.serve(stream, Framing::Tcp, Opening::default(), slot).await,
             Err(bad) => {
                 tracing::debug!(%peer, reason = %bad.reason, "a player was turned away");
-                // Told without waiting: whoever has no place has none to wait in. What has come is taken, for a socket that is closed
-                // over unread bytes resets, and its client may never see why.
+                // Told without waiting: whoever has no place has none to wait in. What has come is taken, for a socket
+                // that is closed over unread bytes resets, and its client may never see why.
                 let _unread = stream.try_read(&mut [0; 1024]);
                 let (_read_half, write_half) = stream.into_split();
                 Link::new(write_half, Framing::Tcp, self.limits.queue_bytes_max, Arc::clone(&self.metrics)).close(&bad);
@@ -136,7 +136,7 @@ impl Lobby {
     /// Brings whoever sent the first frame into a room.
     ///
     /// # Errors
-    /// The connection is to be ended for it. Within, an error is what the room has against them: it has told them itself.
+    /// The connection is to be ended for it. An error within is what the room has against them, and has told them itself.
     pub(super) async fn let_in(
         &self,
         opening: &Opening,

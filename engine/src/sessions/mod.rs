@@ -1,9 +1,9 @@
 //! Players from the socket inwards: the way in, the frames, and one task for each connection.
 //!
-//! What a player *is* lives in a room's world and in its thread (`rooms::players`): here are only connections, which come and
-//! go. A task reads its socket and hands what it read to the room's thread; what a room sends is written to the socket by
-//! whoever releases the room's outputs, at once as far as the kernel takes it, and by the task for the rest. So a message
-//! wakes one task on its way in, and none on its way out.
+//! What a player *is* lives in a room's world and in its thread (`rooms::players`): here are only connections, which
+//! come and go. A task reads its socket and hands what it read to the room's thread; what a room sends is written to
+//! the socket by whoever releases the room's outputs, at once as far as the kernel takes it, and by the task for the
+//! rest. So a message wakes one task on its way in, and none on its way out.
 
 mod auth;
 mod token;

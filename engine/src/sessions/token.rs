@@ -1,5 +1,5 @@
-//! Resume tokens: whoever has one is the player. They hold all that is needed to check them but the secret, so that nothing is
-//! kept for each player, and a token outlives the engine's process.
+//! Resume tokens: whoever has one is the player. They hold all that is needed to check them but the secret, so that
+//! nothing is kept for each player, and a token outlives the engine's process.
 
 use std::io;
 use std::path::Path;
@@ -56,8 +56,8 @@ impl Tokens {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Who this token makes one, and in which room; `None` if this engine never made it. That the player is still in the room is
-    /// for the room to say.
+    /// Who this token makes one, and in which room; `None` if this engine never made it. That the player is still in
+    /// the room is for the room to say.
     pub(crate) fn check(&self, token: &str) -> Option<(String, PlayerId)> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (said, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC_BYTES)?)?;

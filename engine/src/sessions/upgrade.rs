@@ -1,4 +1,5 @@
-//! The opening handshake of a WebSocket (RFC 6455, 4.2): checked here, so that the socket comes back with all its bytes.
+//! The opening handshake of a WebSocket (RFC 6455, 4.2): checked here, so that the socket comes back with all its
+//! bytes.
 
 use std::sync::Arc;
 

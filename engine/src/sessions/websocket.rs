@@ -1,5 +1,5 @@
-//! Frames on a WebSocket (RFC 6455): the headers are read and written by `tungstenite`, the rest is here, so that a connection
-//! can be taken apart: its socket, its unread bytes, and the message under way are the engine's own.
+//! Frames on a WebSocket (RFC 6455): the headers are read and written by `tungstenite`, the rest is here, so that a
+//! connection can be taken apart: its socket, its unread bytes, and the message under way are the engine's own.
 
 use std::io::Cursor;
 use std::ops::ControlFlow;
