@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod journal;
+mod plan;
 mod replay;
 mod rooms;
 mod table;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 pub use check::{CheckError, check};
 pub use client::{ClientError, confirm, load, roll_back, status};
 pub use journal::{JournalError, TAIL_RECORDS, check as check_journal, list as list_journals, tail as tail_journal};
+pub use plan::plan;
 pub use replay::{ReplayCommandError, ReplayFlags, replay};
 pub use rooms::{RoomsCommand, rooms};
 
@@ -81,6 +83,9 @@ Examples:
         /// Try the version even if it has failed before.
         #[arg(long)]
         force: bool,
+        /// A field (Avatar.hp) or a table (orbs) that may be lost; may be given more than once.
+        #[arg(long, value_name = "NAME")]
+        drop: Vec<String>,
         #[command(flatten)]
         client: ClientFlags,
     },
@@ -161,6 +166,26 @@ Examples:
 
 Nothing that is kept is changed, and the engine may be running.")]
     Replay(ReplayFlags),
+    /// Tell what a swap from one plugin file to another would do to the tables, without an engine.
+    #[command(after_help = "\
+Examples:
+  engine plan plugins/game.1001.so plugins/game.1002.so
+  engine plan plugins/game.1002.so plugins/game.1001.so --drop Avatar.level --json")]
+    Plan {
+        /// The plugin that runs.
+        old: PathBuf,
+        /// The plugin that is to run.
+        new: PathBuf,
+        /// A field (Avatar.hp) or a table (orbs) that may be lost; may be given more than once.
+        #[arg(long, value_name = "NAME")]
+        drop: Vec<String>,
+        /// Print JSON instead of text.
+        #[arg(long)]
+        json: bool,
+        /// Config file whose plugin_bytes_max and probe_timeout_ms hold [default: engine.toml if it is there].
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Tell what a load would say about a plugin file, without an engine.
     #[command(after_help = "\
 Example:

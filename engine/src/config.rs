@@ -77,6 +77,8 @@ pub const SNAPSHOT_INTERVAL_MS: Limit = Limit::new(100, 60_000, 86_400_000);
 pub const SNAPSHOT_JOURNAL_BYTES: Limit = Limit::new(64 * KIB, 64 * MIB, 4096 * MIB);
 pub const TERMINATE_GRACE_MS: Limit = Limit::new(0, 3_000, 60_000);
 pub const PLUGIN_BYTES_MAX: Limit = Limit::new(4 * KIB, 256 * MIB, 4096 * MIB);
+pub const REWRITE_TIMEOUT_MS: Limit = Limit::new(10, 30_000, 60_000);
+pub const REWRITE_BYTES_MAX: Limit = Limit::new(MIB, 4096 * MIB, 1 << 40);
 pub const PROBE_TIMEOUT_MS: Limit = Limit::new(10, 2_000, 60_000);
 pub const REQUEST_BODY_BYTES_MAX: Limit = Limit::new(1, MIB, 64 * MIB);
 pub const REQUEST_TIMEOUT_MS: Limit = Limit::new(1, 5_000, 60_000);
@@ -96,6 +98,7 @@ const _: () = assert!(FRAME_BYTES_MAX.max <= usize::MAX as u64);
 const _: () = assert!(QUEUE_BYTES_MAX.max <= usize::MAX as u64);
 const _: () = assert!(TICK_HZ.max <= u32::MAX as u64 && ROOM_THREADS.max <= usize::MAX as u64);
 const _: () = assert!(REQUEST_BODY_BYTES_MAX.max <= usize::MAX as u64 && PLUGIN_BYTES_MAX.max <= i64::MAX as u64);
+const _: () = assert!(REWRITE_BYTES_MAX.max <= usize::MAX as u64);
 
 /// What a player needs to join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -175,6 +178,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     pub plugin_bytes_max: u64,
     pub probe_timeout: Duration,
+    pub rewrite_timeout: Duration,
+    pub rewrite_bytes_max: usize,
     pub request_body_bytes_max: usize,
     pub request_timeout: Duration,
     /// How long a version is on trial after its swap; zero: it is confirmed at once.
@@ -292,6 +297,8 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             plugin_bytes_max: PLUGIN_BYTES_MAX.default,
             probe_timeout: Duration::from_millis(PROBE_TIMEOUT_MS.default),
+            rewrite_timeout: Duration::from_millis(REWRITE_TIMEOUT_MS.default),
+            rewrite_bytes_max: usize::try_from(REWRITE_BYTES_MAX.default).unwrap_or(usize::MAX),
             request_body_bytes_max: usize::try_from(REQUEST_BODY_BYTES_MAX.default).expect("asserted above"),
             request_timeout: Duration::from_millis(REQUEST_TIMEOUT_MS.default),
             probation: PROBATION.default,

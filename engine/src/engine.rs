@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logic_api::Manifest;
+use logic_api::changes::Changes;
 use room::{Pool, Request, Response};
 use wire::Severity;
 
@@ -19,7 +20,7 @@ use crate::loader::load::Loader;
 use crate::loader::name::{NameFault, PluginName};
 use crate::loader::source;
 use crate::loader::versions::Mapped;
-use crate::loads::Loads;
+use crate::loads::{Loads, RewriteLimits};
 use crate::lock::{DataFolder, shown};
 use crate::metrics::Metrics;
 use crate::probation::{ENGINE, Failed, FailedError, FailedVersions, Kept, Trials, Tried, Verdicts, VerdictsError};
@@ -27,7 +28,8 @@ use crate::rooms::{RoomOptions, Rooms, StartError};
 use crate::serve::Door;
 use crate::sessions::{Auth, AuthError, Lobby, Tokens};
 use crate::status::{
-    Decided, EngineStatus, Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status, VersionStatus, resident_bytes,
+    Decided, EngineStatus, Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status, VersionPlan, VersionStatus,
+    resident_bytes,
 };
 use crate::stop::Stop;
 use crate::token::TokenError;
@@ -128,6 +130,7 @@ impl Engine {
             Arc::clone(&metrics),
             stop.clone(),
             time_max,
+            RewriteLimits { time_max: config.rewrite_timeout, bytes_max: config.rewrite_bytes_max },
         );
         let (started_at, started) = (Timestamp::now(), Instant::now());
         let lobby = Arc::new(lobby);
@@ -174,6 +177,10 @@ impl Engine {
 impl Backend for Engine {
     async fn request(&self, room: Option<&str>, request: Request) -> Result<Response, Refusal> {
         Ok(self.rooms.request(room, request).await?)
+    }
+
+    async fn plan(&self, name: PluginName, drops: Vec<String>) -> Result<Vec<VersionPlan>, Refusal> {
+        self.loads.plan(name, drops).await
     }
 
     async fn load(&self, request: LoadRequest, who: Requester) -> Result<Loaded, Refusal> {
@@ -256,7 +263,7 @@ fn first(config: &Config, loader: &Loader, failed: &FailedVersions) -> Result<Ar
     };
     if wanted.ends_with(".so") {
         // Whoever names a file means it.
-        let warn = |sha256: &Sha256, _: &Manifest| {
+        let warn = |sha256: &Sha256, _: &Manifest, _: &Changes| {
             failed.find(sha256).iter().for_each(|failed| warn_of(failed, "it runs because it was asked for by name"));
             Ok(())
         };
@@ -265,7 +272,7 @@ fn first(config: &Config, loader: &Loader, failed: &FailedVersions) -> Result<Ar
     // By the name that is compiled in, which nothing but the code can tell.
     let mut found = Vec::new();
     for (_, file) in source::numbered(&config.plugins)? {
-        let approve = |sha256: &Sha256, manifest: &Manifest| {
+        let approve = |sha256: &Sha256, manifest: &Manifest, _: &Changes| {
             named(manifest, wanted)?;
             has_not_failed(failed, sha256)
         };
@@ -289,7 +296,7 @@ fn newest(plugins: &Path, loader: &Loader, failed: &FailedVersions) -> Result<Ar
         return Err(no_logic(plugins)?);
     };
     for (_, file) in &numbered {
-        match loader.load(file, |sha256, _| has_not_failed(failed, sha256)) {
+        match loader.load(file, |sha256, _, _| has_not_failed(failed, sha256)) {
             Ok(mapped) => return Ok(mapped),
             Err(NotThis::Broken(error)) => return Err(error.into()),
             Err(NotThis::Failed | NotThis::Named(_)) => {}

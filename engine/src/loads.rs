@@ -2,15 +2,17 @@
 //!
 //! One at a time. Everything that can fail is done before a room is touched; what then fails is taken back in every room.
 
+mod tables;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logic_api::Manifest;
+use logic_api::changes::Changes;
 use prometheus::IntGauge;
-use room::{Input, LogicVersion, Outbox, Room, Stamp, StepError, TrialId, differences};
-use tokio::sync::{Semaphore, oneshot};
-use tokio::time::timeout;
+use room::{LogicVersion, StepError, TrialId};
+use tokio::sync::Semaphore;
 
 use crate::http::{Kind, LoadRequest, Refusal};
 use crate::loader::digest::Sha256;
@@ -20,8 +22,12 @@ use crate::loader::versions::Mapped;
 use crate::metrics::Metrics;
 use crate::probation::{NotOnTrial, Trials, Turn};
 use crate::rooms::{NotSwapped, Rooms, Swapped};
-use crate::status::{Loaded, Outcome, RoomPause, SwapRecord, VersionName};
+use crate::status::{Loaded, Outcome, RoomPause, SwapRecord, VersionName, VersionPlan};
 use crate::stop::Stop;
+
+pub use tables::RewriteLimits;
+
+use tables::Prepared;
 
 /// Loads under way and waiting, at most.
 const LOADS_MAX: usize = 16;
@@ -37,6 +43,9 @@ pub struct Loads {
     stop: Stop,
     /// How long `upgraded` may take where it is rehearsed.
     rehearsal_time_max: Duration,
+    /// How long the tables may take to be rewritten before a swap, and how large they may become.
+    rewrite_time_max: Duration,
+    rewrite_bytes_max: usize,
     places: Semaphore,
     trials: Arc<Trials>,
 }
@@ -65,8 +74,8 @@ struct Done {
     loaded: Loaded,
 }
 
-/// The trial, and what swapping took in each room.
-type InRooms = (TrialId, Vec<(String, Swapped)>);
+/// The trial, what swapping took in each room, and what was done to the tables.
+type InRooms = (TrialId, Vec<(String, Swapped)>, Vec<VersionPlan>);
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Refused {
@@ -89,10 +98,13 @@ impl Loads {
         metrics: Arc<Metrics>,
         stop: Stop,
         time_max: Duration,
+        rewrites: RewriteLimits,
     ) -> Loads {
         metrics.versions_mapped.set(i64::try_from(loader.versions.count()).unwrap_or(i64::MAX));
         let places = Semaphore::new(LOADS_MAX);
-        Loads { loader, rooms, metrics, stop, rehearsal_time_max: time_max, places, trials }
+        let RewriteLimits { time_max: rewrite_time_max, bytes_max: rewrite_bytes_max } = rewrites;
+        let rehearsal_time_max = time_max;
+        Loads { loader, rooms, metrics, stop, rehearsal_time_max, rewrite_time_max, rewrite_bytes_max, places, trials }
     }
 
     /// Swaps every room to the plugin that is asked for. Must be polled to its end: a caller who goes away must not drop it.
@@ -127,10 +139,12 @@ impl Loads {
         self.trials.make_way(turn, request.confirm, &about.who).await?;
         let to = self.prepare(request).await?;
         let previous: Vec<_> = self.rooms.logics().iter().map(|(_, logic)| version_name(logic)).collect();
-        let swapped = self.swap(turn, &to, &about.who).await;
-        let (trial, swapped) = swapped.map_err(|refusal| Refused { refusal, to: Some(version_name(&to.logic)) })?;
+        let swapped = self.swap(turn, &to, request, &about.who).await;
+        let (trial, swapped, plans) =
+            swapped.map_err(|refusal| Refused { refusal, to: Some(version_name(&to.logic)) })?;
         let from = previous.first().cloned();
         let mut loaded = loaded(&to, previous, swapped, about.started);
+        loaded.plans = plans;
         loaded.on_trial_for_ms = u64::try_from(self.trials.probation().as_millis()).unwrap_or(u64::MAX);
         Ok(Done { trial, from, loaded })
     }
@@ -144,14 +158,14 @@ impl Loads {
 
     /// Maps the plugin, away from the threads that answer.
     async fn prepare(&self, request: &LoadRequest) -> Result<Arc<Mapped>, Refused> {
-        let LoadRequest { name, force, .. } = request.clone();
+        let LoadRequest { name, force, drops, .. } = request.clone();
         let (loader, rooms, trials) = (Arc::clone(&self.loader), self.rooms.clone(), Arc::clone(&self.trials));
-        let approve = move |sha256: &Sha256, manifest: &Manifest| {
+        let approve = move |sha256: &Sha256, manifest: &Manifest, changes: &Changes| {
             if !force {
                 let to = Some(VersionName { version: manifest.version.0, name: manifest.name.clone() });
                 trials.check_failed(sha256).map_err(|refusal| Refused { refusal, to })?;
             }
-            check_schema(&rooms, manifest)
+            tables::check(&rooms, manifest, changes, &drops)
         };
         let prepare = move || loader.load(&name, approve);
         let prepared = tokio::task::spawn_blocking(prepare).await;
@@ -162,50 +176,25 @@ impl Loads {
         })
     }
 
-    async fn swap(&self, turn: &Turn<'_>, to: &Arc<Mapped>, who: &str) -> Result<InRooms, Refusal> {
-        self.rehearse(Arc::clone(to)).await?;
+    async fn swap(
+        &self,
+        turn: &Turn<'_>,
+        to: &Arc<Mapped>,
+        request: &LoadRequest,
+        who: &str,
+    ) -> Result<InRooms, Refusal> {
+        let mut prepared = self.prepare_tables(to, &request.drops.as_slice().into()).await?;
+        self.rehearse(to, &mut prepared).await?;
+        let Prepared { tables, plans } = prepared;
         let rooms = self.rooms.clone();
         let reserved = tokio::task::spawn_blocking(move || rooms.reserve_pages()).await;
         assert!(reserved.is_ok(), "pages can be reserved: {reserved:?}");
         self.check_stop()?;
-        self.trials.swap(turn, to, who).await.map_err(|error| match error {
+        let swapped = self.trials.swap(turn, to, tables, who).await.map_err(|error| match error {
             NotOnTrial::NotSwapped(error) => not_swapped(error),
             NotOnTrial::NotWritten(_) => Refusal::new(Kind::Unavailable, "trial-not-kept", error.to_string()),
-        })
-    }
-
-    /// Runs the new version's `upgraded` on a twin of every room, on a thread of its own.
-    async fn rehearse(&self, to: Arc<Mapped>) -> Result<(), Refusal> {
-        // Loads come one after the other: one that runs now was left behind. Each more would cost another core.
-        if self.metrics.rehearsals.get() > 0 {
-            let reason = "the rehearsal of an earlier version has not returned from `upgraded` and holds a core; \
-                          nothing is loaded until it does: restart the engine";
-            return Err(Refusal::new(Kind::Unavailable, "rehearsal-stuck", reason));
-        }
-        let twins = self.rooms.twins().await?;
-        let (done, outcome) = oneshot::channel();
-        let running = Running::new(&self.metrics.rehearsals);
-        let rehearse = move || {
-            // The logic's own log lines come when it is the rooms' turn.
-            let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
-            let outcome = twins.into_iter().try_for_each(|twin| rehearse(twin, &to));
-            // Before the outcome is known: the next load must not find this one still counted.
-            drop(running);
-            let _ = done.send(outcome);
-        };
-        let thread = std::thread::Builder::new().name("rehearsal".to_owned()).spawn(rehearse);
-        if let Err(error) = thread {
-            let reason = format!("no thread can be started to rehearse on: {error}");
-            return Err(Refusal::new(Kind::Unavailable, "rehearsal-impossible", reason));
-        }
-        let refuse = |reason: String| Err(Refusal::new(Kind::Unprocessable, "upgraded-failed", reason));
-        match timeout(self.rehearsal_time_max, outcome).await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => refuse(error.to_string()),
-            Ok(Err(_)) => refuse("its rehearsal ended without a result; see the log".to_owned()),
-            // The thread cannot be stopped, and is left behind with its twins.
-            Err(_) => refuse(format!("upgraded did not return within {} s", self.rehearsal_time_max.as_secs_f32())),
-        }
+        });
+        swapped.map(|(trial, swapped)| (trial, swapped, plans))
     }
 
     fn remember(&self, about: About, outcome: Result<Done, Refused>) -> Result<Loaded, Refusal> {
@@ -217,8 +206,9 @@ impl Loads {
                 let to = VersionName { version: loaded.version, name: loaded.name.clone() };
                 tracing::info!(who, name, version = to.version, logic = to.name, pause_us_max, total_us, "loaded");
                 let outcome = if loaded.on_trial_for_ms > 0 { Outcome::OnTrial } else { Outcome::Confirmed };
-                let (to, reason, verdict) = (Some(to), None, None);
-                let record = SwapRecord { at, who, name, from, to, outcome, reason, verdict, pause_us_max, total_us };
+                let (to, reason, verdict, plans) = (Some(to), None, None, loaded.plans.clone());
+                let record =
+                    SwapRecord { at, who, name, from, to, outcome, reason, verdict, plans, pause_us_max, total_us };
                 self.trials.history.push(record, Some(trial));
                 Ok(loaded)
             }
@@ -227,8 +217,9 @@ impl Loads {
                 tracing::warn!(who, name, code, reason, total_us, "load refused");
                 let from = self.rooms.logics().first().map(|(_, logic)| version_name(logic));
                 let (outcome, reason, pause_us_max) = (Outcome::Refused, Some(reason.to_owned()), 0);
-                let verdict = None;
-                let record = SwapRecord { at, who, name, from, to, outcome, reason, verdict, pause_us_max, total_us };
+                let (verdict, plans) = (None, Vec::new());
+                let record =
+                    SwapRecord { at, who, name, from, to, outcome, reason, verdict, plans, pause_us_max, total_us };
                 self.trials.history.push(record, None);
                 Err(refusal)
             }
@@ -254,42 +245,16 @@ impl Drop for Running {
     }
 }
 
-fn rehearse((mut room, stamp): (Room, Stamp), to: &Mapped) -> Result<(), StepError> {
-    room.step(stamp, Input::swap(Arc::clone(&to.logic)), &mut Outbox::new()).map(drop)
-}
-
-/// Refuses a version whose tables differ from those of any room.
-fn check_schema(rooms: &Rooms, manifest: &Manifest) -> Result<(), Refused> {
-    let mut lines = Vec::new();
-    let mut running = None;
-    for (_, logic) in rooms.logics() {
-        for line in differences(logic.schema(), &manifest.schema) {
-            // The same version runs in most rooms.
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
-            running.get_or_insert_with(|| Arc::clone(&logic));
-        }
-    }
-    let Some(running) = running else { return Ok(()) };
-    let reason = format!(
-        "the tables of {} {} differ from those of {} {}, which is running; put them back as they were",
-        manifest.name,
-        manifest.version,
-        running.name(),
-        running.version()
-    );
-    let to = VersionName { version: manifest.version.0, name: manifest.name.clone() };
-    let refusal = Refusal::new(Kind::Conflict, "schema-differs", reason).with_details(lines);
-    Err(Refused { refusal, to: Some(to) })
-}
-
 fn not_swapped(error: NotSwapped) -> Refusal {
     let reason = error.to_string();
     match error {
         NotSwapped::Room(error) => error.into(),
         NotSwapped::Refused { error: StepError::SchemaDiffers(lines), .. } => {
-            Refusal::new(Kind::Conflict, "schema-differs", "its tables differ from those of a room").with_details(lines)
+            Refusal::new(Kind::Conflict, "schema-differs", "the tables of a room cannot be carried over")
+                .with_details(lines)
+        }
+        NotSwapped::Refused { room, error: StepError::Unfit(line) } => {
+            tables::unfit(format!("in the room {room}: {line}"))
         }
         NotSwapped::Refused { error: StepError::WrongCode { .. }, .. } => {
             Refusal::new(Kind::Unprocessable, "wrong-code", reason)
@@ -314,6 +279,7 @@ fn loaded(to: &Mapped, previous: Vec<VersionName>, swapped: Vec<(String, Swapped
         previous: distinct,
         pauses: swapped.into_iter().map(pause).collect(),
         total_us: micros(started.elapsed()),
+        plans: Vec::new(),
         on_trial_for_ms: 0,
     }
 }

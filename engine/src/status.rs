@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use jiff::Timestamp;
+use room::plan::PlanReport;
 use serde::{Deserialize, Serialize};
 
 /// The most swaps that [`Status::swaps`] holds; older ones are in the log only.
@@ -166,9 +167,20 @@ pub struct SwapRecord {
     pub reason: Option<String>,
     /// How the trial ended, `None` while it goes on and where there was none.
     pub verdict: Option<VerdictRecord>,
+    /// What was done to the tables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plans: Vec<VersionPlan>,
     /// The longest pause of any room.
     pub pause_us_max: u64,
     pub total_us: u64,
+}
+
+/// What a load does to the tables of the rooms that run one version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionPlan {
+    pub from: VersionName,
+    /// Rows and bytes are those of all its rooms, the pause is that of the longest.
+    pub plan: PlanReport,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,6 +240,9 @@ pub struct Loaded {
     pub sha256: String,
     /// What ran before, in the rooms' order; more than one where rooms ran different versions.
     pub previous: Vec<VersionName>,
+    /// What was done to the tables; empty where they stayed as they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plans: Vec<VersionPlan>,
     pub pauses: Vec<RoomPause>,
     /// From the request to the last room's echo.
     pub total_us: u64,

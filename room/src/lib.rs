@@ -34,6 +34,5 @@ pub use raw::{BadLogic, LogicVersion, PAGE_BYTES, Pool};
 pub use record::{Note, RECORD_FORMAT, Record, RecordKind, VersionMark, encode_input};
 pub use request::{Request, Response};
 pub use room::{FORK_TICKS, Room, Spent};
-pub use schema_check::differences;
 pub use snapshot::{Image, SNAPSHOT_FORMAT, SnapshotError, check_snapshot};
 pub use world::{Player, World, WorldSize};

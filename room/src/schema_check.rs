@@ -1,4 +1,4 @@
-//! Whether a schema can be held, and how two of them differ.
+//! Whether a schema can be held.
 
 use crate::limits::{INDEXES_PER_TABLE_MAX, ROW_BYTES_MAX, TABLES_MAX};
 use logic_api::changes::Changes;
@@ -97,76 +97,6 @@ pub(crate) fn check_changes(changes: &Changes) -> Result<(), String> {
     if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
 }
 
-/// A line for each difference between the schema of a running logic and that of its successor; none if they are equal.
-pub fn differences(old: &Schema, new: &Schema) -> Vec<String> {
-    let mut lines = Vec::new();
-    for table in &old.tables {
-        match new.tables.iter().find(|other| other.name == table.name) {
-            None => lines.push(format!("{}: table dropped", table.name)),
-            Some(other) => table_differences(table, other, &mut lines),
-        }
-    }
-    let is_new = |table: &&TableSchema| old.tables.iter().all(|other| other.name != table.name);
-    lines.extend(new.tables.iter().filter(is_new).map(|table| format!("{}: table added", table.name)));
-    if lines.is_empty() && old != new {
-        lines.push("the tables are in another order".into());
-    }
-    lines
-}
-
-fn table_differences(old: &TableSchema, new: &TableSchema, lines: &mut Vec<String>) {
-    let kind = |table: &TableSchema| if table.single { "One" } else { "Table" };
-    if old.single != new.single {
-        lines.push(format!("{}: {}<{}> -> {}<{}>", old.name, kind(old), old.row.name, kind(new), new.row.name));
-    }
-    row_differences(&format!("{}.", old.row.name), &old.row, &new.row, lines);
-}
-
-fn row_differences(prefix: &str, old: &RowSchema, new: &RowSchema, lines: &mut Vec<String>) {
-    let before = lines.len();
-    if old.name != new.name {
-        lines.push(format!("{}: row type renamed to {}", old.name, new.name));
-    }
-    for field in &old.fields {
-        let name = &field.name;
-        let Some(other) = new.fields.iter().find(|other| other.name == *name) else {
-            lines.push(format!("{prefix}{name}: field dropped"));
-            continue;
-        };
-        match (&field.column, &other.column) {
-            (ColumnType::Row(one), ColumnType::Row(two)) if one != two => {
-                row_differences(&format!("{prefix}{name}."), one, two, lines);
-            }
-            (ColumnType::Enum(one), ColumnType::Enum(two)) if one != two => {
-                let list = |variants: &[(String, i64)]| {
-                    variants.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
-                };
-                let (one, two) = (list(&one.variants), list(&two.variants));
-                lines.push(format!("{prefix}{name}: variants {one} -> {two}"));
-            }
-            (one, two) if one != two => lines.push(format!("{prefix}{name}: {one} -> {two}")),
-            _ => {}
-        }
-        if field.unique != other.unique {
-            lines.push(format!("{prefix}{name}: {} -> {}", unique(field.unique), unique(other.unique)));
-        }
-    }
-    for field in new.fields.iter().filter(|field| old.fields.iter().all(|other| other.name != field.name)) {
-        lines.push(format!("{prefix}{}: field added ({})", field.name, field.column));
-    }
-    if lines.len() == before && old != new {
-        lines.push(format!("{}: the fields are in another order", old.name));
-    }
-}
-
-fn unique(unique: Unique) -> &'static str {
-    match unique {
-        Unique::No => "plain",
-        Unique::Unique => "unique",
-        Unique::Key => "key",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,40 +112,6 @@ mod tests {
         let fields: Vec<_> = fields.collect();
         let row = RowSchema { name: "Avatar".into(), size: offset, align: 1, fields };
         Schema { tables: vec![TableSchema { name: "avatars".into(), single: false, row }] }
-    }
-
-    #[track_caller]
-    fn check_lines(old: &[(&str, ColumnType, Unique)], new: &[(&str, ColumnType, Unique)], expected: &[&str]) {
-        assert_eq!(differences(&schema(old), &schema(new)), expected);
-    }
-
-    #[test]
-    fn every_difference_has_its_line() {
-        use ColumnType::{F32, I32, Str, U8};
-        use Unique::{Key, No};
-        check_lines(&[("hp", I32, No)], &[("hp", I32, No)], &[]);
-        check_lines(&[("hp", I32, No)], &[("hp", F32, No)], &["Avatar.hp: i32 -> f32"]);
-        check_lines(
-            &[("hp", I32, No)],
-            &[("mp", I32, No)],
-            &["Avatar.hp: field dropped", "Avatar.mp: field added (i32)"],
-        );
-        check_lines(&[("hp", I32, No)], &[("hp", I32, Key)], &["Avatar.hp: plain -> key"]);
-        let (short, long) = (Str { capacity: 8 }, Str { capacity: 16 });
-        check_lines(&[("n", short, No)], &[("n", long, No)], &["Avatar.n: Str<8> -> Str<16>"]);
-        let both = [("a", U8, No), ("b", U8, No)];
-        let swapped = [("b", U8, No), ("a", U8, No)];
-        check_lines(&both, &swapped, &["Avatar: the fields are in another order"]);
-    }
-
-    #[test]
-    fn tables_come_and_go() {
-        let one = schema(&[("hp", ColumnType::I32, Unique::No)]);
-        assert_eq!(differences(&Schema::default(), &one), ["avatars: table added"]);
-        assert_eq!(differences(&one, &Schema::default()), ["avatars: table dropped"]);
-        let mut single = one.clone();
-        single.tables[0].single = true;
-        assert_eq!(differences(&one, &single), ["avatars: Table<Avatar> -> One<Avatar>"]);
     }
 
     #[test]

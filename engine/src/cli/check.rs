@@ -10,7 +10,8 @@ use logic_api::schema::Schema;
 
 use crate::config::{Config, ConfigError, Flags};
 use crate::loader::error::LoadError;
-use crate::loader::load::Loader;
+use crate::loader::intake::Candidate;
+use crate::loader::load::{Loader, Summary};
 use crate::loader::name::{PLUGIN_NAME_BYTES_MAX, PluginName};
 use crate::loader::seal::Seal;
 
@@ -52,18 +53,7 @@ impl CheckError {
 /// # Errors
 /// [`CheckError`], with the reason that a load would give.
 pub fn check(file: &Path, config: Option<PathBuf>) -> Result<String, CheckError> {
-    let Ok(name) = PluginName::parse(&file.file_name().unwrap_or_default().to_string_lossy()) else {
-        let (is_there, file) = (file.symlink_metadata().is_ok(), as_given(file));
-        return Err(if is_there { CheckError::Name { file } } else { CheckError::NoFile { file } });
-    };
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let config = Config::load(Flags { config, plugins: Some(folder.to_owned()), ..Flags::default() })?;
-    let trial = Trial::make()?;
-    let intake = Loader::new(&config, &trial.folder).intake;
-    let refused = |error| CheckError::of(file, error);
-    let candidate = intake.read(&name).map_err(refused)?;
-    let staged = intake.stage(&candidate).map_err(refused)?;
-    let summary = intake.summary(&candidate, &staged).map_err(refused)?;
+    let Looked { name, candidate, summary } = Looked::at(file, config)?;
     let manifest = &summary.manifest;
     let mut text = String::new();
     let seal = match candidate.seal {
@@ -75,6 +65,32 @@ pub fn check(file: &Path, config: Option<PathBuf>) -> Result<String, CheckError>
     let _ = writeln!(text, "contract  {}\ncallbacks {}", manifest.contract, manifest.callbacks.join(", "));
     tables(&mut text, &manifest.schema);
     Ok(text)
+}
+
+/// A plugin file that was found sound, and what its code says of itself.
+pub(super) struct Looked {
+    pub(super) name: PluginName,
+    pub(super) candidate: Candidate,
+    pub(super) summary: Summary,
+}
+
+impl Looked {
+    /// Takes the file through everything that does not need a room.
+    pub(super) fn at(file: &Path, config: Option<PathBuf>) -> Result<Looked, CheckError> {
+        let Ok(name) = PluginName::parse(&file.file_name().unwrap_or_default().to_string_lossy()) else {
+            let (is_there, file) = (file.symlink_metadata().is_ok(), as_given(file));
+            return Err(if is_there { CheckError::Name { file } } else { CheckError::NoFile { file } });
+        };
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let config = Config::load(Flags { config, plugins: Some(folder.to_owned()), ..Flags::default() })?;
+        let trial = Trial::make()?;
+        let intake = Loader::new(&config, &trial.folder).intake;
+        let refused = |error| CheckError::of(file, error);
+        let candidate = intake.read(&name).map_err(refused)?;
+        let staged = intake.stage(&candidate).map_err(refused)?;
+        let summary = intake.summary(&candidate, &staged).map_err(refused)?;
+        Ok(Looked { name, candidate, summary })
+    }
 }
 
 /// The path on one line, whatever is in it.

@@ -11,7 +11,7 @@ use ureq::http::{Response, header};
 use ureq::{Agent, AsSendBody};
 
 use crate::cli::{ClientFlags, table};
-use crate::config::{Config, ConfigError, Flags, PROBE_TIMEOUT_MS};
+use crate::config::{Config, ConfigError, Flags, PROBE_TIMEOUT_MS, REWRITE_TIMEOUT_MS};
 use crate::http::ErrorBody;
 use crate::lock::shown;
 use crate::serve::ADDRESS_FILE;
@@ -24,7 +24,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
 /// A status grows with the rooms, a few hundred bytes each.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
-const _: () = assert!(ANSWER_TIMEOUT.as_millis() >= 3 * PROBE_TIMEOUT_MS.max as u128);
+const _: () = assert!(ANSWER_TIMEOUT.as_millis() >= 2 * PROBE_TIMEOUT_MS.max as u128 + REWRITE_TIMEOUT_MS.max as u128);
 
 /// Why a command got no good answer.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,12 @@ pub enum ClientError {
 ///
 /// # Errors
 /// [`ClientError`] if no engine answers or it refuses.
-pub fn load(name: &str, confirm: bool, force: bool, flags: &ClientFlags) -> Result<String, ClientError> {
+pub fn load(
+    name: &str,
+    (confirm, force): (bool, bool),
+    drops: &[String],
+    flags: &ClientFlags,
+) -> Result<String, ClientError> {
     let engine = Engine::find(flags)?;
     let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
     let mut target = format!("/load?name={name}");
@@ -62,6 +67,9 @@ pub fn load(name: &str, confirm: bool, force: bool, flags: &ClientFlags) -> Resu
         if is_set {
             target += &format!("&{flag}=1");
         }
+    }
+    for drop in drops {
+        target += &format!("&drop={}", utf8_percent_encode(drop, NON_ALPHANUMERIC));
     }
     let loaded: Loaded = engine.ask("POST", &target, ())?.parse()?;
     Ok(table::loaded(&loaded))

@@ -134,7 +134,7 @@ impl Journey {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let config = Config { plugins: folder.to_owned(), ..config.clone() };
         let loader = Loader::new(&config, &config.data);
-        let mapped = loader.load(&name, |_, _| Ok::<_, LoadError>(()))?;
+        let mapped = loader.load(&name, |_, _, _| Ok::<_, LoadError>(()))?;
         Ok(Arc::clone(&mapped.logic))
     }
 

@@ -17,12 +17,13 @@ pub(super) fn loaded(loaded: &Loaded) -> String {
         previous => format!(", before {}", previous.iter().map(version).collect::<Vec<_>>().join(" and ")),
     };
     let pause_us = loaded.pauses.iter().map(|pause| pause.pause_us).max().unwrap_or(0);
+    let plans: String = loaded.plans.iter().map(|plan| plan.plan.to_string()).collect();
     let on_trial = match loaded.on_trial_for_ms {
         0 => String::new(),
         ms => format!("; on trial for {}", duration(ms.saturating_mul(1000))),
     };
     format!(
-        "done: {} {}{before}; longest pause {}, {} in all{on_trial}\n",
+        "done: {} {}{before}; longest pause {}, {} in all{on_trial}\n{plans}",
         loaded.name,
         loaded.version,
         duration(pause_us),

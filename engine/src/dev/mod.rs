@@ -184,7 +184,7 @@ impl Dev {
     async fn load(&mut self, engine: &Arc<Engine>, version: u32, name: PluginName) -> Result<(), DevError> {
         let begun = Instant::now();
         let who = Requester { peer: engine.listen(), agent: Some("engine dev".to_owned()) };
-        let request = LoadRequest { name, confirm: false, force: false };
+        let request = LoadRequest { name, confirm: false, force: false, drops: Vec::new() };
         match engine.load(request, who).await {
             Ok(loaded) => {
                 let ms = begun.elapsed().as_secs_f64() * 1e3;

@@ -10,7 +10,7 @@ use wire::Severity;
 use crate::http::Refusal;
 use crate::loader::name::PluginName;
 use crate::sessions::Lobby;
-use crate::status::{Decided, Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status};
+use crate::status::{Decided, Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status, VersionPlan};
 
 /// The engine as the routes see it. Every method may be called from any thread, at any time, many at once.
 pub trait Backend: Send + Sync + 'static {
@@ -26,6 +26,13 @@ pub trait Backend: Send + Sync + 'static {
     /// Swaps every room to the named plugin. It returns `Ok` only after the new code has answered from every room, and
     /// is serialised with other loads by the implementation. A load whose caller went away is finished all the same.
     fn load(&self, request: LoadRequest, who: Requester) -> impl Future<Output = Result<Loaded, Refusal>> + Send;
+
+    /// What a load would do to the tables of the rooms, by the version that they run. Changes nothing.
+    fn plan(
+        &self,
+        name: PluginName,
+        drops: Vec<String>,
+    ) -> impl Future<Output = Result<Vec<VersionPlan>, Refusal>> + Send;
 
     /// The version on trial stays, in every room. It is finished even if the caller goes away, as is `roll_back`.
     fn confirm(&self, who: Requester) -> impl Future<Output = Result<Decided, Refusal>> + Send;
@@ -76,6 +83,8 @@ pub struct LoadRequest {
     pub confirm: bool,
     /// Whether the version is tried even if it has failed before.
     pub force: bool,
+    /// What of the tables may be lost: `Avatar.hp`, `orbs`.
+    pub drops: Vec<String>,
 }
 
 /// Whether new work is welcome.

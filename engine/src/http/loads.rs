@@ -1,6 +1,7 @@
-//! `/load`, and the end of the trial that it begins: `/api/v1/confirm` and `/api/v1/rollback`.
+//! `/load`, the end of the trial that it begins, `/api/v1/confirm` and `/api/v1/rollback`, and what it would do to the tables,
+//! `/api/v1/plan`.
 //!
-//! All three work from a browser's address bar, so they are asked for by GET as well as by POST.
+//! What changes something works from a browser's address bar, so they are asked for by GET as well as by POST.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,24 +9,32 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
-use axum::routing::{MethodRouter, any};
+use axum::routing::{MethodRouter, any, get};
 use serde::Serialize;
 
 use crate::http::own::{json, method_not_allowed, text};
-use crate::http::query::parameter;
+use crate::http::query::{parameter, parameters};
 use crate::http::refusal::{TEXT, one_line, wants_json};
 use crate::http::{Backend, Kind, LoadRequest, Refusal, Requester};
 use crate::loader::name::PluginName;
+use crate::status::VersionPlan;
 
 pub(super) const LOAD: &str = "/load";
+pub(super) const PLAN: &str = "/api/v1/plan";
 pub(super) const CONFIRM: &str = "/api/v1/confirm";
 pub(super) const ROLLBACK: &str = "/api/v1/rollback";
 
+/// Names of what may be lost, in one request.
+const DROPS_MAX: usize = 1024;
 /// Of the reason for a rollback.
 const REASON_CHARS_MAX: usize = 200;
 
 pub(super) fn of_load<B: Backend>() -> MethodRouter<Arc<B>> {
     any(load::<B>)
+}
+
+pub(super) fn of_plan<B: Backend>() -> MethodRouter<Arc<B>> {
+    get(plan::<B>)
 }
 
 pub(super) fn of_confirm<B: Backend>() -> MethodRouter<Arc<B>> {
@@ -113,14 +122,47 @@ fn check_meant(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 fn load_request(query: &str) -> Result<LoadRequest, Refusal> {
+    let (name, drops) = (plugin_name(query, LOAD)?, drops(query)?);
+    Ok(LoadRequest { name, confirm: flag(query, "confirm")?, force: flag(query, "force")?, drops })
+}
+
+fn plugin_name(query: &str, route: &str) -> Result<PluginName, Refusal> {
     let malformed = |reason: String| Refusal::new(Kind::BadRequest, "name-malformed", reason);
     let name = parameter(query, "name").map_err(|error| malformed(error.to_string()))?;
     let Some(name) = name else {
-        let reason = "no plugin name is given; say /load?name=plugin2.so";
+        let reason = format!("no plugin name is given; say {route}?name=plugin2.so");
         return Err(Refusal::new(Kind::BadRequest, "name-missing", reason));
     };
-    let name = PluginName::parse(&name).map_err(|error| malformed(error.to_string()))?;
-    Ok(LoadRequest { name, confirm: flag(query, "confirm")?, force: flag(query, "force")? })
+    PluginName::parse(&name).map_err(|error| malformed(error.to_string()))
+}
+
+/// What may be lost: `drop=Avatar.hp&drop=orbs`.
+fn drops(query: &str) -> Result<Vec<String>, Refusal> {
+    let malformed = |reason: String| Refusal::new(Kind::BadRequest, "drop-malformed", reason);
+    let drops = parameters(query, "drop").map_err(|error| malformed(error.to_string()))?;
+    if drops.len() > DROPS_MAX {
+        return Err(malformed(format!("{} times drop; at most {DROPS_MAX} are accepted", drops.len())));
+    }
+    Ok(drops)
+}
+
+async fn plan<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
+    let query = uri.query().unwrap_or("");
+    let parsed = plugin_name(query, PLAN).and_then(|name| Ok((name, drops(query)?)));
+    let plans = match parsed {
+        Ok((name, drops)) => backend.plan(name, drops).await,
+        Err(refusal) => Err(refusal),
+    };
+    match plans {
+        Ok(plans) if wants_json(&headers) => json(&plans),
+        Ok(plans) if plans.is_empty() => text(StatusCode::OK, TEXT, "the tables stay as they are\n".to_owned()),
+        Ok(plans) => {
+            let shown =
+                plans.iter().map(|VersionPlan { from, plan }| format!("from {} {}:\n{plan}", from.name, from.version));
+            text(StatusCode::OK, TEXT, shown.collect())
+        }
+        Err(refusal) => refusal.response(&headers),
+    }
 }
 
 /// Whether it says `key=1`.

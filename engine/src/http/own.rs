@@ -26,6 +26,7 @@ pub(super) fn router<B: Backend>(backend: Arc<B>) -> Router {
     let status = || get(status::<B>).fallback(method_not_allowed);
     Router::new()
         .route(loads::LOAD, loads::of_load::<B>())
+        .route(loads::PLAN, loads::of_plan::<B>().fallback(method_not_allowed))
         .route(loads::CONFIRM, loads::of_confirm::<B>())
         .route(loads::ROLLBACK, loads::of_rollback::<B>())
         .route(HEALTHZ, get(healthz::<B>).fallback(method_not_allowed))

@@ -26,6 +26,13 @@ pub(crate) fn parameter<'query>(query: &'query str, key: &'static str) -> Result
     decode(value).map(Some).map_err(|_| QueryError::NotUtf8 { key })
 }
 
+/// Every value of `key`, in the order of the query.
+pub(crate) fn parameters(query: &str, key: &'static str) -> Result<Vec<String>, QueryError> {
+    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let values = pairs.filter(|(name, _)| is_key(name, key)).map(|(_, value)| decode(value).map(Cow::into_owned));
+    values.collect::<Result<_, _>>().map_err(|_| QueryError::NotUtf8 { key })
+}
+
 /// A key may be escaped as well: `n%61me` is `name` to every form decoder, so a second one must not slip by.
 fn is_key(name: &str, key: &str) -> bool {
     name == key || (name.contains('%') && decode(name).is_ok_and(|name| name == key))

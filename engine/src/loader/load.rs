@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use logic_api::Manifest;
-use room::VersionMark;
+use logic_api::changes::Changes;
+use room::{LogicVersion, VersionMark};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -32,6 +33,7 @@ pub struct Loader {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Summary {
     pub manifest: Manifest,
+    pub changes: Changes,
     /// What its code answered, in hex.
     pub build_id: String,
 }
@@ -39,7 +41,7 @@ pub struct Summary {
 /// Run in the probe's child: maps the plugin and asks it what it is. A refusal is what it found, too.
 pub fn summarize(staged: &Path) -> Result<Summary, MapFault> {
     let logic = raw::map(staged)?;
-    Ok(Summary { manifest: logic.manifest().clone(), build_id: BuildId::from(logic.build_id()).to_string() })
+    Ok(summary_of(&logic))
 }
 
 impl Loader {
@@ -54,23 +56,24 @@ impl Loader {
         Self { intake, versions: Versions::new() }
     }
 
-    /// Maps the plugin with this name. `approve` sees its content's hash and what it says of itself before anything of it is in this process, for
-    /// what is mapped stays for good. Bytes that are mapped already are neither staged nor probed again.
+    /// Maps the plugin with this name. `approve` sees its content's hash and what it says of itself before anything of it is in this
+    /// process, for what is mapped stays for good. Bytes that are mapped already are neither staged nor probed again.
     ///
     /// # Errors
     /// [`LoadError`], or what `approve` says.
     pub fn load<E: From<LoadError>>(
         &self,
         name: &PluginName,
-        approve: impl FnOnce(&Sha256, &Manifest) -> Result<(), E>,
+        approve: impl FnOnce(&Sha256, &Manifest, &Changes) -> Result<(), E>,
     ) -> Result<Arc<Mapped>, E> {
         let candidate = self.intake.read(name)?;
         if let Some(mapped) = self.versions.get(&candidate.sha256) {
-            approve(&candidate.sha256, mapped.logic.manifest())?;
+            approve(&candidate.sha256, mapped.logic.manifest(), mapped.logic.changes())?;
             return Ok(mapped);
         }
         let staged = self.intake.stage(&candidate)?;
-        approve(&candidate.sha256, &self.intake.summary(&candidate, &staged)?.manifest)?;
+        let summary = self.intake.summary(&candidate, &staged)?;
+        approve(&candidate.sha256, &summary.manifest, &summary.changes)?;
         Ok(self.versions.map(&candidate, &staged).map_err(|fault| not_mapped(&candidate, fault))?)
     }
 }
@@ -97,6 +100,27 @@ impl Loader {
         // What is mapped must not be written to by anybody.
         let staged = self.intake.stage(&candidate).map_err(|error| error.to_string())?;
         self.versions.map(&candidate, &staged).map_err(|fault| not_mapped(&candidate, fault).to_string())
+    }
+
+    /// What the plugin with this name says of itself. Nothing of it gets into this process.
+    ///
+    /// # Errors
+    /// [`LoadError`], as for a load.
+    pub fn look<E: From<LoadError>>(&self, name: &PluginName) -> Result<Summary, E> {
+        let candidate = self.intake.read(name)?;
+        if let Some(mapped) = self.versions.get(&candidate.sha256) {
+            return Ok(summary_of(&mapped.logic));
+        }
+        let staged = self.intake.stage(&candidate)?;
+        Ok(self.intake.summary(&candidate, &staged)?)
+    }
+}
+
+fn summary_of(logic: &LogicVersion) -> Summary {
+    Summary {
+        manifest: logic.manifest().clone(),
+        changes: logic.changes().clone(),
+        build_id: BuildId::from(logic.build_id()).to_string(),
     }
 }
 

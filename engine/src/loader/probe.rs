@@ -28,8 +28,9 @@ pub use super::probe_fault::{Change, ProbeEnd, ProbeFault};
 pub const PROBE_COMMAND: &str = "probe";
 /// Bytes kept of what the plugin printed: the last ones, where the reason is.
 pub const PRINTED_BYTES_MAX: usize = 2 << 10;
-/// Bytes of one line that the child writes: a schema of some ten thousand fields. Twice as much is read, because there are two lines.
-pub(super) const VERDICT_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one line that the child writes: a schema of some ten thousand fields, and what the source says of
+/// them. Twice as much is read, because there are two lines.
+pub(super) const VERDICT_BYTES_MAX: usize = 16 << 20;
 /// The dynamic linker's own settings: the child must resolve a plugin's libraries as the engine does. It gets no others.
 const ENVIRONMENT: [&str; 2] = ["LD_LIBRARY_PATH", "LD_PRELOAD"];
 

@@ -15,7 +15,7 @@ use crate::loader::versions::Mapped;
 use crate::metrics::Metrics;
 use crate::probation::decision::Decision;
 use crate::probation::{Failed, FailedVersions, History, Tried, Verdict, Verdicts, VerdictsError};
-use crate::rooms::{NotSwapped, Rewound, Rooms, Swap, Swapped, Told};
+use crate::rooms::{NotSwapped, Rewound, Rooms, Swap, Swapped, TableRewrites, Told};
 use crate::status::{Decided, Outcome, RoomRewind, TrialStatus, VerdictRecord, VersionName};
 use crate::stop::Stop;
 
@@ -119,10 +119,11 @@ impl Trials {
         self: &Arc<Self>,
         _turn: &Turn<'_>,
         to: &Arc<Mapped>,
+        tables: TableRewrites,
         who: &str,
     ) -> Result<(TrialId, Vec<(String, Swapped)>), NotOnTrial> {
         let from = running(&self.rooms);
-        let swap = Swap::new(Arc::clone(to), self.verdicts.next_trial());
+        let swap = Swap::new(Arc::clone(to), self.verdicts.next_trial(), tables);
         let trial = swap.trial;
         if !self.probation.is_zero() {
             self.on_disk(|trials| trials.verdicts.begin(tried(&swap)))?;

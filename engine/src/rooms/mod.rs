@@ -32,7 +32,7 @@ pub use error::{NotSwapped, RoomError, StartError};
 pub use handle::{RoomOptions, Rooms};
 pub use name::{RoomId, RoomName};
 pub use opening::{Admission, RoomSettings};
-pub use trial::{Failure, FailureKind, Full, Swap, Told};
+pub use trial::{Failure, FailureKind, Full, Swap, TableRewrites, Told};
 
 pub(crate) use command::FromPlayer;
 pub(crate) use door::RoomDoor;

@@ -184,7 +184,7 @@ fn named(name: &str) -> NewRoom {
 
 /// A swap whose version is confirmed at once.
 async fn swap_for_good(rooms: &Rooms, to: &Arc<Mapped>) -> Result<Vec<(String, Swapped)>, NotSwapped> {
-    let swapped = rooms.swap_all(&Swap::new(Arc::clone(to), TrialId(1))).await?;
+    let swapped = rooms.swap_all(&Swap::new(Arc::clone(to), TrialId(1), Default::default())).await?;
     rooms.confirm_all().await;
     Ok(swapped)
 }

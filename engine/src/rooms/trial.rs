@@ -1,9 +1,12 @@
 //! The version on trial, as the rooms see it: what they are swapped to, and where they tell what speaks against it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
 use room::limits::TRIAL_INPUTS_MAX;
+use room::plan::Rewrite;
 use room::{LogicFault, StepError, TrialId};
 use tokio::sync::Notify;
 
@@ -20,11 +23,43 @@ pub(super) const TRIAL_INPUTS_ENOUGH: usize = TRIAL_INPUTS_MAX / 8 * 7;
 pub struct Swap {
     pub to: Arc<Mapped>,
     pub trial: TrialId,
+    pub tables: TableRewrites,
     /// The first one that a room told.
     failure: OnceLock<Failure>,
     /// The first room that can hardly keep more inputs to go back over.
     full: OnceLock<Full>,
     told: Notify,
+}
+
+/// What a swap does to the tables of rooms: what may be lost, and what has been done already.
+#[derive(Debug, Default)]
+pub struct TableRewrites {
+    drops: Arc<[String]>,
+    /// By room. Each is taken by its room when it is swapped.
+    rewrites: Mutex<BTreeMap<String, Rewrite>>,
+}
+
+impl TableRewrites {
+    #[must_use]
+    pub fn new(drops: Arc<[String]>, rewrites: BTreeMap<String, Rewrite>) -> TableRewrites {
+        TableRewrites { drops, rewrites: Mutex::new(rewrites) }
+    }
+
+    /// What the caller of the load said may be lost.
+    #[must_use]
+    pub fn drops(&self) -> &Arc<[String]> {
+        &self.drops
+    }
+
+    /// The same once more, to try it out.
+    #[must_use]
+    pub fn fork(&self) -> BTreeMap<String, Rewrite> {
+        self.rewrites.lock().iter_mut().map(|(room, rewrite)| (room.clone(), rewrite.fork())).collect()
+    }
+
+    pub(super) fn take(&self, room: &str) -> Option<Rewrite> {
+        self.rewrites.lock().remove(room)
+    }
 }
 
 /// What ends a trial before its time.
@@ -59,8 +94,8 @@ pub struct Full {
 
 impl Swap {
     #[must_use]
-    pub fn new(to: Arc<Mapped>, trial: TrialId) -> Arc<Swap> {
-        Arc::new(Swap { to, trial, failure: OnceLock::new(), full: OnceLock::new(), told: Notify::new() })
+    pub fn new(to: Arc<Mapped>, trial: TrialId, tables: TableRewrites) -> Arc<Swap> {
+        Arc::new(Swap { to, trial, tables, failure: OnceLock::new(), full: OnceLock::new(), told: Notify::new() })
     }
 
     /// What a room has told first. A failure counts before anything else, whenever it came.

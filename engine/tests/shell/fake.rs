@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use engine::config::Config;
 use engine::http::{Backend, Health, Kind, LoadRequest, Refusal, Requester};
+use engine::loader::name::PluginName;
 use engine::lock::DataFolder;
 use engine::metrics::Metrics;
 use engine::serve::Door;
 use engine::status::{
     Decided, EngineStatus, FaultStatus, Loaded, NewRoom, Outcome, PlayerStatus, RoomChange, RoomPause, RoomRewind,
-    RoomState, RoomStatus, Status, SwapRecord, TrialStatus, VersionName, VersionStatus,
+    RoomState, RoomStatus, Status, SwapRecord, TrialStatus, VersionName, VersionPlan, VersionStatus,
 };
 use engine::stop::Stop;
 use engine::token::{TOKEN_FILE, Token};
+use room::plan::PlanReport;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -126,10 +128,17 @@ impl Backend for Fake {
             build_id: "b2".to_owned(),
             sha256: "52".to_owned(),
             previous: vec![game1()],
+            plans: Vec::new(),
             pauses: vec![RoomPause { room: "main".to_owned(), pause_us: 17 }],
             total_us: 8_125,
             on_trial_for_ms: 10_000,
         })
+    }
+
+    async fn plan(&self, name: PluginName, drops: Vec<String>) -> Result<Vec<VersionPlan>, Refusal> {
+        let refusals = vec![format!("{name} drops {}", drops.join(" and "))];
+        let plan = PlanReport { tables: Vec::new(), refusals, pause_us: 0, pause_us_max: 0 };
+        Ok(vec![VersionPlan { from: game1(), plan }])
     }
 
     async fn confirm(&self, _who: Requester) -> Result<Decided, Refusal> {
@@ -244,6 +253,7 @@ fn status(stopping: bool) -> Status {
         outcome: Outcome::Refused,
         reason: Some("it is not an ELF file".to_owned()),
         verdict: None,
+        plans: Vec::new(),
         pause_us_max: 0,
         total_us: 1_500,
     };

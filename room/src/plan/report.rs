@@ -160,6 +160,18 @@ fn pauses(table: &TableReport, plan: &TablePlan) -> (u64, u64) {
     (idle + frees, all + frees)
 }
 
+impl PlanReport {
+    /// Takes the rows of another room into account, for which the plan is the same.
+    pub fn add(&mut self, other: &Self) {
+        for (table, other) in self.tables.iter_mut().zip(&other.tables) {
+            table.rows += other.rows;
+            table.bytes += other.bytes;
+        }
+        self.pause_us = self.pause_us.max(other.pause_us);
+        self.pause_us_max = self.pause_us_max.max(other.pause_us_max);
+    }
+}
+
 impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for table in &self.tables {

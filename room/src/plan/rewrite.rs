@@ -117,8 +117,22 @@ impl Rewrite {
         Self { plan, to, drops, seed, tables, bytes: 0, bytes_max, pages_rewritten: 0 }
     }
 
-    pub fn plan(&self) -> &Arc<Plan> {
-        &self.plan
+    /// The same as far as it has been carried out, for another fork of the world.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        let tables = self.tables.iter_mut().map(|table| TableRewrite {
+            layout: table.layout.clone(),
+            slots: table.slots,
+            pages: table.pages.clone(),
+            indexes: table.indexes.iter_mut().map(|index| index.as_mut().map(Index::fork)).collect(),
+        });
+        Self {
+            tables: tables.collect(),
+            plan: self.plan.clone(),
+            to: self.to.clone(),
+            drops: self.drops.clone(),
+            ..*self
+        }
     }
 
     /// Pages that have been rewritten so far, one that has changed in between once more.

@@ -33,7 +33,11 @@ impl Seat {
         // Nothing leaves until all rooms are swapped; then the version comes before what it says.
         self.outlet.hold();
         self.tell_version(&to.logic);
-        let input = Input::Swap { to: Arc::clone(&to.logic), drops: Arc::default(), trial: swap.trial };
+        let drops = Arc::clone(swap.tables.drops());
+        let input = Input::Swap { to: Arc::clone(&to.logic), drops, trial: swap.trial };
+        if let Some(rewrite) = swap.tables.take(self.room.name()) {
+            self.room.prepare_swap(rewrite);
+        }
         let started = Instant::now();
         let stepped = self.step(input);
         let found = BuildId::from(self.room.logic().build_id());

@@ -33,7 +33,7 @@ impl Logic for OnTrial {
 }
 
 async fn on_trial<L: Logic>(rooms: &Rooms) -> Arc<Swap> {
-    let swap = Swap::new(version::<L>(), TrialId(7));
+    let swap = Swap::new(version::<L>(), TrialId(7), Default::default());
     rooms.swap_all(&swap).await.unwrap();
     assert_eq!(swap.told(), None);
     swap

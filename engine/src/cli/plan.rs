@@ -1,0 +1,43 @@
+//! `engine plan`: what a swap from one plugin file to another would do to the tables, without an engine.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use room::plan::Plan;
+
+use crate::cli::check::{CheckError, Looked};
+use crate::status::{VersionName, VersionPlan};
+
+/// Compares the tables of two plugin files; `drops` is what may be lost. JSON has the form of `/api/v1/plan`.
+///
+/// # Errors
+/// [`CheckError`] of the file that cannot be read.
+pub fn plan(
+    old: &Path,
+    new: &Path,
+    drops: &[String],
+    json: bool,
+    config: Option<PathBuf>,
+) -> Result<String, CheckError> {
+    let [old, new] = [Looked::at(old, config.clone())?, Looked::at(new, config)?].map(|looked| looked.summary);
+    let (old_schema, new_schema) = (Arc::new(old.manifest.schema), Arc::new(new.manifest.schema));
+    let plan = Plan::new(&old_schema, &old.changes, &new_schema, &new.changes, drops);
+    let from = VersionName { version: old.manifest.version.0, name: old.manifest.name };
+    let report = VersionPlan { from, plan: plan.report(None) };
+    if json {
+        let json = serde_json::to_string_pretty(&[report]).expect("the status types have string keys only");
+        return Ok(json + "\n");
+    }
+    let VersionPlan { from, plan: report } = report;
+    let mut text = format!("{} {} -> {} {}:\n", from.name, from.version, new.manifest.name, new.manifest.version);
+    if plan.is_nothing() {
+        text += "the tables stay as they are\n";
+    } else {
+        let _ = write!(text, "{report}");
+    }
+    for drop in plan.unused_drops() {
+        let _ = writeln!(text, "nothing called {drop:?} is lost");
+    }
+    Ok(text)
+}

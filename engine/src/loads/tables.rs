@@ -1,0 +1,281 @@
+//! What a load does to the tables of rooms: planned before anything of the version is in this process, carried out in the
+//! background while the rooms play on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use logic_api::Manifest;
+use logic_api::changes::Changes;
+use logic_api::schema::Schema;
+use room::plan::{Cancel, Plan, Rewrite, RewriteError};
+use room::{Input, LogicVersion, Outbox, Room, Stamp, StepError, TrialId};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Loads, Refused, Running, version_name};
+use crate::http::{Kind, Refusal};
+use crate::loader::load::Summary;
+use crate::loader::name::PluginName;
+use crate::loader::versions::Mapped;
+use crate::rooms::{Rooms, TableRewrites};
+use crate::status::{VersionName, VersionPlan};
+
+/// How often what has changed meanwhile is rewritten before the swap: each time there is less of it.
+const ROUNDS_MAX: usize = 3;
+/// So few pages are left to the swap.
+const PAGES_LEFT: usize = 16;
+
+/// The rooms' tables, as far as they can be made ready before the swap.
+#[derive(Debug, Default)]
+pub(super) struct Prepared {
+    pub(super) tables: TableRewrites,
+    pub(super) plans: Vec<VersionPlan>,
+}
+
+/// A room to try the version on, and when.
+type Twin = (Room, Stamp);
+
+/// Refuses a version to whose tables those of a room cannot be carried over.
+pub(super) fn check(rooms: &Rooms, manifest: &Manifest, changes: &Changes, drops: &[String]) -> Result<(), Refused> {
+    let to = VersionName { version: manifest.version.0, name: manifest.name.clone() };
+    let refuse = |refusal: Refusal| Refused { refusal, to: Some(to.clone()) };
+    let new = Arc::new(manifest.schema.clone());
+    let mut lines: Vec<String> = Vec::new();
+    let mut from = None;
+    let mut unused: Vec<String> = drops.to_vec();
+    for logic in distinct(rooms) {
+        let plan = Plan::new(logic.schema(), logic.changes(), &new, changes, drops);
+        unused.retain(|drop| plan.unused_drops().contains(drop));
+        if !plan.refusals().is_empty() {
+            lines.extend(plan.refusals().iter().filter(|line| !lines.contains(line)).cloned().collect::<Vec<_>>());
+            from.get_or_insert(logic);
+        }
+    }
+    if let Some(from) = from {
+        let reason = format!(
+            "the tables of {} {}, which is running, cannot be carried over to {} {}; what may be lost can be acknowledged with \
+             &drop=NAME",
+            from.name(),
+            from.version(),
+            manifest.name,
+            manifest.version
+        );
+        return Err(refuse(Refusal::new(Kind::Conflict, "schema-differs", reason).with_details(lines)));
+    }
+    if let Some(drop) = unused.first() {
+        let reason = format!("nothing called {drop:?} is lost by this load; leave drop={drop} out");
+        return Err(refuse(Refusal::new(Kind::BadRequest, "drop-unknown", reason)));
+    }
+    Ok(())
+}
+
+/// The versions that run in rooms, each once.
+fn distinct(rooms: &Rooms) -> Vec<Arc<LogicVersion>> {
+    let mut distinct: Vec<Arc<LogicVersion>> = Vec::new();
+    for (_, logic) in rooms.logics() {
+        if !distinct.iter().any(|known| Arc::ptr_eq(known, &logic)) {
+            distinct.push(logic);
+        }
+    }
+    distinct
+}
+
+/// The plan for a room beside those of rooms that run the same version.
+fn add_plan(plans: &mut Vec<VersionPlan>, room: &Room, new: &Arc<Schema>, changes: &Changes, drops: &[String]) {
+    let logic = room.logic();
+    let plan = Plan::new(logic.schema(), logic.changes(), new, changes, drops);
+    if plan.is_nothing() {
+        return;
+    }
+    let (from, plan) = (version_name(logic), plan.report(Some(room.world())));
+    match plans.iter_mut().find(|known| known.from == from) {
+        Some(known) => known.plan.add(&plan),
+        None => plans.push(VersionPlan { from, plan }),
+    }
+}
+
+impl Loads {
+    /// What a load of this plugin would do to the tables.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if the plugin cannot be read.
+    pub async fn plan(&self, name: PluginName, drops: Vec<String>) -> Result<Vec<VersionPlan>, Refusal> {
+        let loader = Arc::clone(&self.loader);
+        let looked = tokio::task::spawn_blocking(move || loader.look(&name)).await;
+        let Summary { manifest, changes, .. } = looked.unwrap_or_else(|error| {
+            tracing::error!(%error, "a plan ended without a result");
+            Err(Refusal::new(Kind::Internal, "load-broken", "the plan ended without a result; see the log"))
+        })?;
+        let new = Arc::new(manifest.schema);
+        let mut plans = Vec::new();
+        for (room, _) in self.rooms.twins().await? {
+            add_plan(&mut plans, &room, &new, &changes, &drops);
+        }
+        Ok(plans)
+    }
+
+    /// Rewrites the tables of every room, on a thread of its own: all of them first, then what has changed since.
+    pub(super) async fn prepare_tables(&self, to: &Arc<Mapped>, drops: &Arc<[String]>) -> Result<Prepared, Refusal> {
+        let deadline = Instant::now() + self.rewrite_time_max;
+        let mut prepared = Prepared::default();
+        let mut rewrites = BTreeMap::new();
+        for round in 0..ROUNDS_MAX {
+            let twins = self.rooms.twins().await?;
+            if round == 0 {
+                let (new, changes) = (to.logic.schema(), to.logic.changes());
+                twins.iter().for_each(|(room, _)| add_plan(&mut prepared.plans, room, new, changes, drops));
+                if prepared.plans.is_empty() {
+                    return Ok(prepared);
+                }
+            }
+            let cancel = Cancel::default();
+            let (to, drops, bytes_max) = (Arc::clone(to), Arc::clone(drops), self.rewrite_bytes_max);
+            let rewrite = {
+                let cancel = cancel.clone();
+                move || update(twins, rewrites, &to, &drops, bytes_max, &cancel)
+            };
+            let updated = self.on_thread("rewrite", deadline, rewrite).await?;
+            let Some(updated) = updated else {
+                cancel.cancel();
+                let seconds = self.rewrite_time_max.as_secs_f32();
+                let reason = format!(
+                    "the tables were not rewritten within {seconds} s (rewrite_timeout_ms): a migration does not return, or there \
+                     is too much of them"
+                );
+                return Err(Refusal::new(Kind::Unprocessable, "rewrite-late", reason));
+            };
+            let (updated, pages) = updated.map_err(|(room, error)| refused(&room, &error))?;
+            rewrites = updated;
+            if pages <= PAGES_LEFT {
+                break;
+            }
+        }
+        prepared.tables = TableRewrites::new(Arc::clone(drops), rewrites);
+        Ok(prepared)
+    }
+
+    /// Runs the new version's `upgraded` on a twin of every room, on a thread of its own.
+    pub(super) async fn rehearse(&self, to: &Arc<Mapped>, prepared: &mut Prepared) -> Result<(), Refusal> {
+        let twins = self.rooms.twins().await?;
+        let forks = prepared.tables.fork();
+        let (to, drops) = (Arc::clone(to), Arc::clone(prepared.tables.drops()));
+        let rehearse = move || {
+            let mut forks = forks;
+            twins.into_iter().try_for_each(|(mut room, stamp)| {
+                if let Some(rewrite) = forks.remove(room.name()) {
+                    room.prepare_swap(rewrite);
+                }
+                let (to, drops) = (Arc::clone(&to.logic), Arc::clone(&drops));
+                let swap = Input::Swap { to, drops, trial: TrialId::default() };
+                room.step(stamp, swap, &mut Outbox::new()).map(drop)
+            })
+        };
+        let outcome = self.on_thread("rehearsal", Instant::now() + self.rehearsal_time_max, rehearse).await?;
+        let refuse = |reason: String| Err(Refusal::new(Kind::Unprocessable, "upgraded-failed", reason));
+        match outcome {
+            Some(Ok(())) => Ok(()),
+            Some(Err(StepError::Unfit(line))) => Err(unfit(line)),
+            Some(Err(error)) => refuse(error.to_string()),
+            None => refuse(format!("upgraded did not return within {} s", self.rehearsal_time_max.as_secs_f32())),
+        }
+    }
+
+    /// Runs code of the new version away from the rooms. `None` if it has not returned by then: a thread cannot be stopped, and is
+    /// left behind with what it has.
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        name: &str,
+        deadline: Instant,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Option<T>, Refusal> {
+        // Loads come one after the other: one that runs now was left behind. Each more would cost another core.
+        if self.metrics.rehearsals.get() > 0 {
+            let reason = "the rehearsal of an earlier version has not returned from `upgraded` or a migration and holds a core; \
+                          nothing is loaded until it does: restart the engine";
+            return Err(Refusal::new(Kind::Unavailable, "rehearsal-stuck", reason));
+        }
+        let (done, outcome) = oneshot::channel();
+        let running = Running::new(&self.metrics.rehearsals);
+        let run = move || {
+            // The logic's own log lines come when it is the rooms' turn.
+            let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
+            let outcome = work();
+            // Before the outcome is known: the next load must not find this one still counted.
+            drop(running);
+            let _ = done.send(outcome);
+        };
+        if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(run) {
+            let reason = format!("no thread can be started to try the version on: {error}");
+            return Err(Refusal::new(Kind::Unavailable, "rehearsal-impossible", reason));
+        }
+        match timeout_at(deadline, outcome).await {
+            Ok(Ok(outcome)) => Ok(Some(outcome)),
+            Ok(Err(_)) => {
+                let reason = "its rehearsal ended without a result; see the log";
+                Err(Refusal::new(Kind::Unprocessable, "upgraded-failed", reason))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// The rewrites of all rooms, brought up to date; and how many pages that took in the room that took most.
+type Updated = Result<(BTreeMap<String, Rewrite>, usize), (String, RewriteError)>;
+
+fn update(
+    twins: Vec<Twin>,
+    mut known: BTreeMap<String, Rewrite>,
+    to: &Arc<Mapped>,
+    drops: &Arc<[String]>,
+    bytes_max: usize,
+    cancel: &Cancel,
+) -> Updated {
+    let mut rewrites = BTreeMap::new();
+    let mut pages_max = 0;
+    for (mut room, stamp) in twins {
+        let name = room.name().to_owned();
+        let mut rewrite = match known.remove(&name) {
+            Some(rewrite) => rewrite,
+            None => {
+                let plan = room.plan_swap(&to.logic, drops);
+                if plan.is_nothing() || !plan.refusals().is_empty() {
+                    continue;
+                }
+                Rewrite::new(Arc::new(plan), Arc::clone(&to.logic), Arc::clone(drops), stamp.seed, bytes_max)
+            }
+        };
+        let before = rewrite.pages_rewritten();
+        rewrite.update(&mut room.fork_world(), cancel).map_err(|error| (name.clone(), error))?;
+        pages_max = pages_max.max(rewrite.pages_rewritten() - before);
+        rewrites.insert(name, rewrite);
+    }
+    Ok((rewrites, pages_max))
+}
+
+fn refused(room: &str, error: &RewriteError) -> Refusal {
+    let in_room = || format!("in the room {room}: {error}");
+    match error {
+        RewriteError::Unfit(line) => unfit(format!("in the room {room}: {line}")),
+        RewriteError::Fault { location, .. } => {
+            let reason = if location.is_empty() { in_room() } else { format!("{}, {location}", in_room()) };
+            Refusal::new(Kind::Unprocessable, "migration-failed", reason)
+        }
+        RewriteError::Memory { .. } => {
+            Refusal::new(Kind::Unprocessable, "rewrite-large", format!("{} (rewrite_bytes_max)", in_room()))
+        }
+        RewriteError::Cancelled => Refusal::new(Kind::Unprocessable, "rewrite-late", in_room()),
+    }
+}
+
+pub(super) fn unfit(line: String) -> Refusal {
+    let reason = "a row has no place in the tables of the new version";
+    Refusal::new(Kind::Conflict, "row-unfit", reason).with_details([line])
+}
+
+/// How long and how large the rewriting of tables may be.
+#[derive(Debug, Clone, Copy)]
+pub struct RewriteLimits {
+    pub time_max: Duration,
+    pub bytes_max: usize,
+}

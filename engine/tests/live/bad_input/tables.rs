@@ -1,0 +1,111 @@
+//! Loads that change tables: what is carried over, what is refused, and that a refusal leaves everything as it was.
+
+use expect_test::expect;
+
+use super::{
+    plugins::{good, saboteur},
+    refusals::{start, start_with},
+};
+use crate::support::Engine;
+
+/// An engine whose rooms have marks, and in which a load is confirmed at once.
+fn marked(line: &str) -> Engine {
+    let engine = start_with(&good(1001, "game1"), &format!("probe_timeout_ms = 60000\nprobation = \"0s\"\n{line}"));
+    for _ in 0..3 {
+        engine.get("/mark");
+    }
+    assert_eq!(engine.hello(), "game1 1001");
+    engine
+}
+
+#[test]
+fn fields_come_and_go_while_the_rooms_play_on() {
+    let engine = marked("");
+    engine.put("more.so", &saboteur("more_fields"));
+    let plan = engine.get("/api/v1/plan?name=more.so");
+    let end = plan.find("estimated pause").unwrap();
+    expect![[r#"
+        from game1 1001:
+        greeting: rows of 40 bytes become 56, 2 rows
+          Greeting.version: u32 -> u64, converted
+          Greeting.nick: was name, Str<32> -> Str<40>, converted
+        signs: was marks, rows of 8 bytes become 16, 3 rows
+          Sign.weight: u32, new, by default
+        scores: new
+    "#]]
+    .assert_eq(&plan[..end]);
+    assert_eq!(engine.hello(), "game1 1001", "a plan changes nothing");
+
+    engine.must_load("more.so");
+    assert_eq!(engine.get("/"), "game1 1001: 3 signs of 6\n");
+    let swap = engine.whole_status().swaps.remove(0);
+    assert_eq!(swap.plans[0].plan.tables[1].rows, 3);
+
+    // Back again: what the older version has no place for must be named.
+    let (status, text) = engine.load("base.so");
+    assert_eq!(status, 409);
+    expect![[r#"
+        the tables of saboteurs 1000, which is running, cannot be carried over to game1 1001; what may be lost can be acknowledged with &drop=NAME
+        Greeting.version: u64 -> u32 would lose values above 4294967295; give a migration
+        Mark.weight: u32 would be dropped; say `#[row(dropped("weight"))]`, or acknowledge it with drop=Mark.weight
+        scores: the table would be dropped with its rows; say `#[world(dropped("scores"))]`, or acknowledge it with drop=scores
+    "#]]
+    .assert_eq(&text);
+    let drops = "drop=Greeting.version&drop=Mark.weight&drop=scores";
+    let answer = engine.ask(&format!("/load?name=base.so&{drops}&drop=orbs"));
+    assert_eq!(
+        (answer.status, &*answer.body),
+        (400, "nothing called \"orbs\" is lost by this load; leave drop=orbs out\n")
+    );
+    let answer = engine.ask(&format!("/load?name=base.so&{drops}"));
+    assert_eq!((answer.status, &*answer.body), (200, "done\n"));
+    assert_eq!(engine.hello(), "game1 1001");
+    assert_eq!(engine.get("/marks"), "3 marks\n");
+    engine.end();
+}
+
+#[test]
+fn a_plan_of_two_files_needs_no_engine() {
+    let engine = start(&good(1001, "game1"));
+    engine.put("more.so", &saboteur("more_fields"));
+    let (old, new) = (engine.setup.plugins().join("more.so"), engine.setup.plugins().join("base.so"));
+    let words = ["plan", old.to_str().unwrap(), new.to_str().unwrap(), "--drop", "scores", "--drop", "nobody"];
+    let output = engine.setup.run(&words);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("saboteurs 1000 -> game1 1001:\ngreeting: rows of 56 bytes become 40\n"), "{text}");
+    assert!(text.ends_with("acknowledge it with drop=Mark.weight\nnothing called \"nobody\" is lost\n"), "{text}");
+    let output = engine.setup.run(&[&words[..], &["--json"]].concat());
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json[0]["plan"]["tables"][2]["how"], "dropped");
+    engine.end();
+}
+
+#[test]
+fn a_migration_that_panics_changes_nothing() {
+    let engine = marked("");
+    engine.put("panics.so", &saboteur("migration_panics"));
+    engine.check_swap_refused(
+        "panics.so",
+        422,
+        "migration-failed",
+        expect!["in the room main: Mark.weight: the migration panicked at row 1: no mark of this number, engine/tests/saboteurs/examples/migration_panics.rs:27:5"],
+    );
+    assert_eq!(engine.get("/marks"), "3 marks\n");
+    engine.end();
+}
+
+#[test]
+fn a_migration_that_loops_is_given_up() {
+    let engine = marked("rewrite_timeout_ms = 300");
+    engine.put("loops.so", &saboteur("migration_loops"));
+    let (status, text) = engine.load("loops.so");
+    assert_eq!(status, 422);
+    assert!(
+        text.starts_with("the tables were not rewritten within 0.3 s (rewrite_timeout_ms): a migration does not"),
+        "{text}"
+    );
+    assert_eq!((engine.get("/marks"), engine.hello()), ("3 marks\n".to_owned(), "game1 1001".to_owned()));
+    engine.put("more.so", &saboteur("more_fields"));
+    assert_eq!(engine.load("more.so").0, 503, "the thread that loops is left behind");
+    assert_eq!(engine.hello(), "game1 1001");
+}
