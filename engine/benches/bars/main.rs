@@ -2,7 +2,7 @@
 //!
 //! A ratio of medians of interleaved runs holds where a machine's speed drifts, which single absolute figures do not; that is
 //! why this is a program of its own. `scripts/bench.sh` builds and runs it. With words as arguments it measures only the
-//! groups named: `tables`, `callbacks`, `loads`, `http`, `sockets`.
+//! groups named: `tables`, `callbacks`, `rewind`, `loads`, `http`, `sockets`.
 
 #![allow(clippy::cast_possible_truncation, reason = "figures of a bench, far from any bound")]
 
@@ -12,6 +12,7 @@ mod loads;
 mod measure;
 #[expect(unsafe_code, reason = "calls a plugin's entry without a room")]
 mod raw;
+mod rewind;
 mod server;
 mod sockets;
 mod tables;
@@ -39,6 +40,9 @@ fn main() -> ExitCode {
     }
     if wanted("callbacks") {
         callbacks::measure(&mut report);
+    }
+    if wanted("rewind") {
+        rewind::measure(&mut report);
     }
     if wanted("loads") {
         loads::measure(&mut report);

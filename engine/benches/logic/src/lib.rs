@@ -65,6 +65,8 @@ pub mod operation {
     pub const FIND: u8 = 4;
     /// Takes the numbers in twos: removes the unit with the first as its key, and inserts one with the second.
     pub const TURN_OVER: u8 = 5;
+    /// Moves the units with these keys, and answers with where they are.
+    pub const MOVE: u8 = 7;
     /// Does nothing.
     pub const NOTHING: u8 = 6;
 }
@@ -107,6 +109,14 @@ impl Logic for Units {
             operation::FIND => {
                 let sum: u64 = numbers.filter_map(|key| self.units.find(key)).map(|unit| unit.cargo[3]).sum();
                 ctx.reply(&sum.to_le_bytes());
+            }
+            operation::MOVE => {
+                for number in numbers {
+                    if let Some(mut unit) = self.units.find_mut(number) {
+                        unit.advance();
+                        ctx.reply(&unit.x.to_le_bytes());
+                    }
+                }
             }
             operation::TURN_OVER => {
                 let mut numbers = numbers;

@@ -245,6 +245,15 @@ impl Client {
         })
     }
 
+    /// The version and the reason of a Resync.
+    #[track_caller]
+    pub(crate) fn resync(&mut self) -> (u32, String) {
+        self.expect("Resync", |frame| match frame {
+            EngineFrame::Resync { version, reason } => Some((version, reason.to_owned())),
+            _ => None,
+        })
+    }
+
     #[track_caller]
     pub(crate) fn notice(&mut self) -> (u8, String) {
         self.expect("Notice", |frame| match frame {

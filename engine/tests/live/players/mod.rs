@@ -6,3 +6,4 @@ mod bad_input;
 mod crowd;
 mod door;
 mod sessions;
+mod trials;

@@ -3,7 +3,7 @@
 //!
 //! | version | |
 //! |---|---|
-//! | 1001 | its `tick` panics in a room that is spoilt |
+//! | 1001 | its `tick` panics in a room that is spoilt; it alone takes what is `odd` |
 //! | 1002 | ticks in spoilt rooms, too |
 //! | 1003 | its `upgraded` panics |
 //! | 1004 | its `upgraded` never returns |
@@ -35,6 +35,7 @@ impl Logic for Moody {
     fn join_attempt(&self, _ctx: &Ctx, _player: PlayerId, join: &Join) -> Admission {
         match join.hello {
             b"no" => Admission::Refuse("not you".to_owned()),
+            b"odd" if Self::version() != Version(1001) => Admission::Refuse("you are odd".to_owned()),
             _ => Admission::Accept,
         }
     }
@@ -63,6 +64,10 @@ impl Logic for Moody {
         self.state.count += 1;
         match bytes {
             b"panic" => panic!("the message was told to"),
+            b"odd" if Self::version() != Version(1001) => panic!("this is odd"),
+            b"loop" => loop {
+                std::hint::spin_loop();
+            },
             b"kick" => ctx.kick(player, "enough"),
             b"spoil" => self.state.spoilt = 1,
             b"who" => {
