@@ -84,6 +84,8 @@ pub const REQUEST_BODY_BYTES_MAX: Limit = Limit::new(1, MIB, 64 * MIB);
 pub const REQUEST_TIMEOUT_MS: Limit = Limit::new(1, 5_000, 60_000);
 /// A longer one would keep more inputs than a busy room may, and so be confirmed early.
 pub const PROBATION: TimeLimit = TimeLimit::new(0, 10_000, 600_000);
+pub const WATCHDOG: TimeLimit = TimeLimit::new(0, 5_000, 600_000);
+pub const WATCHDOG_RESTART: TimeLimit = TimeLimit::new(0, 30_000, 3_600_000);
 
 /// What is added to the longest wait that was promised, before an ending engine cuts connections.
 const END_MARGIN: Duration = Duration::from_secs(1);
@@ -184,6 +186,10 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How long a version is on trial after its swap; zero: it is confirmed at once.
     pub probation: Duration,
+    /// After which a callback that does not return is told; zero: never.
+    pub watchdog: Duration,
+    /// After which the engine starts anew because of it; zero: never. Only with a journal.
+    pub watchdog_restart: Duration,
 }
 
 /// What the command line says; it wins over the file.
@@ -302,6 +308,8 @@ impl Default for Config {
             request_body_bytes_max: usize::try_from(REQUEST_BODY_BYTES_MAX.default).expect("asserted above"),
             request_timeout: Duration::from_millis(REQUEST_TIMEOUT_MS.default),
             probation: PROBATION.default,
+            watchdog: WATCHDOG.default,
+            watchdog_restart: WATCHDOG_RESTART.default,
         }
     }
 }

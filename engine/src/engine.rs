@@ -1,5 +1,6 @@
 //! The engine behind its door: the loader, the rooms and the loads, put together.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use wire::Severity;
 
 use crate::config::Config;
 use crate::http::{Backend, Health, Kind, LoadRequest, Refusal, Requester};
+use crate::journal::Durability;
 use crate::kept::{KeptError, KeptRooms};
 use crate::loader::digest::Sha256;
 use crate::loader::error::LoadError;
@@ -33,6 +35,7 @@ use crate::status::{
 };
 use crate::stop::Stop;
 use crate::token::TokenError;
+use crate::watchdog::{Patience, Restart, Watchdog};
 
 /// How long players have, after their rooms have ended, to read that they did.
 const PLAYERS_END_MAX: Duration = Duration::from_secs(3);
@@ -148,6 +151,21 @@ impl Engine {
         ended
     }
 
+    /// Looks after callbacks that do not return, until what is returned is dropped. `restart` is the last resort; it is none where
+    /// there is no journal to bring the rooms back from.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn watch(&self, config: &Config, restart: Option<Restart>) -> io::Result<Option<Watchdog>> {
+        if config.watchdog.is_zero() {
+            return Ok(None);
+        }
+        let may_restart = config.durability != Durability::Off && !config.watchdog_restart.is_zero();
+        let restart = restart.filter(|_| may_restart).map(|restart| (config.watchdog_restart, restart));
+        let patience = Patience { tell: config.watchdog, restart };
+        Watchdog::start(self.rooms.clone(), Arc::clone(&self.metrics), patience).map(Some)
+    }
+
     /// Where players and admins reach it.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
@@ -252,7 +270,11 @@ impl Backend for Engine {
     }
 
     fn health(&self) -> Health {
-        if self.stop.is_begun() { Health::Stopping } else { Health::Ready }
+        match () {
+            () if self.stop.is_begun() => Health::Stopping,
+            () if self.rooms.any_stuck() => Health::Stuck,
+            () => Health::Ready,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod loads;
 pub mod probation;
 pub mod rooms;
 pub mod sessions;
+pub mod watchdog;
 
 pub mod journal;
 pub mod loader;

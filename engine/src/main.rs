@@ -21,6 +21,7 @@ use engine::metrics::Metrics;
 use engine::new_game::{NewGameError, new_game};
 use engine::serve::{self, Door, ServeError};
 use engine::stop::Stop;
+use engine::watchdog::Restart;
 
 /// For what the runtime still does when everything has ended: nothing that is waited for.
 const RUNTIME_END_MAX: Duration = Duration::from_secs(1);
@@ -168,6 +169,9 @@ async fn serve_until_stopped(mut config: Config, data: &DataFolder, mut dev: Opt
     let metrics = Arc::new(Metrics::new());
     let requests = metrics.requests();
     let engine = Arc::new(Engine::start(&config, data, &door, metrics)?);
+    // A dev engine's rooms are not worth it: the next save loads another version.
+    let restart = dev.is_none().then(|| Restart::as_now(engine.listen()));
+    let watchdog = engine.watch(&config, restart).map_err(Failure::Runtime)?;
     let announced = door.announce()?;
     // Whoever started this may not be listening; then the address is in the data folder and in the log.
     let _unheard = writeln!(io::stdout(), "{announced}");
@@ -178,6 +182,8 @@ async fn serve_until_stopped(mut config: Config, data: &DataFolder, mut dev: Opt
         Some(following) => following.await.expect("following a crate does not panic"),
         None => Ok(()),
     };
+    // Whatever hangs from here on is left behind in time.
+    drop(watchdog);
     let ended = engine.end().await;
     drop(announced);
     if !ended {

@@ -45,6 +45,8 @@ pub struct Metrics {
     sessions: Arc<SessionMetrics>,
     /// Loads that have begun or wait for their turn.
     pub loads_under_way: IntGauge,
+    /// Rooms whose callback does not return.
+    pub rooms_stuck: IntGauge,
     /// 1 while a version is on trial.
     pub on_trial: IntGauge,
     verdicts: IntCounterVec,
@@ -153,6 +155,7 @@ impl Metrics {
                 "Loads by outcome: done, or the refusal's code.",
                 &["outcome"],
             ),
+            rooms_stuck: register.gauge("hotseat_rooms_stuck", "Rooms in which a callback does not return."),
             on_trial: register.gauge("hotseat_on_trial", "1 while a version is on trial."),
             verdicts: register.counters(
                 "hotseat_verdicts_total",

@@ -92,6 +92,8 @@ pub enum RoomState {
     Frozen,
     /// It has been told to end, and takes nobody in.
     Ending,
+    /// A callback of the logic does not return: nothing moves, nor in the other rooms of its thread.
+    Stuck,
 }
 
 /// A room that is to be opened, as `POST /api/v1/rooms` takes it. What is left out is as in the config.

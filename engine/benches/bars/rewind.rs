@@ -18,7 +18,7 @@ pub(crate) fn measure(report: &mut Report) {
     let mut room = Room::create("main", logic.clone(), &Pool::new(), stamp, b"", &mut outbox).expect("a room");
     let mut step = |room: &mut Room, input| {
         let reply = room.step(stamp, input, &mut outbox).expect("applied");
-        outbox.clear();
+        outbox.drain().for_each(drop);
         reply
     };
     let message = |player: u64, number: u32, operation: u8, unit: u64| {

@@ -140,6 +140,7 @@ fn state(room: &RoomStatus) -> &'static str {
     match room.state {
         RoomState::Running => "running",
         RoomState::Frozen => "FROZEN",
+        RoomState::Stuck => "STUCK",
         RoomState::Ending => "ending",
     }
 }

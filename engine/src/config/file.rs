@@ -17,12 +17,12 @@ use super::{
     FRAME_BYTES_MAX, FRAMES_PER_SECOND_MAX, HANDSHAKE_TIMEOUT_MS, Limit, PING_INTERVAL_MS, PLAYERS_MAX,
     PLUGIN_BYTES_MAX, PONG_TIMEOUT_MS, PROBATION, PROBE_TIMEOUT_MS, QUEUE_BYTES_MAX, REQUEST_BODY_BYTES_MAX,
     REQUEST_TIMEOUT_MS, REWRITE_BYTES_MAX, REWRITE_TIMEOUT_MS, ROOM_LINGER_MS, ROOM_THREADS, ROOMS_MAX,
-    SNAPSHOT_INTERVAL_MS, SNAPSHOT_JOURNAL_BYTES, TERMINATE_GRACE_MS, TICK_HZ, TimeLimit,
+    SNAPSHOT_INTERVAL_MS, SNAPSHOT_JOURNAL_BYTES, TERMINATE_GRACE_MS, TICK_HZ, TimeLimit, WATCHDOG, WATCHDOG_RESTART,
 };
 use crate::journal::Durability;
 use crate::rooms::RoomName;
 
-const KEYS: [&str; 34] = [
+const KEYS: [&str; 36] = [
     "listen",
     "plugins",
     "data",
@@ -57,6 +57,8 @@ const KEYS: [&str; 34] = [
     "request_body_bytes_max",
     "request_timeout_ms",
     "probation",
+    "watchdog",
+    "watchdog_restart",
 ];
 
 /// The most of the file that an error shows.
@@ -142,6 +144,8 @@ fn set(config: &mut Config, key: &str, value: Value<'_>) -> Result<(), Refused> 
         "request_body_bytes_max" => config.request_body_bytes_max = number(value, REQUEST_BODY_BYTES_MAX)?,
         "request_timeout_ms" => config.request_timeout = millis(value, REQUEST_TIMEOUT_MS)?,
         "probation" => config.probation = time(value, PROBATION)?,
+        "watchdog" => config.watchdog = time(value, WATCHDOG)?,
+        "watchdog_restart" => config.watchdog_restart = time(value, WATCHDOG_RESTART)?,
         _ => return Err(Refused::Key),
     }
     Ok(())
@@ -189,6 +193,8 @@ fn accepted(key: &str) -> String {
         "rewrite_bytes_max" => REWRITE_BYTES_MAX.to_string(),
         "request_body_bytes_max" => REQUEST_BODY_BYTES_MAX.to_string(),
         "request_timeout_ms" => REQUEST_TIMEOUT_MS.to_string(),
+        "watchdog" => format!("{WATCHDOG}, in quotes (0s: never)"),
+        "watchdog_restart" => format!("{WATCHDOG_RESTART}, in quotes (0s: never)"),
         "probation" => format!("{PROBATION}, in quotes (0s: a version is confirmed at once)"),
         _ => unreachable!("only a key that `set` knows has a value that it can refuse: {key}"),
     }
@@ -346,6 +352,8 @@ mod tests {
             request_body_bytes_max = 1
             request_timeout_ms = 60000
             probation = "250ms"
+            watchdog = "0s"
+            watchdog_restart = "2min"
         "#;
         let expected = Config {
             listen: "[::1]:0".parse().unwrap(),
@@ -383,6 +391,8 @@ mod tests {
             request_body_bytes_max: 1,
             request_timeout: Duration::from_secs(60),
             probation: Duration::from_millis(250),
+            watchdog: Duration::ZERO,
+            watchdog_restart: Duration::from_secs(120),
         };
         assert_eq!(Config::parse("engine.toml", text).unwrap(), expected);
     }
@@ -399,8 +409,8 @@ mod tests {
                 "data = \"a\n",
             ],
             expect![[r#"
-                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, request_body_bytes_max, request_timeout_ms, probation
-                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, request_body_bytes_max, request_timeout_ms, probation
+                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, request_body_bytes_max, request_timeout_ms, probation, watchdog, watchdog_restart
+                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, request_body_bytes_max, request_timeout_ms, probation, watchdog, watchdog_restart
                 engine.toml line 2: duplicate key, in "data = \"b\""
                 engine.toml line 1: string values must be quoted, expected literal string, in "tick_hz ="
                 engine.toml line 2: unclosed array, expected `]`, in "rooms = [\"a\""

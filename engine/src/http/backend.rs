@@ -92,6 +92,8 @@ pub struct LoadRequest {
 pub enum Health {
     Ready,
     Stopping,
+    /// A callback of a room does not return, and the rooms of its thread stand still.
+    Stuck,
 }
 
 /// Who asked for a load, for the log and the swap history.

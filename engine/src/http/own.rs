@@ -45,6 +45,7 @@ pub(super) fn router<B: Backend>(backend: Arc<B>) -> Router {
 async fn healthz<B: Backend>(State(backend): State<Arc<B>>) -> Response<Body> {
     match backend.health() {
         Health::Ready => text(StatusCode::OK, TEXT, "ready\n".to_owned()),
+        Health::Stuck => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, "stuck\n".to_owned()),
         Health::Stopping => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, "stopping\n".to_owned()),
     }
 }

@@ -1,7 +1,7 @@
 //! What a room shows of itself to those who must not wait for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -22,6 +22,8 @@ pub(super) struct Board {
     pub(super) tick_hz: u32,
     metrics: RoomMetrics,
     tick: AtomicU64,
+    /// Set by the watchdog.
+    is_stuck: AtomicBool,
     shown: Mutex<Shown>,
 }
 
@@ -44,7 +46,24 @@ impl Board {
     ) -> Self {
         let shown = Shown { logic, frozen: false, connected: 0, size: WorldSize::default(), last_fault: None };
         let entrance = Entrance::new(terms);
-        Self { id, name, entrance, tick_hz, metrics, tick: AtomicU64::new(0), shown: Mutex::new(shown) }
+        Self {
+            id,
+            name,
+            entrance,
+            tick_hz,
+            metrics,
+            tick: AtomicU64::new(0),
+            is_stuck: AtomicBool::new(false),
+            shown: Mutex::new(shown),
+        }
+    }
+
+    pub(super) fn set_stuck(&self, is_stuck: bool) {
+        self.is_stuck.store(is_stuck, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::Relaxed)
     }
 
     pub(super) fn metrics(&self) -> &RoomMetrics {
@@ -103,6 +122,7 @@ impl Board {
             version: shown.logic.version().0,
             logic: shown.logic.name().to_owned(),
             state: match (terms.is_ending, shown.frozen) {
+                _ if self.is_stuck() => RoomState::Stuck,
                 (true, _) => RoomState::Ending,
                 (false, true) => RoomState::Frozen,
                 (false, false) => RoomState::Running,

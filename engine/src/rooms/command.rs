@@ -73,7 +73,8 @@ pub(super) enum Ask {
         swap: Arc<Swap>,
         reply: oneshot::Sender<Result<Swapped, StepError>>,
     },
-    /// What the version on trial does may be seen: every room has taken it.
+    /// What the version on trial does may be seen: every room has taken it. The reply leaves when the swap is as safe as what
+    /// leaves.
     AllSwapped {
         reply: oneshot::Sender<()>,
     },

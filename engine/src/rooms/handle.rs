@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::kept::{KeptRoom, KeptRooms};
 use crate::metrics::Metrics;
+use crate::rooms::beat::Beat;
 use crate::rooms::command::{Ask, Command, NewSeat};
 use crate::rooms::entrance::Terms;
 use crate::rooms::error::{RoomError, StartError};
@@ -77,6 +78,8 @@ pub(super) struct Shared {
     /// By thread.
     pub(super) inboxes: Vec<Arc<Inbox<Command>>>,
     pub(super) pools: Vec<Pool>,
+    /// By thread, too.
+    pub(super) beats: Vec<Arc<Beat>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The names of rooms that are kept and could not be brought back.
     refused: Mutex<Vec<Opening>>,
@@ -118,6 +121,7 @@ impl Rooms {
             default_room: default_room.expect("there is a room").clone(),
             inboxes: (0..options.threads).map(|_| Arc::new(Inbox::new())).collect(),
             pools,
+            beats: (0..options.threads).map(|_| Arc::default()).collect(),
             threads: Mutex::default(),
             refused: Mutex::default(),
             current: Mutex::new(Arc::clone(logic)),
@@ -181,10 +185,10 @@ impl Rooms {
     /// Returns once the thread has made its rooms: one thread after the other, so that faults are told in order.
     fn start_thread(&self, number: usize, new: Vec<NewSeat>) -> Result<JoinHandle<()>, StartError> {
         let (inbox, pool) = (Arc::clone(&self.0.inboxes[number]), self.0.pools[number].clone());
-        let registry = Arc::clone(&self.0.registry);
+        let (registry, beat) = (Arc::clone(&self.0.registry), Arc::clone(&self.0.beats[number]));
         let (created, creation) = mpsc::channel();
         let run = move || {
-            let mut thread = RoomThread::new(inbox, pool, registry);
+            let mut thread = RoomThread::new(inbox, pool, registry, beat);
             for new in new {
                 let room = new.place.name();
                 if let Err(error) = thread.open(new) {

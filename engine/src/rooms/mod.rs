@@ -16,6 +16,7 @@ mod inbox;
 mod outlet;
 mod thread;
 
+mod beat;
 mod board;
 mod clock;
 mod entrance;
@@ -24,6 +25,7 @@ mod play;
 mod players;
 mod seat;
 mod trial;
+mod watched;
 
 mod name;
 
@@ -33,6 +35,7 @@ pub use handle::{RoomOptions, Rooms};
 pub use name::{RoomId, RoomName};
 pub use opening::{Admission, RoomSettings};
 pub use trial::{Failure, FailureKind, Full, Swap, TableRewrites, Told};
+pub use watched::UnderWay;
 
 pub(crate) use command::FromPlayer;
 pub(crate) use door::RoomDoor;

@@ -24,6 +24,8 @@ pub(super) struct Batch {
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
     entries: Vec<(oneshot::Sender<Entered>, Entered)>,
     deliveries: Vec<Delivery>,
+    /// For those who only wait until all before is safe.
+    signals: Vec<oneshot::Sender<()>>,
 }
 
 /// To a player who wants in.
@@ -48,6 +50,10 @@ impl Outlet {
     /// An answer that leaves wakes a thread of the shell, so they leave together.
     pub(super) fn answer(&mut self, to: oneshot::Sender<Answer>, answer: Answer) {
         self.batch.answers.push((to, answer));
+    }
+
+    pub(super) fn signal(&mut self, to: oneshot::Sender<()>) {
+        self.batch.signals.push(to);
     }
 
     pub(super) fn entered(&mut self, to: oneshot::Sender<Entered>, entered: Entered) {
@@ -108,7 +114,7 @@ impl Outlet {
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.entries.is_empty() && self.deliveries.is_empty()
+        self.answers.is_empty() && self.entries.is_empty() && self.deliveries.is_empty() && self.signals.is_empty()
     }
 
     /// Lets everything out. Never waits: what a socket does not take at once, its connection's task writes.
@@ -119,6 +125,9 @@ impl Batch {
         // Whoever asked may have stopped waiting.
         for (to, answer) in self.answers {
             let _ = to.send(answer);
+        }
+        for to in self.signals {
+            let _ = to.send(());
         }
         for (to, entered) in self.entries {
             let _ = to.send(entered);

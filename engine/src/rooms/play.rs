@@ -37,12 +37,14 @@ impl Seat {
     /// Applies an input, and has its outputs delivered.
     pub(super) fn step(&mut self, input: Input) -> Result<Reply, StepError> {
         let (stamp, outbox) = (self.clock.stamp(), &mut self.outbox);
+        let busy = self.beat.step(self.board.id, &input);
         let result = match &mut self.recorder {
             None => self.room.step(stamp, input, outbox),
             Some(recorder) => {
                 recorder.step(&mut self.room, stamp, input, |room, input| room.step(stamp, input, outbox))
             }
         };
+        drop(busy);
         self.deliver();
         result
     }

@@ -100,6 +100,10 @@ impl Registry {
         self.rooms.read().by_id.values().cloned().collect()
     }
 
+    pub(super) fn place(&self, id: RoomId) -> Option<Arc<Place>> {
+        self.rooms.read().by_id.get(&id).cloned()
+    }
+
     pub(super) fn has(&self, id: RoomId) -> bool {
         self.rooms.read().by_id.contains_key(&id)
     }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use wire::CloseCode;
 
 use crate::journal::recorder::Recorder;
+use crate::rooms::beat::Beat;
 use crate::rooms::board::Board;
 use crate::rooms::clock::Clock;
 use crate::rooms::command::{Answer, Ask, NewSeat};
@@ -36,6 +37,8 @@ const ON_THE_WAY_PERIOD: Duration = Duration::from_millis(100);
 pub(super) struct Seat {
     pub(super) room: Room,
     pub(super) board: Arc<Board>,
+    /// Of its thread.
+    pub(super) beat: Arc<Beat>,
     pub(super) clock: Clock,
     /// `None` for a room that does not tick.
     pace: Option<Pace>,
@@ -96,7 +99,7 @@ enum End {
 
 impl Seat {
     /// A new room, in which `create` has run; or one that is brought back.
-    pub(super) fn create(mut new: NewSeat, pool: &Pool) -> Result<Self, StepError> {
+    pub(super) fn create(mut new: NewSeat, pool: &Pool, beat: &Arc<Beat>) -> Result<Self, StepError> {
         let is_confirmed = new.recovered.as_ref().is_some_and(|recovered| recovered.is_confirmed);
         let (room, recorder, clock) = match new.recovered.take() {
             Some(recovered) => {
@@ -105,7 +108,7 @@ impl Seat {
                 let clock = Clock::after(room.now_us());
                 (room, Some(recorder), clock)
             }
-            None => Self::create_room(&new, pool)?,
+            None => Self::create_room(&new, pool, beat)?,
         };
         let NewSeat { place, linger, house, .. } = new;
         let (board, outbox, now) = (Arc::clone(&place.board), Outbox::new(), Instant::now());
@@ -114,6 +117,7 @@ impl Seat {
             has_query: room.has_query(),
             room,
             board,
+            beat: Arc::clone(beat),
             clock,
             outbox,
             recorder,
@@ -139,15 +143,18 @@ impl Seat {
         Ok(seat)
     }
 
-    fn create_room(new: &NewSeat, pool: &Pool) -> Result<(Room, Option<Recorder>, Clock), StepError> {
+    fn create_room(new: &NewSeat, pool: &Pool, beat: &Beat) -> Result<(Room, Option<Recorder>, Clock), StepError> {
         let (name, logic) = (new.place.board.name.as_str(), Arc::clone(&new.logic));
         let (mut clock, mut outbox) = (Clock::new(), Outbox::new());
         let stamp = clock.stamp();
+        let input = Input::Create { config: Arc::clone(&new.config) };
+        let busy = beat.step(new.place.id(), &input);
         let room = Room::create(name, logic, pool, stamp, &new.config, &mut outbox)?;
+        drop(busy);
         // What it said is for nobody: no player is there.
         let recorder = new.house.keeper.as_ref().map(|keeper| {
             let mut recorder = keeper.record_new(name, pool, new.settings.encode());
-            recorder.created(&room, stamp, &Input::Create { config: Arc::clone(&new.config) });
+            recorder.created(&room, stamp, &input);
             recorder
         });
         Ok((room, recorder, clock))
@@ -235,7 +242,7 @@ impl Seat {
             }
             Ask::AllSwapped { reply } => {
                 self.all_swapped();
-                let _ = reply.send(());
+                self.outlet.signal(reply);
             }
             Ask::KeepSwap { reply } => {
                 let spent = self.keep_swap();
@@ -403,7 +410,10 @@ impl Seat {
             return Err(RoomError::Frozen { room: self.room.name().to_owned(), fault: fault.clone() });
         }
         if self.has_query {
-            match self.room.query(&request) {
+            let busy = self.beat.query(self.board.id);
+            let answered = self.room.query(&request);
+            drop(busy);
+            match answered {
                 Ok(Some(response)) => return Ok(response),
                 Ok(None) => {}
                 Err(fault) => {

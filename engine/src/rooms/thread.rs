@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use room::{Pool, StepError};
 
+use crate::rooms::beat::Beat;
 use crate::rooms::command::{Command, NewSeat};
 use crate::rooms::inbox::Inbox;
 use crate::rooms::name::RoomId;
@@ -17,6 +18,7 @@ pub(super) struct RoomThread {
     inbox: Arc<Inbox<Command>>,
     pool: Pool,
     registry: Arc<Registry>,
+    beat: Arc<Beat>,
     /// In the order in which they were opened, which is that in which they end.
     seats: BTreeMap<RoomId, Seat>,
     /// When which room has something to do: to look through a thousand rooms for one that is due would take longer than its tick.
@@ -29,15 +31,15 @@ pub(super) struct RoomThread {
 }
 
 impl RoomThread {
-    pub(super) fn new(inbox: Arc<Inbox<Command>>, pool: Pool, registry: Arc<Registry>) -> Self {
+    pub(super) fn new(inbox: Arc<Inbox<Command>>, pool: Pool, registry: Arc<Registry>, beat: Arc<Beat>) -> Self {
         let (seats, dues, due_now) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-        Self { inbox, pool, registry, seats, dues, due_now, touched: Vec::new(), is_ending: false }
+        Self { inbox, pool, registry, beat, seats, dues, due_now, touched: Vec::new(), is_ending: false }
     }
 
     /// From here on the room can be asked. Here, and not by whoever wants it: it may be gone again before they hear of it.
     pub(super) fn open(&mut self, new: NewSeat) -> Result<(), StepError> {
         let place = Arc::clone(&new.place);
-        let mut seat = Seat::create(new, &self.pool)?;
+        let mut seat = Seat::create(new, &self.pool, &self.beat)?;
         seat.schedule(&mut self.dues);
         let before = self.seats.insert(place.id(), seat);
         assert!(before.is_none(), "a room's number is given once");

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "all of it is test code, of which clippy sees only what is marked #[test]")]
 
 mod support;
-mod trials;
 
 mod bad_input;
 mod dev;
@@ -14,4 +13,6 @@ mod metrics;
 mod players;
 mod rooms;
 mod starting;
+mod trials;
 mod walk_through;
+mod watchdog;

@@ -92,13 +92,12 @@ fn a_version_that_failed_is_refused_until_it_is_forced() {
     let failed: Vec<_> = versions.as_array().unwrap().iter().map(|version| version["failed"].clone()).collect();
     assert_eq!(failed, [Value::Null, "orbs are worth nothing".into()]);
 
-    // So it is by the next engine, by which it is not in memory.
+    // So it is by the next engine.
     engine.signal(rustix::process::Signal::TERM);
     let (code, setup) = engine.ended();
     assert_eq!(code, Some(0));
     let engine = setup.start();
     refused(&engine);
-    assert_eq!(engine.metric("hotseat_versions_mapped"), 1);
     assert_eq!(engine.get("/load?name=plugin1.so&force=1"), "done\n");
     assert_eq!(engine.get("/api/v1/confirm"), "confirmed\n");
     assert_eq!(engine.get("/load?name=plugin2.so&confirm=1"), "done\n");
@@ -181,6 +180,7 @@ fn an_engine_that_is_told_to_end_leaves_the_trial_without_blame() {
     let (code, setup) = engine.ended();
     assert_eq!(code, Some(0));
     let engine = setup.start();
+    assert_eq!(engine.get("/count"), "3 in 1002\n", "back to before the trial, with what came since");
     assert_eq!(engine.get("/load?name=plugin1.so"), "done\n", "it has not failed");
 }
 
@@ -191,14 +191,29 @@ fn a_version_on_trial_when_the_engine_was_killed_has_failed() {
     let (code, setup) = engine.ended();
     assert_eq!(code, None);
     let engine = setup.start();
+    assert_eq!(engine.get("/count"), "3 in 1002\n", "it gets no second trial");
     let (status, code, reason) = engine.refusal("/load?name=plugin1.so");
     assert_eq!((status, code.as_str()), (409, "version-failed"));
     assert!(reason.contains(": the engine ended while it was on trial; "), "{reason}");
 }
 
 #[test]
+fn what_was_confirmed_is_what_the_next_engine_runs_in_every_room() {
+    for end in [rustix::process::Signal::KILL, rustix::process::Signal::TERM] {
+        let engine = on_trial();
+        assert_eq!(engine.get("/api/v1/confirm"), "confirmed\n");
+        engine.signal(end);
+        let engine = engine.ended().1.start();
+        assert_eq!(engine.get("/count"), "103 in 1001\n");
+        assert_eq!(engine.get("/count?room=b"), "101 in 1001\n");
+        assert_eq!(engine.status()["trial"], Value::Null);
+    }
+}
+
+#[test]
 fn no_engine_starts_by_itself_on_a_version_that_failed() {
-    let engine = Setup::new(moody(), &["game.1001.so"]).with("probation = \"10min\"").start();
+    let setup = Setup::new(moody(), &["game.1001.so"]).with("probation = \"10min\"\ndurability = \"off\"");
+    let engine = setup.start();
     engine.setup.put(&moody().join("plugin2.so"), "game.1002.so");
     assert_eq!(engine.get("/load?name=game.1002.so"), "done\n");
     assert_eq!(engine.get("/api/v1/rollback"), "rewound\n");

@@ -1,0 +1,197 @@
+//! Notices a callback that does not return, says which, and as the last resort starts the engine anew.
+//!
+//! A thread of its own, for those that it watches may all be stuck. It looks a few times in the time that it allows, so what it
+//! calls a second may be an eighth more.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::metrics::Metrics;
+use crate::rooms::{Rooms, UnderWay};
+
+/// Between two looks, whatever the limit is.
+const LOOK_PERIOD_MIN: Duration = Duration::from_millis(10);
+const LOOK_PERIOD_MAX: Duration = Duration::from_millis(250);
+const LOOKS_WITHIN_LIMIT: u32 = 8;
+
+/// Watches until it is dropped.
+#[derive(Debug)]
+pub struct Watchdog {
+    /// Never sent on: closing it ends the thread.
+    end: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is done about a callback that does not return.
+#[derive(Debug)]
+pub struct Patience {
+    /// After this it is told.
+    pub tell: Duration,
+    /// After this the process starts anew; `None`: never.
+    pub restart: Option<(Duration, Restart)>,
+}
+
+/// How the process starts anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restart {
+    arguments: Vec<OsString>,
+}
+
+impl Restart {
+    /// With the arguments of this process, but on the address that it was given, and on what it has kept.
+    #[must_use]
+    pub fn as_now(listen: SocketAddr) -> Restart {
+        Restart::with(std::env::args_os().skip(1), listen)
+    }
+
+    fn with(given: impl Iterator<Item = OsString>, listen: SocketAddr) -> Restart {
+        let (mut arguments, mut is_address) = (Vec::new(), false);
+        for argument in given {
+            let is_flag = |flag: &str| argument.to_str().is_some_and(|text| text == flag);
+            // Port 0 would be another one, where nobody looks for their room; `--fresh` would leave the rooms behind.
+            if std::mem::take(&mut is_address)
+                || is_flag("--fresh")
+                || argument.to_str().is_some_and(|text| text.starts_with("--listen="))
+            {
+                continue;
+            }
+            if is_flag("--listen") {
+                is_address = true;
+                continue;
+            }
+            arguments.push(argument);
+        }
+        arguments.extend(["--listen".into(), listen.to_string().into()]);
+        Restart { arguments }
+    }
+
+    /// Takes the place of this process, with all of its threads. Returns only if that fails.
+    fn run(&self) -> io::Error {
+        match std::env::current_exe() {
+            Ok(program) => Command::new(program).args(&self.arguments).exec(),
+            Err(error) => error,
+        }
+    }
+}
+
+impl Watchdog {
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(rooms: Rooms, metrics: Arc<Metrics>, patience: Patience) -> io::Result<Watchdog> {
+        let (end, ended) = mpsc::channel();
+        let period = (patience.tell / LOOKS_WITHIN_LIMIT).clamp(LOOK_PERIOD_MIN, LOOK_PERIOD_MAX);
+        let watch = move || {
+            let mut looks: Vec<Look> = (0..rooms.threads()).map(|_| Look::default()).collect();
+            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(period) {
+                for (thread, look) in looks.iter_mut().enumerate() {
+                    look.again(rooms.under_way(thread), Instant::now(), &patience, &metrics);
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("watchdog".to_owned()).spawn(watch)?;
+        Ok(Watchdog { end: Some(end), thread: Some(thread) })
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to say at its end.
+            let _ended = thread.join();
+        }
+    }
+}
+
+/// What was seen of one thread.
+#[derive(Debug, Default)]
+struct Look {
+    /// The callback that was under way, and when it was seen first.
+    seen: Option<(UnderWay, Instant)>,
+    is_told: bool,
+    is_restart_tried: bool,
+}
+
+impl Look {
+    fn again(&mut self, now_under_way: Option<UnderWay>, now: Instant, patience: &Patience, metrics: &Metrics) {
+        if let (Some(under_way), Some((seen, since))) = (&now_under_way, &self.seen)
+            && under_way.is_same(seen)
+        {
+            let took = now - *since;
+            if took >= patience.tell && !self.is_told {
+                self.is_told = true;
+                seen.set_stuck(true);
+                metrics.rooms_stuck.inc();
+                tell(seen, took, patience);
+            }
+            if let Some((limit, restart)) = &patience.restart
+                && took >= *limit
+                && !std::mem::replace(&mut self.is_restart_tried, true)
+            {
+                tracing::error!(
+                    room = seen.room(),
+                    callback = seen.callback(),
+                    "starting anew, on what the journal has"
+                );
+                let error = restart.run();
+                tracing::error!(%error, "the process could not be started anew; end it by SIGKILL and start it again");
+            }
+            return;
+        }
+        if let Some((returned, since)) = self.seen.take()
+            && self.is_told
+        {
+            returned.set_stuck(false);
+            metrics.rooms_stuck.dec();
+            let seconds = (now - since).as_secs_f64();
+            tracing::warn!(
+                room = returned.room(),
+                callback = returned.callback(),
+                seconds,
+                "the callback has returned"
+            );
+        }
+        *self = Look { seen: now_under_way.map(|under_way| (under_way, now)), ..Look::default() };
+    }
+}
+
+fn tell(stuck: &UnderWay, took: Duration, patience: &Patience) {
+    let then = match &patience.restart {
+        Some((limit, _)) => format!("the engine starts anew when it has taken {} s", limit.as_secs_f64()),
+        None => "its room stands still, and the others of its thread; end the engine by SIGKILL if it never returns"
+            .to_owned(),
+    };
+    tracing::error!(
+        room = stuck.room(),
+        callback = stuck.callback(),
+        version = stuck.version(),
+        player = stuck.player(),
+        seconds = took.as_secs_f64(),
+        "a callback does not return: {then}"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_keeps_its_address_and_its_rooms() {
+        let check = |given: &str, expected: &str| {
+            let listen = "127.0.0.1:4321".parse().unwrap();
+            let restart = Restart::with(given.split(' ').map(OsString::from), listen);
+            let arguments: Vec<_> = restart.arguments.iter().map(|argument| argument.to_str().unwrap()).collect();
+            assert_eq!(arguments.join(" "), expected);
+        };
+        check("serve", "serve --listen 127.0.0.1:4321");
+        check("serve --listen 127.0.0.1:0 --data d", "serve --data d --listen 127.0.0.1:4321");
+        check("serve --fresh --listen=[::1]:0 --log json", "serve --log json --listen 127.0.0.1:4321");
+    }
+}
