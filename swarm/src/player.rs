@@ -242,7 +242,9 @@ impl Player {
             tally.frames += 1;
             tally.frame_bytes += bytes.len() as u64;
         }
-        self.last_frame_at = now;
+        if self.is_playing() {
+            self.last_frame_at = now;
+        }
         if self.shared.options.protocol == Protocol::BareEcho {
             match ClientFrame::decode(bytes) {
                 Ok(ClientFrame::Message { bytes, .. }) => self.echoed(bytes, now),
@@ -263,6 +265,10 @@ impl Player {
                 self.token.push_str(joined.token);
                 if joined.resumed {
                     self.shared.tally.borrow_mut().resumed += 1;
+                    if self.shared.phase() == Phase::Running {
+                        // The time without a connection was a silence too.
+                        self.break_silence(now);
+                    }
                     self.now_playing();
                     self.send_again(header.consumed, now);
                 } else {

@@ -414,6 +414,13 @@ mod tests {
     }
 
     #[test]
+    fn the_arenas_script_is_a_good_one() {
+        for payload in payloads(include_str!("../scripts/arena.txt"), 100) {
+            assert_eq!(payload.len(), 2);
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_its_line() {
         let check = |script: &str, expected: &str| {
             assert_eq!(Script::parse(script).unwrap_err().to_string(), expected);

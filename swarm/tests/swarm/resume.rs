@@ -16,6 +16,8 @@ fn what_was_not_consumed_is_sent_again_once_and_in_order() {
         let all = u64::from(PLAYERS);
         assert_eq!((report.disconnects(), report.connections.resumed), (all, all), "{report}");
         assert!(report.messages.sent_again >= all, "{report}");
+        // Nobody comes back sooner than that.
+        assert!(report.longest_silence_ms >= 100.0, "{report}");
         let messages = &report.messages;
         assert_eq!((messages.lost, messages.duplicated, messages.out_of_order), (0, 0, 0), "{report}");
         assert_eq!(messages.forgotten, 0, "{report}");
