@@ -344,7 +344,7 @@ fn kept(data: &Path) -> Result<Kept, EngineError> {
     let (verdicts, interrupted) = Verdicts::open(data)?;
     let failed = FailedVersions::open(data)?;
     if let Some(Tried { sha256, version, name, .. }) = interrupted {
-        let (reason, who) = ("the engine ended while it was on trial".to_owned(), ENGINE.to_owned());
+        let (reason, who) = ("the engine ended while it was being loaded or on trial".to_owned(), ENGINE.to_owned());
         tracing::warn!(version, logic = name, "{reason}: it has failed");
         failed.remember(Failed { sha256, version, name, reason, who, at: Timestamp::now() })?;
         verdicts.end()?;

@@ -183,6 +183,21 @@ impl Loads {
         request: &LoadRequest,
         who: &str,
     ) -> Result<InRooms, Refusal> {
+        let trial = self.trials.begin(turn, to).map_err(|error| not_on_trial(error.into()))?;
+        let swapped = self.swap_on_trial(turn, (to, trial), request, who).await;
+        if swapped.is_err() {
+            self.trials.refused(turn);
+        }
+        swapped
+    }
+
+    async fn swap_on_trial(
+        &self,
+        turn: &Turn<'_>,
+        (to, trial): (&Arc<Mapped>, TrialId),
+        request: &LoadRequest,
+        who: &str,
+    ) -> Result<InRooms, Refusal> {
         let mut prepared = self.prepare_tables(to, &request.drops.as_slice().into()).await?;
         self.rehearse(to, &mut prepared).await?;
         let Prepared { tables, plans } = prepared;
@@ -190,11 +205,8 @@ impl Loads {
         let reserved = tokio::task::spawn_blocking(move || rooms.reserve_pages()).await;
         assert!(reserved.is_ok(), "pages can be reserved: {reserved:?}");
         self.check_stop()?;
-        let swapped = self.trials.swap(turn, to, tables, who).await.map_err(|error| match error {
-            NotOnTrial::NotSwapped(error) => not_swapped(error),
-            NotOnTrial::NotWritten(_) => Refusal::new(Kind::Unavailable, "trial-not-kept", error.to_string()),
-        });
-        swapped.map(|(trial, swapped)| (trial, swapped, plans))
+        let swapped = self.trials.swap(turn, (to, trial), tables, who).await.map_err(not_on_trial)?;
+        Ok((trial, swapped, plans))
     }
 
     fn remember(&self, about: About, outcome: Result<Done, Refused>) -> Result<Loaded, Refusal> {
@@ -242,6 +254,13 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+fn not_on_trial(error: NotOnTrial) -> Refusal {
+    match error {
+        NotOnTrial::NotSwapped(error) => not_swapped(error),
+        NotOnTrial::NotWritten(_) => Refusal::new(Kind::Unavailable, "trial-not-kept", error.to_string()),
     }
 }
 

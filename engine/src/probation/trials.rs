@@ -111,6 +111,23 @@ impl Trials {
         Err(Refusal::new(Kind::Conflict, "version-failed", reason))
     }
 
+    /// Notes that a version is about to run, before it does: should the engine end by it, the next one knows.
+    ///
+    /// # Errors
+    /// [`VerdictsError::Write`]: it must not run.
+    pub fn begin(&self, _turn: &Turn<'_>, to: &Mapped) -> Result<TrialId, VerdictsError> {
+        let trial = self.verdicts.next_trial();
+        if !self.probation.is_zero() {
+            self.on_disk(|trials| trials.verdicts.begin(tried(to, trial)))?;
+        }
+        Ok(trial)
+    }
+
+    /// The version did not come as far as the rooms, and the engine goes on.
+    pub fn refused(&self, _turn: &Turn<'_>) {
+        self.trial_over();
+    }
+
     /// Swaps every room, and watches the version from there on. With no time for a trial it is confirmed before this returns.
     ///
     /// # Errors
@@ -118,25 +135,15 @@ impl Trials {
     pub async fn swap(
         self: &Arc<Self>,
         _turn: &Turn<'_>,
-        to: &Arc<Mapped>,
+        (to, trial): (&Arc<Mapped>, TrialId),
         tables: TableRewrites,
         who: &str,
-    ) -> Result<(TrialId, Vec<(String, Swapped)>), NotOnTrial> {
+    ) -> Result<Vec<(String, Swapped)>, NotOnTrial> {
         let from = running(&self.rooms);
-        let swap = Swap::new(Arc::clone(to), self.verdicts.next_trial(), tables);
-        let trial = swap.trial;
-        if !self.probation.is_zero() {
-            self.on_disk(|trials| trials.verdicts.begin(tried(&swap)))?;
-        }
-        let swapped = match self.rooms.swap_all(&swap).await {
-            Ok(swapped) => swapped,
-            Err(error) => {
-                self.trial_over();
-                return Err(error.into());
-            }
-        };
+        let swap = Swap::new(Arc::clone(to), trial, tables);
+        let swapped = self.rooms.swap_all(&swap).await?;
         if self.probation.is_zero() {
-            if let Err(error) = self.on_disk(|trials| trials.verdicts.confirm(tried(&swap))) {
+            if let Err(error) = self.on_disk(|trials| trials.verdicts.confirm(tried(to, trial))) {
                 self.rooms.rewind_all().await;
                 return Err(error.into());
             }
@@ -145,7 +152,7 @@ impl Trials {
         } else {
             self.watch(swap, from, who);
         }
-        Ok((trial, swapped))
+        Ok(swapped)
     }
 
     /// How long a version that is swapped to now is on trial.
@@ -289,7 +296,7 @@ impl Trials {
         };
         let decision = match decision.verdict {
             // On disk before the first room hears of it: a crash between two rooms must not part them.
-            Verdict::Confirm => match self.on_disk(|trials| trials.verdicts.confirm(tried(&swap))) {
+            Verdict::Confirm => match self.on_disk(|trials| trials.verdicts.confirm(tried(&swap.to, swap.trial))) {
                 Ok(()) => decision,
                 Err(error) => Decision::not_kept(&error),
             },
@@ -378,10 +385,9 @@ impl Trials {
     }
 }
 
-fn tried(swap: &Swap) -> Tried {
-    let logic = &swap.to.logic;
-    let (version, name) = (logic.version().0, logic.name().to_owned());
-    Tried { trial: swap.trial, sha256: swap.to.sha256, version, name, at: Timestamp::now() }
+fn tried(to: &Mapped, trial: TrialId) -> Tried {
+    let (version, name) = (to.logic.version().0, to.logic.name().to_owned());
+    Tried { trial, sha256: to.sha256, version, name, at: Timestamp::now() }
 }
 
 /// The versions that rooms run, each once.

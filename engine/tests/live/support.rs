@@ -21,11 +21,11 @@ pub(crate) fn game() -> &'static Path {
     BUILT.get_or_init(|| build(&["1", "2"], &[])).path()
 }
 
-/// A folder with the versions 1 to 4 of the moody logic.
+/// A folder with the versions 1 to 5 of the moody logic.
 pub(crate) fn moody() -> &'static Path {
     static BUILT: OnceLock<TempDir> = OnceLock::new();
     let moody = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/moody");
-    BUILT.get_or_init(|| build(&["1", "2", "3", "4"], &["--crate", moody])).path()
+    BUILT.get_or_init(|| build(&["1", "2", "3", "4", "5"], &["--crate", moody])).path()
 }
 
 /// A folder with the versions 1 and 2 of a logic that sends messages back.

@@ -194,7 +194,53 @@ fn a_version_on_trial_when_the_engine_was_killed_has_failed() {
     assert_eq!(engine.get("/count"), "3 in 1002\n", "it gets no second trial");
     let (status, code, reason) = engine.refusal("/load?name=plugin1.so");
     assert_eq!((status, code.as_str()), (409, "version-failed"));
-    assert!(reason.contains(": the engine ended while it was on trial; "), "{reason}");
+    assert!(reason.contains(": the engine ended while it was being loaded or on trial; "), "{reason}");
+}
+
+#[test]
+fn a_version_that_ends_the_engine_has_failed_before_any_room_ran_it() {
+    let setup = setup();
+    setup.put(&moody().join("plugin5.so"), "plugin5.so");
+    let engine = setup.start();
+    assert_eq!(engine.get("/count"), "1 in 1002\n");
+    let _unanswered = engine.begin("/load?name=plugin5.so", "*/*");
+    let (code, setup) = engine.ended();
+    assert_eq!(code, None, "by a signal");
+    let engine = setup.start();
+    assert_eq!(engine.get("/count"), "2 in 1002\n");
+    assert_eq!(engine.refusal("/load?name=plugin5.so").1, "version-failed");
+}
+
+/// Rooms on two threads, each with a journal of its own; killed somewhere within a load, a confirm or a rollback.
+#[test]
+fn a_kill_at_any_moment_parts_no_rooms() {
+    let mut setup = setup().with("room_threads = 2");
+    for round in 1..=12 {
+        let engine = setup.start();
+        let load = format!("/load?name=plugin{}.so&force=1", 1 + round % 2);
+        let target = match round % 3 {
+            0 => load,
+            verdict => {
+                assert_eq!(engine.get(&load), "done\n");
+                ["/api/v1/confirm", "/api/v1/rollback"][verdict - 1].to_owned()
+            }
+        };
+        for room in ["main", "b"] {
+            engine.get(&format!("/count?room={room}"));
+        }
+        let _unanswered = engine.begin(&target, "*/*");
+        (0..round * 2000).for_each(|_| std::thread::yield_now());
+        engine.signal(rustix::process::Signal::KILL);
+        let engine = engine.ended().1.start();
+        let peek = |room: &str| engine.get(&format!("/peek?room={room}"));
+        let (main, b) = (peek("main"), peek("b"));
+        assert_eq!(main, b, "{target} of round {round}");
+        // Each swap that stayed added a hundred, each request one: none is lost, none is there twice.
+        let count: usize = main.split(' ').next().unwrap().parse().unwrap();
+        assert_eq!(count % 100, round, "{main}");
+        engine.signal(rustix::process::Signal::KILL);
+        setup = engine.ended().1;
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! | 1002 | ticks in spoilt rooms, too |
 //! | 1003 | its `upgraded` panics |
 //! | 1004 | its `upgraded` never returns |
+//! | 1005 | its `upgraded` ends the process |
 
 use std::time::Duration;
 
@@ -116,6 +117,7 @@ impl Logic for Moody {
         self.state.count += 100;
         match Self::version() {
             Version(1003) => panic!("nothing can come after {from}"),
+            Version(1005) => std::process::abort(),
             Version(1004) => loop {
                 std::hint::spin_loop();
             },
