@@ -89,9 +89,13 @@ impl Watchdog {
         let period = (patience.tell / LOOKS_WITHIN_LIMIT).clamp(LOOK_PERIOD_MIN, LOOK_PERIOD_MAX);
         let watch = move || {
             let mut looks: Vec<Look> = (0..rooms.threads()).map(|_| Look::default()).collect();
+            let mut looked_at = Instant::now();
             while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(period) {
+                // A process that was stopped, or a machine that slept, has kept no callback from returning.
+                let passed = looked_at.elapsed().min(period * 2);
+                looked_at = Instant::now();
                 for (thread, look) in looks.iter_mut().enumerate() {
-                    look.again(rooms.under_way(thread), Instant::now(), &patience, &metrics);
+                    look.again(rooms.under_way(thread), passed, &patience, &metrics);
                 }
             }
         };
@@ -113,26 +117,27 @@ impl Drop for Watchdog {
 /// What was seen of one thread.
 #[derive(Debug, Default)]
 struct Look {
-    /// The callback that was under way, and when it was seen first.
-    seen: Option<(UnderWay, Instant)>,
+    /// The callback that was under way, and for how long since it was seen first.
+    seen: Option<(UnderWay, Duration)>,
     is_told: bool,
     is_restart_tried: bool,
 }
 
 impl Look {
-    fn again(&mut self, now_under_way: Option<UnderWay>, now: Instant, patience: &Patience, metrics: &Metrics) {
-        if let (Some(under_way), Some((seen, since))) = (&now_under_way, &self.seen)
+    /// So much time has passed since the last look.
+    fn again(&mut self, now_under_way: Option<UnderWay>, passed: Duration, patience: &Patience, metrics: &Metrics) {
+        if let (Some(under_way), Some((seen, took))) = (&now_under_way, &mut self.seen)
             && under_way.is_same(seen)
         {
-            let took = now - *since;
-            if took >= patience.tell && !self.is_told {
+            *took += passed;
+            if *took >= patience.tell && !self.is_told {
                 self.is_told = true;
                 seen.set_stuck(true);
                 metrics.rooms_stuck.inc();
-                tell(seen, took, patience);
+                tell(seen, *took, patience);
             }
             if let Some((limit, restart)) = &patience.restart
-                && took >= *limit
+                && *took >= *limit
                 && !std::mem::replace(&mut self.is_restart_tried, true)
             {
                 tracing::error!(
@@ -145,12 +150,12 @@ impl Look {
             }
             return;
         }
-        if let Some((returned, since)) = self.seen.take()
+        if let Some((returned, took)) = self.seen.take()
             && self.is_told
         {
             returned.set_stuck(false);
             metrics.rooms_stuck.dec();
-            let seconds = (now - since).as_secs_f64();
+            let seconds = (took + passed).as_secs_f64();
             tracing::warn!(
                 room = returned.room(),
                 callback = returned.callback(),
@@ -158,7 +163,7 @@ impl Look {
                 "the callback has returned"
             );
         }
-        *self = Look { seen: now_under_way.map(|under_way| (under_way, now)), ..Look::default() };
+        *self = Look { seen: now_under_way.map(|under_way| (under_way, Duration::ZERO)), ..Look::default() };
     }
 }
 
@@ -181,6 +186,22 @@ fn tell(stuck: &UnderWay, took: Duration, patience: &Patience) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_same_callback_for_the_whole_time_is_stuck() {
+        let (mut look, metrics) = (Look::default(), Metrics::new());
+        let patience = Patience { tell: Duration::from_secs(2), restart: None };
+        let mut see = |count: Option<u64>| {
+            look.again(count.map(UnderWay::of), Duration::from_secs(1), &patience, &metrics);
+            metrics.rooms_stuck.get()
+        };
+        // Another one each time, then none, then one that is just not too long.
+        assert_eq!([1, 3, 5, 7].map(|count| see(Some(count))), [0; 4]);
+        assert_eq!([see(None), see(Some(9)), see(Some(9)), see(Some(11))], [0; 4]);
+        // Told once, until it returns.
+        assert_eq!([11, 11, 11].map(|count| see(Some(count))), [0, 1, 1]);
+        assert_eq!((see(Some(13)), see(None)), (0, 0));
+    }
 
     #[test]
     fn a_restart_keeps_its_address_and_its_rooms() {

@@ -15,6 +15,13 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
+    /// The callback with this number, of nobody.
+    #[cfg(test)]
+    pub(crate) fn of(count: u64) -> UnderWay {
+        let (room, player) = (crate::rooms::RoomId(1), logic_api::PlayerId(0));
+        UnderWay { callback: Callback { count, room, name: "tick", player }, place: None }
+    }
+
     /// Whether it has been under way all the time since.
     #[must_use]
     pub fn is_same(&self, other: &UnderWay) -> bool {

@@ -1,7 +1,7 @@
 //! A version on trial in rooms on their threads.
 
 use super::*;
-use crate::rooms::{Failure, FailureKind, Told};
+use crate::rooms::{Failure, FailureKind, Full, Told};
 use crate::status::NewRoom;
 
 /// As `Second`, but that it fails where it is told to, and that its ticks may take long.
@@ -136,4 +136,16 @@ async fn a_version_that_is_as_slow_as_the_one_before_has_not_failed() {
         tokio::task::yield_now().await;
     }
     assert_eq!(swap.told(), None);
+}
+
+#[tokio::test]
+async fn a_failure_counts_before_a_full_room_and_the_first_of_each() {
+    let swap = Swap::new(version::<OnTrial>(), TrialId(7), Default::default());
+    swap.is_full("a", 7);
+    assert_eq!(swap.until_told().await, Told::Full(Full { room: "a".to_owned(), inputs: 7 }));
+    for room in ["b", "c"] {
+        swap.failed(room, FailureKind::Overruns(10));
+    }
+    let failure = Failure { room: "b".to_owned(), kind: FailureKind::Overruns(10) };
+    assert_eq!(swap.told(), Some(Told::Failure(failure)));
 }
