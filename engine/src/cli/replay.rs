@@ -200,11 +200,12 @@ impl Journey {
         let (mut hashes, mut compared) = (0_u64, 0_u64);
         let differs = |reason: String| Err(ReplayCommandError::NotVerified(reason));
         let records = self.records(after, |frame| {
+            let mut failed = None;
             for replay in [&mut one, &mut two] {
                 match replay.apply(frame, &mut self.find(), None) {
                     Ok(_) => {}
                     Err(error) if error.is_fatal() => return Err(Box::new(error).into()),
-                    Err(error) => return differs(error.to_string()),
+                    Err(error) => failed = Some(error),
                 }
             }
             if frame.kind == RecordKind::HASH {
@@ -213,7 +214,7 @@ impl Journey {
                     return Err(not_determined(room, &nan));
                 }
             }
-            if frame.kind == RecordKind::TICK {
+            if frame.kind == RecordKind::TICK || failed.is_some() {
                 let [a, b] = [&mut one, &mut two].map(|replay| replay.room().map(Room::state_hash));
                 if a != b {
                     let (Some(a), Some(b)) = (one.room(), two.room()) else { return Ok(()) };
@@ -221,6 +222,9 @@ impl Journey {
                     let text = text.unwrap_or_else(|| "the state hashes differ".to_owned());
                     return differs(format!("two replays differ at tick {tick}: {text}"));
                 }
+            }
+            if let Some(error) = failed {
+                return differs(error.to_string());
             }
             if snapshots.last().is_some_and(|snapshot| snapshot.seq == frame.seq)
                 && let (Some(snapshot), Some(room)) = (snapshots.pop(), one.room())
@@ -319,6 +323,9 @@ impl Journey {
             }
             Ok(())
         })?;
+        if let (None, Some(a), Some(b)) = (&difference, was.room(), other.room()) {
+            difference = first_difference(a.world(), b.world()).map(|text| (a.tick(), text));
+        }
         let room = other.into_room().ok_or(ReplayCommandError::Nothing)?;
         let (version, tick) = (candidate.version(), room.tick());
         let mut text = format!("{records} records of {} on version {version}, to tick {tick}\n", self.name);

@@ -44,12 +44,28 @@ impl Identity {
     fn of(kind: RecordKind, tick: u64, payload: &[u8]) -> Self {
         let mut hash = Xxh3::new();
         hash.update(&kind.0.to_le_bytes());
-        hash.update(payload.get(STAMP_BYTES..).unwrap_or_default());
+        let said = payload.get(STAMP_BYTES..).unwrap_or_default();
+        match kind {
+            RecordKind::REQUEST => without_headers(said).iter().for_each(|part| hash.update(part)),
+            _ => hash.update(said),
+        }
         if kind == RecordKind::TICK {
             hash.update(&tick.to_le_bytes());
         }
         Self(hash.digest())
     }
+}
+
+/// A request's method, path and query, and its body: headers differ from client to client, and from time to time.
+fn without_headers(said: &[u8]) -> [&[u8]; 2] {
+    let number = |at: usize| {
+        let bytes = said.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, |bytes| u32::from_le_bytes(bytes) as usize)
+    };
+    let after_text = |at: usize| at + 4 + number(at);
+    let start = (0..3).fold(0, |at, _| after_text(at));
+    let end = (0..2 * number(start)).fold(start + 4, |at, _| after_text(at));
+    [said.get(..start).unwrap_or(said), said.get(end..).unwrap_or_default()]
 }
 
 /// Notes the inputs of one room.

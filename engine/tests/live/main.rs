@@ -8,6 +8,7 @@ mod bad_input;
 mod dev;
 mod ending;
 mod faults;
+mod kept;
 mod loading;
 mod metrics;
 mod players;

@@ -128,6 +128,13 @@ impl Setup {
 
     /// As a command of the engine that serves.
     pub(crate) fn start_as(self, words: &[&str], envs: &[(&str, &str)]) -> Engine {
+        let engine = self.start_to_die(words, envs);
+        assert_ne!(engine.address.port(), 0, "not started\n{}", engine.log());
+        engine
+    }
+
+    /// An engine that may end before it has said where it listens; its port is 0 then.
+    pub(crate) fn start_to_die(self, words: &[&str], envs: &[(&str, &str)]) -> Engine {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         let mut process =
             self.command(words).envs(envs.iter().copied()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
@@ -135,10 +142,7 @@ impl Setup {
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on http://").and_then(|address| address.parse().ok());
-        let Some(address) = address else {
-            let _reaped = process.wait();
-            panic!("not started: {line:?}\n{}", std::fs::read_to_string(self.folder.path().join("log")).unwrap());
-        };
+        let address = address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
         Engine { setup: self, process, _stdout: stdout, address }
     }
 }
@@ -260,6 +264,14 @@ impl Engine {
         };
         let empty = Setup { folder: tempfile::tempdir().unwrap(), config: String::new() };
         (status.code(), std::mem::replace(&mut self.setup, empty))
+    }
+}
+
+impl Engine {
+    /// Killed, in the middle of whatever it does.
+    pub(crate) fn killed(self) -> Setup {
+        self.signal(rustix::process::Signal::KILL);
+        self.ended().1
     }
 }
 

@@ -9,7 +9,8 @@
 //! | 1004 | its `upgraded` never returns |
 //! | 1005 | its `upgraded` ends the process |
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
 
 use logic_api::prelude::*;
 
@@ -19,6 +20,11 @@ struct State {
     count: u64,
     ticks: u64,
     spoilt: u64,
+    /// Its `tick` ends the process, in version 1001.
+    doomed: u64,
+    /// What no replay comes to again.
+    fickle: u64,
+    number: f64,
 }
 
 #[derive(World, Debug)]
@@ -30,6 +36,9 @@ struct Moody {
 impl Logic for Moody {
     fn tick(&mut self, _ctx: &mut Ctx) {
         self.state.ticks += 1;
+        if self.state.doomed > 0 && Self::version() == Version(1001) {
+            std::process::abort();
+        }
         assert!(self.state.spoilt == 0 || Self::version() != Version(1001), "the room is spoilt");
     }
 
@@ -97,6 +106,25 @@ impl Logic for Moody {
         match request.path {
             "/count" => Response::text(format!("{} in {}\n", self.state.count, Self::version())),
             "/panic" => panic!("the request was told to"),
+            "/abort" => std::process::abort(),
+            "/doom" => {
+                self.state.doomed = 1;
+                Response::text("doomed\n")
+            }
+            "/hash-map" => {
+                let map: HashMap<u64, u64> = (0..64).map(|number| (number, number)).collect();
+                self.state.fickle = map.keys().fold(0, |order, key| order.wrapping_mul(31).wrapping_add(*key));
+                Response::text("shuffled\n")
+            }
+            "/clock" => {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                self.state.fickle = now.as_secs() << 30 | u64::from(now.subsec_nanos());
+                Response::text("late\n")
+            }
+            "/nan" => {
+                self.state.number = f64::NAN;
+                Response::text("none\n")
+            }
             "/spoil" => {
                 self.state.spoilt = 1;
                 Response::text("spoilt\n")

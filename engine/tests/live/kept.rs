@@ -1,0 +1,263 @@
+//! What outlives the engine: killed, ended, or ended by its own logic; and what is refused.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::process::Signal;
+
+use crate::players::client::{Client, Transport};
+use crate::support::{Engine, Setup, moody};
+
+/// How often an engine is killed under load, unless `HOTSEAT_KILLS` says otherwise.
+const KILLS: u64 = 50;
+const CLIENTS: usize = 3;
+
+fn setup() -> Setup {
+    Setup::new(moody(), &["game.1001.so", "plugin2.so"]).with("tick_hz = 50")
+}
+
+fn run(setup: &Setup, words: &[&str]) -> String {
+    let output = setup.run(words);
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a request is answered with; `None` if the engine is gone.
+fn ask(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+}
+
+fn count(address: SocketAddr) -> Option<u64> {
+    ask(address, "/count")?.split(' ').next()?.parse().ok()
+}
+
+/// Asks until so many answers have come, kills the engine while further ones are under way, and gives the answers.
+fn killed_under_load(engine: Engine, answers: usize) -> (Setup, BTreeSet<u64>) {
+    let (heard, count_heard, address) = (Mutex::new(BTreeSet::new()), AtomicUsize::new(0), engine.address);
+    let setup = std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                while let Some(number) = count(address) {
+                    assert!(heard.lock().unwrap().insert(number), "{number} was answered twice");
+                    count_heard.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        assert!(crate::support::in_time(|| count_heard.load(Ordering::Relaxed) >= answers));
+        engine.killed()
+    });
+    (setup, heard.into_inner().unwrap())
+}
+
+#[test]
+fn a_killed_engine_has_lost_nothing_and_doubled_nothing() {
+    let kills = std::env::var("HOTSEAT_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let mut setup = setup().with("snapshot_interval_ms = 300");
+    let (mut all, mut last) = (BTreeSet::new(), 0);
+    for kill in 0..kills {
+        let engine = setup.start();
+        let first = count(engine.address).unwrap();
+        // What was under way may have been applied, and nothing else.
+        assert!(first > last && first <= last + 1 + CLIENTS as u64, "kill {kill}: {first} after {last}");
+        let (after, heard) = killed_under_load(engine, usize::try_from(kill * 7 % 40).unwrap());
+        assert!(heard.iter().all(|number| *number > first), "kill {kill}: answers from before {first}");
+        last = heard.last().copied().unwrap_or(first);
+        all.extend(heard);
+        setup = after;
+    }
+    assert!(all.len() > 100);
+    assert!(run(&setup, &["journal", "check"]).starts_with("main: "));
+    let verified = run(&setup, &["replay", "--verify"]);
+    assert!(verified.starts_with("verified: "), "{verified}");
+    // The twin that was never killed is the replay: it comes to what the engine comes to.
+    let dump: serde_json::Value = serde_json::from_str(&run(&setup, &["replay", "--dump"])).unwrap();
+    let counted = dump["tables"]["state"][0]["row"]["count"].as_u64().unwrap();
+    let engine = setup.start();
+    assert_eq!(count(engine.address), Some(counted + 1));
+}
+
+#[test]
+fn players_are_where_they_were_and_resume_with_their_token() {
+    let engine = setup().with("durability = \"tick\"").start();
+    let mut client = Client::open(engine.address, Transport::WebSocket);
+    let joined = client.join(b"ann");
+    assert_eq!(client.ask(b"count"), "1");
+    let engine = engine.killed().start();
+    assert_eq!(engine.status()["rooms"][0]["players"], 1);
+    let mut client = Client::open(engine.address, Transport::Tcp);
+    let again = client.resume(&joined.token);
+    assert_eq!((again.player, again.resumed, client.header.consumed), (joined.player, true, 1));
+    assert_eq!(client.hear(), "welcome back");
+    assert_eq!(client.ask(b"count"), "2");
+    // And over an orderly end.
+    engine.signal(Signal::TERM);
+    let (code, setup) = engine.ended();
+    assert_eq!(code, Some(0));
+    let engine = setup.start();
+    let mut client = Client::open(engine.address, Transport::Tcp);
+    client.resume(&joined.token);
+    assert_eq!(client.hear(), "welcome back");
+    assert_eq!(client.ask(b"count"), "3");
+}
+
+#[test]
+fn rooms_go_on_on_the_version_that_ran_them() {
+    let engine = setup().start();
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    assert_eq!(engine.get("/count"), "101 in 1002\n");
+    let setup = engine.killed();
+    // Whatever lies in the folder by then.
+    std::fs::remove_file(setup.plugins().join("plugin2.so")).unwrap();
+    let engine = setup.start();
+    assert_eq!(engine.get("/count"), "102 in 1002\n");
+    run(&engine.setup, &["rooms", "new", "duel", "--label", "ranked"]);
+    assert_eq!(engine.get("/count?room=duel"), "1 in 1002\n");
+    run(&engine.setup, &["rooms", "new", "gone"]);
+    run(&engine.setup, &["rooms", "close", "gone"]);
+    let engine = engine.killed().start();
+    assert_eq!(engine.get("/count?room=duel"), "2 in 1002\n");
+    let names: Vec<String> =
+        engine.status()["rooms"].as_array().unwrap().iter().map(|room| room["name"].to_string()).collect();
+    assert_eq!(names, ["\"duel\"", "\"main\""]);
+    assert_eq!(engine.status()["rooms"][0]["label"], "ranked");
+}
+
+#[test]
+fn a_version_on_trial_is_taken_back_with_the_engine() {
+    let engine = setup().with("probation = \"10min\"").start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    assert_eq!(engine.get("/count"), "102 in 1002\n");
+    let engine = engine.killed().start();
+    assert_eq!(engine.get("/count"), "3 in 1001\n");
+    assert!(engine.log().contains("a version that was not confirmed is taken back"), "{}", engine.log());
+    let engine = engine.killed().start();
+    assert_eq!(engine.get("/count"), "4 in 1001\n");
+}
+
+#[test]
+fn fresh_begins_anew_and_deletes_nothing() {
+    let engine = setup().start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    let engine = engine.killed().start_as(&["serve", "--fresh"], &[]);
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    let folders = std::fs::read_dir(engine.setup.data()).unwrap().map(|entry| entry.unwrap().path());
+    let aside: Vec<PathBuf> = folders.filter(|path| path.to_str().unwrap().contains("/rooms-")).collect();
+    assert_eq!(aside.len(), 1);
+    assert!(aside[0].join("main/00000000000000000001.journal").exists());
+}
+
+#[test]
+fn without_durability_nothing_is_kept() {
+    let engine = setup().with("durability = \"off\"").start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    let engine = engine.killed().start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    assert!(!engine.setup.data().join("rooms").exists());
+}
+
+#[test]
+fn a_damaged_room_is_refused_and_left_as_it_is() {
+    let engine = setup().with("rooms = [\"main\", \"b\"]").start();
+    (0..5).for_each(|_| drop(engine.get("/count?room=b")));
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    let setup = engine.killed();
+    let file = setup.data().join("rooms/b/00000000000000000001.journal");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    std::fs::write(&file, &bytes).unwrap();
+    let engine = setup.start();
+    assert_eq!(engine.get("/count"), "2 in 1001\n");
+    assert_eq!(engine.refusal("/count?room=b").0, 404);
+    let log = engine.log();
+    assert!(log.contains("the room is not started") && log.contains("is damaged at byte"), "{log}");
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    let setup = engine.killed();
+    // And the other one.
+    let file = setup.data().join("rooms/main/00000000000000000001.journal");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[300] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let failure = setup.failure(&["serve"]);
+    assert!(failure.starts_with("no room can be brought back; "), "{failure}");
+}
+
+#[test]
+fn a_request_that_ends_the_process_twice_is_quarantined() {
+    let mut engine = setup().start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    for _ in 0..2 {
+        assert_eq!(ask(engine.address, "/abort"), None);
+        engine = engine.ended().1.start();
+    }
+    let (status, _, reason) = engine.refusal("/abort");
+    assert_eq!(status, 500);
+    assert!(reason.contains("it ended the process 2 times in a row"), "{reason}");
+    assert_eq!(engine.get("/count"), "2 in 1001\n");
+    let dumps = std::fs::read_dir(engine.setup.data().join("rooms/main/quarantine")).unwrap();
+    let texts: Vec<PathBuf> = dumps.map(|entry| entry.unwrap().path()).collect();
+    let text = texts.iter().find(|path| path.extension().is_some_and(|extension| extension == "txt")).unwrap();
+    let line = std::fs::read_to_string(text).unwrap();
+    assert!(line.contains("GET \"/abort\""), "{line}");
+}
+
+#[test]
+fn a_tick_that_ends_the_process_twice_freezes_the_room() {
+    let mut engine = setup().start();
+    // Written at once: the answer comes before the tick, or does not come.
+    let _answer = ask(engine.address, "/doom");
+    for _ in 0..2 {
+        let setup = engine.ended().1;
+        // The room is whole before its first tick.
+        engine = setup.start_to_die(&["serve"], &[]);
+    }
+    engine.until("the room is frozen", |engine| engine.status()["rooms"][0]["state"] == "frozen");
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    engine.until("it ticks on the fix", |engine| engine.status()["rooms"][0]["state"] == "running");
+    assert!(engine.get("/count").ends_with("in 1002\n"));
+}
+
+#[test]
+fn verification_catches_what_is_not_determined() {
+    for (path, expected) in
+        [("/hash-map", "fickle is "), ("/clock", "fickle is "), ("/nan", "number is no number (NaN)")]
+    {
+        let engine = setup().start();
+        engine.get(path);
+        let tick = engine.status()["rooms"][0]["tick"].as_u64().unwrap();
+        engine.until("it ticks", |engine| engine.status()["rooms"][0]["tick"].as_u64().unwrap() > tick);
+        let failure = engine.killed().failure(&["replay", "--verify"]);
+        let is_told =
+            failure.starts_with("not verified: ") && failure.contains(expected) && failure.contains("state, row 0/0");
+        assert!(is_told, "{path}: {failure}");
+    }
+}
+
+#[test]
+fn a_replay_shows_the_past_and_what_a_fix_would_have_changed() {
+    let engine = setup().start();
+    engine.get("/count");
+    engine.get("/spoil");
+    engine.until("it freezes", |engine| engine.status()["rooms"][0]["state"] == "frozen");
+    let setup = engine.killed();
+    let text = run(&setup, &["replay", "--with", "plugins/plugin2.so"]);
+    assert!(text.contains("does not fail where the room froze"), "{text}");
+    assert!(text.contains("first difference at tick ") && text.contains("count is "), "{text}");
+    let dump: serde_json::Value = serde_json::from_str(&run(&setup, &["replay", "--until", "0", "--dump"])).unwrap();
+    assert_eq!((&dump["tick"], &dump["version"]), (&0.into(), &1001.into()));
+    let tail = run(&setup, &["journal", "tail", "main", "-n", "3"]);
+    assert!(tail.contains("GET \"/spoil\"") && tail.contains("frozen: version 1001 failed in tick"), "{tail}");
+    assert!(run(&setup, &["journal", "list"]).contains("sound"));
+    let failure = setup.failure(&["replay", "--room", "other"]);
+    assert!(failure.ends_with("keeps no room \"other\"; it has main"), "{failure}");
+}
