@@ -2,7 +2,7 @@
 //!
 //! A ratio of medians of interleaved runs holds where a machine's speed drifts, which single absolute figures do not; that is
 //! why this is a program of its own. `scripts/bench.sh` builds and runs it. With words as arguments it measures only the
-//! groups named: `tables`, `callbacks`, `rewind`, `loads`, `http`, `sockets`.
+//! groups named: `tables`, `callbacks`, `rewind`, `loads`, `schema`, `http`, `sockets`.
 
 #![allow(clippy::cast_possible_truncation, reason = "figures of a bench, far from any bound")]
 
@@ -13,6 +13,7 @@ mod measure;
 #[expect(unsafe_code, reason = "calls a plugin's entry without a room")]
 mod raw;
 mod rewind;
+mod schema;
 mod server;
 mod sockets;
 mod tables;
@@ -46,6 +47,9 @@ fn main() -> ExitCode {
     }
     if wanted("loads") {
         loads::measure(&mut report);
+    }
+    if wanted("schema") {
+        schema::measure(&mut report);
     }
     if wanted("http") {
         http::measure(&mut report);
