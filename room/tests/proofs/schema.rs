@@ -1,10 +1,11 @@
 //! Swaps that change the tables: what is kept, what is made, what is refused, and the way back.
 
-use crate::support::{linked, signal, test_room};
+use crate::snapshots::restored;
+use crate::support::{linked, signal, stamp, test_room};
 use logic_api::prelude::*;
 use room::plan::{Cancel, Rewrite};
 use room::testing::TestRoom;
-use room::{Input, StepError};
+use room::{Input, Outbox, Pool, StepError};
 use std::sync::Arc;
 
 mod one {
@@ -178,8 +179,25 @@ mod two {
         fn signal(&mut self, _ctx: &mut Ctx, name: &str, _bytes: &[u8]) {
             match name {
                 "heal" => self.heroes.iter_mut().for_each(|mut hero| hero.health += 1.0),
+                "add" => (0..500).for_each(|number| self.add(1_000_000 + number)),
                 other => panic!("on purpose: {other}"),
             }
+        }
+    }
+
+    impl World {
+        fn add(&mut self, number: u64) {
+            self.heroes.insert(Hero {
+                level: 1,
+                number,
+                health: 1.0,
+                team: Opt::none(),
+                name: Str::truncated(&format!("h{number}")),
+                notes: [Text::new("new"), Text::default()],
+                best: List::new(),
+                target: Id::default(),
+                half: 0.5,
+            });
         }
     }
 }
@@ -296,6 +314,22 @@ fn a_step_back_needs_what_would_be_lost_to_be_acknowledged() {
         ]
     );
     assert_eq!(room.room().state_hash(), before);
+}
+
+/// A page keeps its number of slots, and a snapshot tells of it: the same rows get the same slots afterwards.
+#[test]
+fn a_room_whose_tables_were_changed_is_kept_and_read_again() {
+    let mut room = room_of(3_000);
+    room.step(Input::swap(linked::<two::World>())).unwrap();
+    room.step(Input::Confirm).unwrap();
+    let mut again = restored(room.room(), &Pool::new());
+    for name in ["add", "heal", "panic"] {
+        let mut outbox = Outbox::new();
+        for room in [room.room(), &mut again] {
+            let _ = room.step(stamp(9), signal(name), &mut outbox);
+        }
+        assert_eq!(room.room().state_hash(), again.state_hash(), "{name}");
+    }
 }
 
 #[test]
