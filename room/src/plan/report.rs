@@ -200,7 +200,7 @@ impl fmt::Display for TableReport {
             TableHow::Dropped => f.write_str("dropped")?,
         }
         if self.rows > 0 {
-            write!(f, ", {} rows", self.rows)?;
+            write!(f, ", {} {}", self.rows, if self.rows == 1 { "row" } else { "rows" })?;
         }
         if self.indexes_made > 0 && self.how != TableHow::New {
             write!(f, ", {} made anew", if self.indexes_made == 1 { "an index" } else { "indexes" })?;

@@ -340,7 +340,7 @@ fn the_plan_is_told_in_words() {
         report.to_string(),
         "\
 weather: new
-game: rows of 2 bytes become 12, 1 rows
+game: rows of 2 bytes become 12, 1 row
   Game.round: u16 -> u32, converted
   Game.map: Str<4>, new, by default
 heroes: was avatars, rows of 64 bytes become 104, 92 rows, indexes made anew
