@@ -101,6 +101,8 @@ impl Journal {
             is_syncing: false,
             sync_at: None,
             held: Vec::new(),
+            flushing: Vec::new(),
+            to_flush: Vec::new(),
             at_positions: Vec::new(),
         };
         let run = move || {
@@ -143,6 +145,16 @@ impl Journal {
         self.order(Order::Remove(id, then));
     }
 
+    /// Waits for all that was committed to be as safe as it must be before its outputs leave. False if that was not to be.
+    pub fn written(&self) -> bool {
+        let (done, is_done) = channel();
+        let release = move || {
+            let _ = done.send(());
+        };
+        self.commit(Vec::new(), Box::new(release));
+        is_done.recv().is_ok()
+    }
+
     /// Lets go of `then` when all that was committed before survives the machine.
     pub fn flush(&self, then: Release) {
         self.order(Order::Flush(then));
@@ -181,6 +193,10 @@ struct Committer {
     sync_at: Option<Instant>,
     /// Written, not released.
     held: Vec<Release>,
+    /// Released when the tasks that are under way are done …
+    flushing: Vec<Release>,
+    /// … and those for which the next ones are.
+    to_flush: Vec<Release>,
     at_positions: Vec<(AtPosition, Position)>,
 }
 
@@ -237,12 +253,14 @@ impl Committer {
                 self.held.push(then);
                 self.logs.remove(&id).map_or(Ok(()), Log::remove)?;
             }
+            Order::Flush(then) if self.syncs_elsewhere() => self.to_flush.push(then),
             Order::Flush(then) => {
                 self.held.push(then);
                 return Ok(true);
             }
             Order::Synced(upto) => {
                 self.is_syncing = false;
+                self.held.append(&mut self.flushing);
                 for (id, seq) in upto {
                     if let Some(log) = self.logs.get_mut(&id) {
                         log.synced(seq);
@@ -250,9 +268,18 @@ impl Committer {
                 }
             }
             Order::Failed(error) => return Err(error),
-            Order::End => return Ok(true),
+            Order::End => {
+                self.held.append(&mut self.flushing);
+                self.held.append(&mut self.to_flush);
+                return Ok(true);
+            }
         }
         Ok(false)
+    }
+
+    /// Whether writing, and what waits for no more than that, goes on during a sync.
+    fn syncs_elsewhere(&self) -> bool {
+        matches!(self.durability, Durability::Within(_))
     }
 
     fn append(&mut self, batches: &[(LogId, Batch)]) -> Result<bool, LogError> {
@@ -260,9 +287,14 @@ impl Committer {
         for (id, batch) in batches {
             let log = self.logs.get_mut(id).expect("a room's log is added before it is written to");
             log.append(batch)?;
-            must_sync |= batch.is_weighty || self.durability == Durability::Tick;
-            if let Durability::Within(time) = self.durability {
-                self.sync_at.get_or_insert_with(|| Instant::now() + time);
+            match self.durability {
+                Durability::Within(time) => {
+                    // What is about the room itself does not wait for company.
+                    let at = Instant::now() + if batch.is_weighty { Duration::ZERO } else { time };
+                    self.sync_at = Some(self.sync_at.map_or(at, |before| before.min(at)));
+                }
+                Durability::Tick => must_sync = true,
+                Durability::Off => must_sync |= batch.is_weighty,
             }
         }
         Ok(must_sync)
@@ -280,12 +312,15 @@ impl Committer {
     }
 
     fn sync_elsewhere(&mut self) {
-        if self.is_syncing || self.sync_at.is_none_or(|at| at > Instant::now()) {
+        if self.is_syncing || (self.to_flush.is_empty() && self.sync_at.is_none_or(|at| at > Instant::now())) {
             return;
         }
         let tasks: Vec<_> = self.logs.iter_mut().filter_map(|(id, log)| Some((*id, log.sync_task()?))).collect();
         self.sync_at = None;
-        if !tasks.is_empty() {
+        self.flushing.append(&mut self.to_flush);
+        if tasks.is_empty() {
+            self.flushing.drain(..).for_each(|release| release());
+        } else {
             self.is_syncing = self.tasks.send(tasks).is_ok();
         }
     }

@@ -63,7 +63,7 @@ pub struct LogError {
 pub struct Batch {
     payloads: Vec<u8>,
     records: Vec<Entry>,
-    /// One of them is about the room itself rather than its players: it is synced before anything is told.
+    /// One of them is about the room itself rather than its players: it is synced at once.
     pub is_weighty: bool,
 }
 

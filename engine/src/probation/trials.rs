@@ -143,6 +143,8 @@ impl Trials {
         let swap = Swap::new(Arc::clone(to), trial, tables);
         let swapped = self.rooms.swap_all(&swap).await?;
         if self.probation.is_zero() {
+            // A version that is confirmed is one that every room remembers.
+            self.rooms.settled().await;
             if let Err(error) = self.on_disk(|trials| trials.verdicts.confirm(tried(to, trial))) {
                 self.rooms.rewind_all().await;
                 return Err(error.into());
@@ -290,6 +292,9 @@ impl Trials {
         let started = Instant::now();
         let swap = self.on_trial.lock().as_ref().map(|on_trial| Arc::clone(&on_trial.swap));
         let swap = swap.expect("whoever decides has looked, and has the turn");
+        if decision.verdict == Verdict::Confirm {
+            self.rooms.settled().await;
+        }
         let decision = match (decision.verdict, swap.told()) {
             (Verdict::Confirm, Some(Told::Failure(failure))) => Decision::failed(&failure),
             _ => decision,

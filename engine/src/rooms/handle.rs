@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::config::Config;
+use crate::journal::Journal;
 use crate::kept::{KeptRoom, KeptRooms};
 use crate::metrics::Metrics;
 use crate::rooms::beat::Beat;
@@ -243,11 +244,20 @@ impl Rooms {
         self.0.pools.iter().map(Pool::held_bytes).sum()
     }
 
+    /// Returns once all that rooms have done so far is as safe as it must be before players hear of it.
+    pub(super) async fn written(&self) {
+        self.of_journal(Journal::written).await;
+    }
+
     /// Returns once all that rooms have done so far survives the machine.
-    pub(super) async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
+        self.of_journal(Journal::flushed).await;
+    }
+
+    async fn of_journal(&self, wait: impl Fn(&Journal) -> bool + Send + 'static) {
         if let Some(keeper) = self.0.house.keeper.clone() {
             // After a failure the process ends, and nobody is told anything.
-            let _ = tokio::task::spawn_blocking(move || keeper.journal().flushed()).await;
+            let _ = tokio::task::spawn_blocking(move || wait(keeper.journal())).await;
         }
     }
 

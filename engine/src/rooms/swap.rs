@@ -57,8 +57,8 @@ impl Rooms {
             Ok((place.name(), swapped))
         });
         let swapped: Result<Vec<_>, NotSwapped> = swapped.collect();
-        // Nothing is seen of the version before all rooms have it on the disk that they were swapped.
-        self.settled().await;
+        // Nothing is seen of the version before all rooms have written that they were swapped.
+        self.written().await;
         if swapped.is_ok() {
             *self.0.on_trial.lock() = Some(Arc::clone(swap));
             self.ask_all(|reply| Ask::AllSwapped { reply }).await;
