@@ -2,12 +2,13 @@
 //!
 //! A ratio of medians of interleaved runs holds where a machine's speed drifts, which single absolute figures do not; that is
 //! why this is a program of its own. `scripts/bench.sh` builds and runs it. With words as arguments it measures only the
-//! groups named: `tables`, `callbacks`, `rewind`, `loads`, `schema`, `http`, `sockets`.
+//! groups named: `tables`, `callbacks`, `rewind`, `journal`, `loads`, `schema`, `http`, `sockets`.
 
 #![allow(clippy::cast_possible_truncation, reason = "figures of a bench, far from any bound")]
 
 mod callbacks;
 mod http;
+mod journal;
 mod loads;
 mod measure;
 #[expect(unsafe_code, reason = "calls a plugin's entry without a room")]
@@ -44,6 +45,9 @@ fn main() -> ExitCode {
     }
     if wanted("rewind") {
         rewind::measure(&mut report);
+    }
+    if wanted("journal") {
+        journal::measure(&mut report);
     }
     if wanted("loads") {
         loads::measure(&mut report);

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use engine::journal::frame::Position;
 use engine::journal::log::Log;
 use engine::journal::segments::{Segments, remove_temporary};
+use engine::journal::snapshots;
 use logic_api::Rng;
+use logic_api::prelude::{Logic, World, logic};
+use room::{Input, LogicVersion, Outbox, Pool, Room, Stamp};
 
 use crate::disk::MemoryDisk;
 use crate::support::{Plain, batch, create, folder, found, read_after, read_all, records};
@@ -118,4 +121,49 @@ fn a_kill_at_each_step_of_a_rotation_leaves_the_old_or_the_new() {
         assert_eq!(found(&step).unwrap().unwrap().last.seq, was.last.seq + 1);
     }
     assert_eq!(before, all.len());
+}
+
+#[derive(World)]
+struct Nothing {}
+
+#[logic(linked)]
+impl Logic for Nothing {}
+
+/// Killed after each call that snapshots make, and the removal of what they make needless: one that is whole is always there, and
+/// all records after it.
+#[test]
+fn a_kill_at_each_step_of_a_snapshot_leaves_one_that_is_whole() {
+    let logic = LogicVersion::linked::<Nothing>().unwrap();
+    let (disk, pool, mut unheard) = (MemoryDisk::default(), Pool::new(), Outbox::new());
+    let stamp = Stamp { now_us: 1, seed: 1 };
+    let mut room = Room::create("main", logic.clone(), &pool, stamp, b"", &mut unheard).unwrap();
+    let mut log = create(&disk, SEGMENT_BYTES);
+    let mut first = true;
+    for _ in 0..6 {
+        for _ in 0..5 {
+            room.step(stamp, Input::Tick, &mut unheard).unwrap();
+            log.append(&batch(&[(7, 1, vec![0; 16])])).unwrap();
+        }
+        log.divide().unwrap();
+        let mut image = room.image().unwrap();
+        let upto = snapshots::write(&disk, &folder(), 7, log.position(), &mut image).unwrap();
+        upto.into_iter().for_each(|upto| log.forget(upto).unwrap());
+        if std::mem::take(&mut first) {
+            disk.keep_steps();
+        }
+    }
+    let steps = disk.steps();
+    assert!(steps.len() > 50);
+    for step in steps {
+        let was = found(&step).unwrap().unwrap();
+        let newest = snapshots::list(&step, &folder()).unwrap().remove(0);
+        let (head, mut reader) = snapshots::open(&step, &newest.path).unwrap();
+        assert_eq!(was.position_of(&step, head.position.seq).unwrap(), Some(head.position));
+        let kept = Room::from_snapshot(&mut reader, &Pool::new(), |_| Ok(logic.clone())).unwrap();
+        // Each record is a tick.
+        assert_eq!(kept.tick().0, head.position.seq);
+        assert_eq!(read_after(&step, &was, head.position).len() as u64, was.last.seq - head.position.seq);
+        assert!(was.first().seq <= head.position.seq);
+    }
+    assert_eq!(snapshots::list(&disk, &folder()).unwrap().len(), snapshots::SNAPSHOTS_KEPT);
 }

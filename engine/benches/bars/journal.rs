@@ -1,0 +1,227 @@
+//! What it costs to keep a room, and how fast it is back.
+
+use crate::loads::bench_logic;
+use crate::measure::{Bar, Report, median, quantile, seconds};
+use bench_logic::operation;
+use engine::journal::Durability;
+use engine::journal::keeper::{KeepOptions, Keeper};
+use engine::journal::recorder::Recorder;
+use engine::journal::replay::Replay;
+use engine::journal::segments::Found;
+use logic_api::PlayerId;
+use room::{Input, LogicVersion, Outbox, Pool, Room, Stamp, VersionMark};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const ROWS: u64 = 1_000_000;
+const TICK_US: u64 = 50_000;
+const PLAYERS: u64 = 100;
+
+pub(crate) fn measure(report: &mut Report) {
+    let logic = bench_logic();
+    measure_messages(report, &logic);
+    measure_recovery(report, &logic);
+    measure_snapshot(report, &logic);
+}
+
+/// A room that is kept, or one that is not, and its virtual clock.
+struct Kept {
+    room: Room,
+    recorder: Option<Recorder>,
+    outbox: Outbox,
+    now_us: u64,
+    numbers: u32,
+}
+
+impl Kept {
+    fn new(logic: &Arc<LogicVersion>, keeper: Option<&Keeper>) -> Self {
+        let (pool, mut outbox, stamp) = (Pool::new(), Outbox::new(), Stamp { now_us: 1, seed: 7 });
+        let room = Room::create("main", logic.clone(), &pool, stamp, b"", &mut outbox).expect("a room");
+        let recorder = keeper.map(|keeper| {
+            let mut recorder = keeper.record_new("main", &pool, b"{}".to_vec());
+            recorder.created(&room, stamp, &Input::Create { config: Arc::from([]) });
+            recorder
+        });
+        let mut this = Self { room, recorder, outbox, now_us: 1, numbers: 0 };
+        for player in 1..=PLAYERS {
+            this.step(Input::Join { player: PlayerId(player), hello: Arc::from([]), claims: "".into() });
+        }
+        this
+    }
+
+    fn step(&mut self, input: Input) {
+        let (stamp, outbox) = (Stamp { now_us: self.now_us, seed: 7 }, &mut self.outbox);
+        let stepped = match &mut self.recorder {
+            None => self.room.step(stamp, input, outbox),
+            Some(recorder) => {
+                recorder.step(&mut self.room, stamp, input, |room, input| room.step(stamp, input, outbox))
+            }
+        };
+        stepped.expect("applied");
+        outbox.drain().for_each(drop);
+    }
+
+    /// Messages of all players in batches as they come from sockets, and a tick.
+    fn play(&mut self, ticks: u32, messages: u64, operation: u8) {
+        for _ in 0..ticks {
+            self.numbers += 1;
+            for sender in 0..messages {
+                let (player, number) = (PlayerId(sender % PLAYERS + 1), self.numbers + u32::from(sender >= PLAYERS));
+                let bytes: Vec<u8> = [&[operation][..], &(sender + 1).to_le_bytes()].concat();
+                self.step(Input::Message { player, number, bytes: bytes.into() });
+                if sender % 10 == 9 {
+                    self.release();
+                }
+            }
+            self.now_us += TICK_US;
+            self.step(Input::Tick);
+            self.release();
+        }
+    }
+
+    fn fill(&mut self) {
+        for first in (0..ROWS).step_by(10_000) {
+            self.numbers += 1;
+            let numbers = (first..first + 10_000).flat_map(u64::to_le_bytes);
+            let bytes: Vec<u8> = std::iter::once(operation::FILL).chain(numbers).collect();
+            let (player, number) = (PlayerId(1), self.numbers);
+            self.step(Input::Message { player, number, bytes: bytes.into() });
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.release(|| {});
+            recorder.snapshot_if_due(&mut self.room, Instant::now());
+        }
+    }
+}
+
+fn keeper(data: &Path, durability: Durability, snapshot_period: Duration) -> Keeper {
+    let options = KeepOptions { durability, snapshot_period, snapshot_bytes: u64::MAX };
+    Keeper::start(data, options, |error| panic!("{error}")).expect("a keeper")
+}
+
+const NEVER: Duration = Duration::from_secs(86_400);
+
+/// Messages of a hundred players as fast as they can be applied: without sockets, which cost many times as much.
+fn measure_messages(report: &mut Report, logic: &Arc<LogicVersion>) {
+    const TICKS: u32 = 400;
+    let mut figures = Vec::new();
+    for durability in [Durability::Off, Durability::Within(Duration::from_millis(100)), Durability::Tick] {
+        let mut turns = Vec::new();
+        for _ in 0..3 {
+            let data = tempfile::tempdir().expect("a folder");
+            let keeper = (durability != Durability::Off).then(|| keeper(data.path(), durability, NEVER));
+            let mut kept = Kept::new(logic, keeper.as_ref());
+            turns.push(seconds(|| {
+                kept.play(TICKS, PLAYERS, operation::MOVE);
+                keeper.iter().for_each(|keeper| assert!(keeper.journal().flushed()));
+            }));
+            keeper.iter().for_each(Keeper::end);
+        }
+        figures.push(f64::from(TICKS) * PLAYERS as f64 / median(&turns));
+    }
+    let [off, within, tick] = [figures[0], figures[1], figures[2]].map(|figure| figure / 1e3);
+    let detail = format!(
+        "{:.0} ns a message; {off:.0}, {within:.0} and at \"tick\" {tick:.0} thousand a second",
+        1e6 / within - 1e6 / off
+    );
+    report.add(
+        "keeping a message, over applying it, \"100ms\"",
+        (1e6 / within - 1e6 / off) / 1e3,
+        " µs",
+        Bar::AtMost(2.0),
+        detail,
+    );
+}
+
+/// A million rows in a snapshot, and ten seconds of a hundred players in the journal; then the ten seconds alone, once more.
+fn measure_recovery(report: &mut Report, logic: &Arc<LogicVersion>) {
+    let data = tempfile::tempdir().expect("a folder");
+    {
+        let keeper = keeper(data.path(), Durability::Within(Duration::from_millis(100)), NEVER);
+        let mut kept = Kept::new(logic, Some(&keeper));
+        kept.fill();
+        if let Some(recorder) = &mut kept.recorder {
+            recorder.end(&mut kept.room);
+        }
+        // The journal goes on after the snapshot.
+        kept.play(200, PLAYERS, operation::MOVE);
+        assert!(keeper.journal().flushed());
+        keeper.end();
+    }
+    let mut find = |_: &VersionMark| Ok(logic.clone());
+    let mut turns = Vec::new();
+    let mut rows = 0;
+    for _ in 0..3 {
+        let keeper = keeper(data.path(), Durability::Tick, NEVER);
+        turns.push(seconds(|| {
+            let recovered = keeper.recover("main", &Pool::new(), &mut find).expect("recovered").expect("a room");
+            rows = recovered.room.world().size().rows;
+        }));
+        keeper.end();
+    }
+    assert_eq!(rows, ROWS + 1);
+    let detail = format!("{ROWS} rows in a snapshot, 200 ticks with {PLAYERS} messages each; median of 3");
+    report.add("recovery of 1M rows + 10 s of journal", median(&turns), " s", Bar::AtMost(3.0), detail);
+    measure_replay(report, logic);
+}
+
+fn measure_replay(report: &mut Report, logic: &Arc<LogicVersion>) {
+    const TICKS: u32 = 20 * 120;
+    let data = tempfile::tempdir().expect("a folder");
+    let keeper = keeper(data.path(), Durability::Within(Duration::from_millis(100)), NEVER);
+    let mut kept = Kept::new(logic, Some(&keeper));
+    kept.play(TICKS, PLAYERS, operation::MOVE);
+    assert!(keeper.journal().flushed());
+    let folder = keeper.folder("main");
+    let mut records = 0;
+    let took = seconds(|| {
+        let files = keeper.files();
+        let found = Found::read(&**files, &folder).expect("sound").expect("a journal");
+        let mut replay = Replay::new("main", &Pool::new(), None);
+        for frame in found.records(&**files, found.first()) {
+            let frame = frame.expect("sound");
+            replay.apply(&frame, &mut |_| Ok(logic.clone()), None).expect("applied");
+        }
+        records = replay.records;
+    });
+    let real = f64::from(TICKS) / 20.0;
+    let detail =
+        format!("{records} records in {took:.2} s: two minutes at 20 Hz, {PLAYERS} players with a message each tick");
+    report.add("replay, times real time", real / took, " ×", Bar::AtLeast(100.0), detail);
+    keeper.end();
+}
+
+/// A tick that writes to every row, twenty times a second as fast as it goes, with and without snapshots on the way.
+fn measure_snapshot(report: &mut Report, logic: &Arc<LogicVersion>) {
+    let mut p99s = Vec::new();
+    for period in [NEVER, Duration::from_millis(500)] {
+        let data = tempfile::tempdir().expect("a folder");
+        let keeper = keeper(data.path(), Durability::Within(Duration::from_millis(100)), period);
+        let mut kept = Kept::new(logic, Some(&keeper));
+        kept.fill();
+        let mut ticks = Vec::new();
+        let mut due = Instant::now();
+        for _ in 0..200 {
+            ticks.push(seconds(|| {
+                kept.numbers += 1;
+                let (player, number) = (PlayerId(1), kept.numbers);
+                kept.step(Input::Message { player, number, bytes: [operation::PASS][..].into() });
+                kept.now_us += TICK_US;
+                kept.step(Input::Tick);
+                kept.release();
+            }));
+            due += Duration::from_micros(TICK_US);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        p99s.push(quantile(&ticks, 0.99) * 1e3);
+        keeper.end();
+    }
+    let detail =
+        format!("p99 {:.2} ms with a snapshot each 0.5 s, {:.2} ms without; 200 ticks at 20 Hz", p99s[1], p99s[0]);
+    report.add("tick with snapshots of 1M rows, p99, times without", p99s[1] / p99s[0], " ×", Bar::AtMost(1.3), detail);
+}
