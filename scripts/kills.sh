@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Kills an engine under load many times over, and fails if anything acknowledged is lost or doubled.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+usage="usage: kills.sh [N]
+Kills a release build of the engine N times (1000 if not given) in the middle of requests, starts it again each time, and
+compares what it comes to with a replay that was never killed. The tests run the same 50 times."
+
+kills=${1:-1000}
+if [[ $kills == -h || $kills == --help ]]; then
+    printf '%s\n' "$usage"
+    exit
+fi
+[[ $kills =~ ^[1-9][0-9]{0,8}$ ]] || die "'$kills' is no number of kills; see kills.sh --help"
+
+need_toolchain
+enter_root
+HOTSEAT_KILLS=$kills cargo test --release -p engine --test live -- --exact --nocapture \
+    kept::a_killed_engine_has_lost_nothing_and_doubled_nothing
+echo "ended after $(elapsed)"
