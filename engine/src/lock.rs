@@ -4,12 +4,19 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 /// Holds the pid of the engine that has the folder. The file stays when the engine ends: the lock is what counts, and
 /// unlinking it would let two engines lock two files of one name.
 const LOCK_FILE: &str = "engine.lock";
+
+/// A process that was killed a moment ago has the lock until the system has cleared it away.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A data folder that is ours until this is dropped or the process ends, however it ends.
 #[derive(Debug)]
@@ -35,7 +42,7 @@ pub enum DataFolderError {
 }
 
 impl DataFolder {
-    /// Makes the folder (0700) if it is missing and locks it. A lock file left by a process that is gone is taken over.
+    /// Makes the folder (0700) if it is missing and locks it, for which it waits a second. A lock file left by a process that is gone is taken over.
     ///
     /// # Errors
     /// [`DataFolderError`] if it cannot be made or written to, or if another process has it.
@@ -54,9 +61,9 @@ impl DataFolder {
             .mode(0o600)
             .open(path.join(LOCK_FILE))
             .map_err(write_error)?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        match try_for(LOCK_PATIENCE, || flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Errno::WOULDBLOCK) => {
                 return Err(match holder(&mut lock) {
                     Some(pid) => DataFolderError::InUse { path: shown, pid },
                     None => DataFolderError::InUseByUnknown { path: shown },
@@ -78,6 +85,17 @@ impl DataFolder {
     #[must_use]
     pub fn is_lock(&self, path: &Path) -> bool {
         path == self.path.join(LOCK_FILE)
+    }
+}
+
+/// Until the lock is not held by somebody else, or the time is over.
+fn try_for(time: Duration, mut lock: impl FnMut() -> Result<(), Errno>) -> Result<(), Errno> {
+    let until = Instant::now() + time;
+    loop {
+        match lock() {
+            Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(LOCK_PAUSE),
+            tried => return tried,
+        }
     }
 }
 
