@@ -145,6 +145,13 @@ impl Client {
         }
     }
 
+    /// Until the engine is gone, without another word than pings.
+    pub(crate) fn until_cut(&mut self) {
+        while let Some(frame) = self.next_raw() {
+            assert_eq!(frame[0], 0x85, "{frame:?}");
+        }
+    }
+
     /// A frame and how many bytes it took, without one for what is the transport's own.
     fn split(&self) -> Option<(Option<Vec<u8>>, usize)> {
         match self.transport {
