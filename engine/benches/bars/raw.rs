@@ -1,21 +1,22 @@
 //! A call across the boundary without an engine behind it: what remains is the price of the boundary itself.
 
+use bench_logic::{Unit, Voice};
 use logic_api::abi::{Call, Host, LogicTable, RawBytes, RawHeader, RawHeapId, TableView, status};
 use std::ptr;
 
-/// A message to a logic with one empty table of rows of 64 bytes.
+/// A message to the benches' logic, with empty tables.
 pub(crate) struct EmptyCall {
     entry: unsafe extern "C" fn(*const Call) -> u32,
     call: Call,
     /// What the call points to.
-    _table: Box<TableView>,
-    _tables: Box<[*mut TableView; 1]>,
+    _tables: Box<[TableView; 2]>,
+    _pointers: Box<[*mut TableView; 2]>,
     _message: Box<[u8; 1]>,
 }
 
 impl EmptyCall {
     pub(crate) fn new(logic: &LogicTable, message: u8) -> Self {
-        let table = TableView {
+        let table = |row_size: usize| TableView {
             pages: ptr::null(),
             writable: ptr::null(),
             generations: ptr::null(),
@@ -31,17 +32,17 @@ impl EmptyCall {
             page_count: 0,
             slots_per_page: 0,
             live_words: 0,
-            row_size: 64,
+            row_size: row_size as u32,
             number: 0,
             index_count: 1,
         };
-        let (mut table, message) = (Box::new(table), Box::new([message]));
-        let tables = Box::new([&raw mut *table]);
+        let mut tables = Box::new([table(size_of::<Unit>()), table(size_of::<Voice>())]);
+        let (pointers, message) = (Box::new(tables.each_mut().map(|table| &raw mut *table)), Box::new([message]));
         let nothing = RawBytes { data: ptr::dangling(), len: 0 };
         let call = Call {
             host: &raw const HOST,
             context: ptr::null_mut(),
-            tables: tables.as_ptr(),
+            tables: pointers.as_ptr(),
             request: ptr::null(),
             room: nothing,
             text: nothing,
@@ -52,15 +53,15 @@ impl EmptyCall {
             player: 1,
             number: 0,
             timer: 0,
-            table_count: 1,
+            table_count: 2,
             read_only: 0,
         };
-        Self { entry: logic.entries.message, call, _table: table, _tables: tables, _message: message }
+        Self { entry: logic.entries.message, call, _tables: tables, _pointers: pointers, _message: message }
     }
 
     #[inline]
     pub(crate) fn run(&self) -> u32 {
-        // SAFETY: the call is valid, its one table is empty and of the logic's row size; the message makes the logic ask the host
+        // SAFETY: the call is valid, its tables are empty and of the logic's row sizes; the message makes the logic ask the host
         // for nothing.
         let status = unsafe { (self.entry)(&raw const self.call) };
         assert!(status == status::DONE);
