@@ -133,7 +133,7 @@ fn measure_messages(report: &mut Report, logic: &Arc<LogicVersion>) {
         "keeping a message, over applying it, \"100ms\"",
         (1e6 / within - 1e6 / off) / 1e3,
         " µs",
-        Bar::AtMost(2.0),
+        Bar::None,
         detail,
     );
 }

@@ -33,6 +33,8 @@ pub(crate) fn in_turn(turns: usize, mut one: impl FnMut() -> f64, mut other: imp
 pub(crate) enum Bar {
     AtLeast(f64),
     AtMost(f64),
+    /// It is told, and no more.
+    None,
 }
 
 /// The rows of the table.
@@ -44,13 +46,14 @@ pub(crate) struct Report {
 impl Report {
     /// Adds a row. `unit` stands behind the figure and the bar; `detail` says what the figure is made of.
     pub(crate) fn add(&mut self, what: &str, figure: f64, unit: &str, bar: Bar, detail: String) {
-        let (sign, bound, met) = match bar {
-            Bar::AtLeast(bound) => ("≥", bound, figure >= bound),
-            Bar::AtMost(bound) => ("≤", bound, figure <= bound),
+        let (bar, met) = match bar {
+            Bar::AtLeast(bound) => (format!("≥ {bound}{unit}"), figure >= bound),
+            Bar::AtMost(bound) => (format!("≤ {bound}{unit}"), figure <= bound),
+            Bar::None => ("stated".to_owned(), true),
         };
         let mark = if met { "" } else { " **missed**" };
         eprintln!("{what}: {figure:.2}{unit} ({detail})");
-        self.rows.push([what.into(), format!("{figure:.2}{unit}{mark}"), format!("{sign} {bound}{unit}"), detail]);
+        self.rows.push([what.into(), format!("{figure:.2}{unit}{mark}"), bar, detail]);
     }
 
     pub(crate) fn print(&self) {

@@ -3,6 +3,7 @@
 use crate::measure::{Bar, Report, median};
 use crate::server::{Engine, Server};
 use bench_logic::SPEAK;
+use std::net::SocketAddr;
 use std::time::Duration;
 use swarm::script::{Script, Template};
 use swarm::{Expect, Options, Pace, Protocol, Stop, Swaps, Target};
@@ -20,12 +21,13 @@ const SECONDS: u64 = 60;
 
 pub(crate) fn measure(report: &mut Report) {
     echo(report);
+    kept(report);
     fan_out(report);
     idle(report);
     swaps(report);
 }
 
-fn options(host: std::net::SocketAddr) -> Options {
+fn options(host: SocketAddr) -> Options {
     let target: Target = format!("ws://{host}/ws").parse().expect("a good URL");
     Options {
         script: Script::parse(PAYLOAD).expect("a good script"),
@@ -51,24 +53,57 @@ fn clean(options: &Options) -> swarm::Report {
 
 /// An engine on the benches' logic, which sends messages back.
 fn bench_engine(tick_hz: u32) -> Engine {
-    let config = format!("tick_hz = {tick_hz}\nframes_per_second_max = 0\nplayers_max = 16384\n");
+    bench_engine_with(tick_hz, "")
+}
+
+fn bench_engine_with(tick_hz: u32, more: &str) -> Engine {
+    let config = format!("tick_hz = {tick_hz}\nframes_per_second_max = 0\nplayers_max = 16384\n{more}");
     Engine::start_with(&[&["--crate", BENCH_LOGIC, "1"]], &config)
+}
+
+/// Messages a second that come back.
+fn echoes(address: SocketAddr, protocol: Protocol, players: u32, in_flight: u32) -> f64 {
+    let report = clean(&Options {
+        protocol,
+        players,
+        pace: Pace::InFlight(in_flight),
+        duration: Duration::from_secs(2),
+        ping_every: None,
+        ..options(address)
+    });
+    report.messages.confirmed_per_second
+}
+
+/// What it costs that every message is in the journal before its echo leaves.
+fn kept(report: &mut Report) {
+    const PLAYERS: u32 = 50;
+    let settings = ["off", "100ms", "tick"];
+    let engines = settings.map(|durability| bench_engine_with(20, &format!("durability = \"{durability}\"\n")));
+    for in_flight in [16, 1] {
+        let mut figures = [const { Vec::new() }; 3];
+        for round in 0..6 {
+            for (engine, figures) in engines.iter().zip(&mut figures) {
+                let figure = echoes(engine.server.address, Protocol::Hotseat, PLAYERS, in_flight);
+                if round > 0 {
+                    figures.push(figure);
+                }
+            }
+        }
+        let [off, within, tick] = figures.map(|figures| median(&figures));
+        for (durability, figure, bar) in [("100ms", within, Bar::AtLeast(0.8)), ("tick", tick, Bar::None)] {
+            let what = format!(
+                "WebSocket echo with `durability = \"{durability}\"`, {PLAYERS} connections with {in_flight} in flight, \
+                 against \"off\""
+            );
+            report.add(&what, figure / off, "", bar, format!("{figure:.0} / {off:.0} messages a second"));
+        }
+    }
 }
 
 fn echo(report: &mut Report) {
     let (engine, bare) = (bench_engine(20), Server::bare_echo());
     for (connections, in_flight, bar) in [(50, 1, 0.7), (50, 16, 1.0), (1000, 1, 0.8)] {
-        let per_second = |address, protocol| {
-            let report = clean(&Options {
-                protocol,
-                players: connections,
-                pace: Pace::InFlight(in_flight),
-                duration: Duration::from_secs(2),
-                ping_every: None,
-                ..options(address)
-            });
-            report.messages.confirmed_per_second
-        };
+        let per_second = |address, protocol| echoes(address, protocol, connections, in_flight);
         let (mut ratios, mut ours_all, mut theirs_all) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..6 {
             let ours = per_second(engine.server.address, Protocol::Hotseat);
