@@ -153,6 +153,8 @@ impl Trials {
             self.forget_failure(&to.sha256);
         } else {
             self.watch(swap, from, who);
+            // Players need not wait for that; whoever loads wants to know that it stands.
+            self.rooms.settled().await;
         }
         Ok(swapped)
     }
@@ -314,6 +316,7 @@ impl Trials {
             }
             Verdict::Rewind => self.rooms.rewind_all().await,
         };
+        self.rooms.settled().await;
         let decided = decided(&swap, &decision, running(&self.rooms), &rewound, started);
         self.on_trial.lock().take();
         self.metrics.on_trial.set(0);
