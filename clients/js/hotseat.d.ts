@@ -39,6 +39,11 @@ export interface Events {
     versionName: string;
     ticksPerSecond: number;
   };
+  /**
+   * The engine's machine lost its power, and with it so many of the last inputs that the engine had consumed. Those that
+   * wait, and those that come, have numbers that are lower by `count` than they were to be.
+   */
+  forgotten: { count: number };
   /** Bytes from the logic. */
   message: { bytes: Uint8Array; tick: number; consumed: number };
   /** The room runs another version from here on. */

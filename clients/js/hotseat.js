@@ -290,7 +290,7 @@ export class Session {
     const versionName = text();
     this.room = text();
     this.token = decoder.decode(frame.subarray(at));
-    if (!this.#wasJoined) this.#numberFrom(consumed);
+    const forgotten = this.#renumber(consumed);
     this.#consume(consumed);
     this.state = 'joined';
     this.#joinedAt = performance.now();
@@ -300,14 +300,22 @@ export class Session {
     [this.version, this.versionName, this.#wasJoined] = [version, versionName, true];
     const { player, room, token, ticksPerSecond } = this;
     this.#emit('joined', { player, resumed, room, token, version, versionName, ticksPerSecond });
+    if (forgotten && this.state === 'joined') this.#emit('forgotten', { count: forgotten });
     if (changed && this.state === 'joined') this.#runs(version, versionName);
     this.#ping();
   }
 
-  /** Whoever sent the player's earlier inputs, ours go on from where the engine is. */
-  #numberFrom(consumed) {
-    for (const input of this.#inputs) input.number += consumed;
-    this.#lastNumber += consumed;
+  /**
+   * Has the inputs go on from where the engine is: further on if somebody else sent the player's earlier ones, back if
+   * the engine lost, with its power, some that it had consumed. Gives how many those are.
+   */
+  #renumber(consumed) {
+    const base = this.#inputs.length ? this.#inputs[0].number - 1 : this.#lastNumber;
+    const forgotten = this.#wasJoined ? Math.max(0, base - consumed) : 0;
+    const shift = this.#wasJoined ? -forgotten : consumed;
+    for (const input of this.#inputs) input.number += shift;
+    this.#lastNumber += shift;
+    return forgotten;
   }
 
   #consume(consumed) {

@@ -148,6 +148,46 @@ each('what was not consumed is sent again, once and in order', {}, async ({ engi
   assert.equal(await nextInput(connection), input(7, 'g'));
 });
 
+each('after a power cut of the engine the session goes on from what it knows', {}, async ({ engine, session, event, happened }) => {
+  let connection = await engine.next();
+  await connection.next();
+  connection.send(joined());
+  await event('joined');
+  for (let number = 1; number <= 10; number += 1) session.send('early');
+  connection.send(header(0x83, { consumed: 8 }));
+  await event('message');
+  connection.cut();
+
+  // It had consumed 8, and knows of 5; 9 and 10 wait here.
+  connection = await engine.next();
+  await connection.next();
+  connection.send(joined({ resumed: 1, consumed: 5 }));
+  assert.deepEqual(await event('forgotten'), { name: 'forgotten', count: 3 });
+  assert.deepEqual([await nextInput(connection), await nextInput(connection)], [input(6, 'early'), input(7, 'early')]);
+  assert.equal(session.send('then'), 8);
+  assert.equal(await nextInput(connection), input(8, 'then'));
+  connection.send(header(0x83, { consumed: 8 }));
+  await event('message');
+  assert.equal(session.unconsumed, 0);
+  connection.cut();
+
+  // The same with nothing that waits.
+  connection = await engine.next();
+  await connection.next();
+  connection.send(joined({ resumed: 1, consumed: 7 }));
+  assert.deepEqual(await event('forgotten'), { name: 'forgotten', count: 1 });
+  assert.equal(session.send('again'), 8);
+  assert.equal(await nextInput(connection), input(8, 'again'));
+  connection.cut();
+
+  // Nothing is forgotten of what was only sent.
+  connection = await engine.next();
+  await connection.next();
+  connection.send(joined({ resumed: 1, consumed: 7 }));
+  assert.equal(await nextInput(connection), input(8, 'again'));
+  assert.ok(!happened.some(({ name }) => name === 'forgotten'));
+});
+
 each('who comes with a token goes on after the inputs of before', { token: 'kept' }, async ({ engine, session, event }) => {
   session.send('early');
   const connection = await engine.next();
