@@ -23,6 +23,11 @@ export interface Options {
   /** Inputs that may wait for the engine (1024), and their bytes (1 MiB). */
   queuedInputsMax?: number;
   queuedBytesMax?: number;
+  /**
+   * Inputs that go out in a second (150), with up to 64 at once; more wait in the queue. Above the `frames_per_second_max`
+   * of the engine it closes the connection.
+   */
+  inputsPerSecondMax?: number;
 }
 
 export type Message = string | ArrayBuffer | ArrayBufferView;

@@ -17,6 +17,11 @@ const FINAL = new Set([1000, 4401, 4403, 4404, 4409, 4410, 4440, 4503]);
 /** A connection that ended without saying why, as a WebSocket calls it. */
 const ABNORMAL = 1006;
 
+/** Inputs that go out at once; those behind them at `inputsPerSecondMax`. */
+const BURST_MAX = 64;
+/** Milliseconds until inputs that had to wait for the rate are looked at again. */
+const PACE_MS = 20;
+
 const DEFAULTS = {
   url: undefined,
   room: '',
@@ -32,6 +37,8 @@ const DEFAULTS = {
   pingMs: 2000,
   queuedInputsMax: 1024,
   queuedBytesMax: 1 << 20,
+  /** Below the 200 frames a second of an engine that is not configured otherwise, pings and pongs among them. */
+  inputsPerSecondMax: 150,
 };
 
 const encoder = new TextEncoder();
@@ -70,6 +77,12 @@ export class Session {
   #inputs = [];
   #inputBytes = 0;
   #lastNumber = 0;
+  /** How many of them went out on this connection. */
+  #sent = 0;
+  /** How many more may go out now; it fills with time. */
+  #allowance = 0;
+  #allowedAt = 0;
+  #pacing;
   #transport;
   #closing;
   #leaving = false;
@@ -118,7 +131,7 @@ export class Session {
     const input = { number: this.#lastNumber, bytes: bytes.slice() };
     this.#inputs.push(input);
     this.#inputBytes += bytes.length;
-    if (this.state === 'joined') this.#transport.send(messageFrame(input));
+    if (this.state === 'joined') this.#sendWaiting();
     return input.number;
   }
 
@@ -203,6 +216,8 @@ export class Session {
 
   #hangUp() {
     clearInterval(this.#pinging);
+    clearTimeout(this.#pacing);
+    this.#pacing = undefined;
     const transport = this.#transport;
     this.#transport = undefined;
     transport?.close();
@@ -294,7 +309,8 @@ export class Session {
     this.#consume(consumed);
     this.state = 'joined';
     this.#joinedAt = performance.now();
-    for (const input of this.#inputs) this.#transport.send(messageFrame(input));
+    [this.#sent, this.#allowance, this.#allowedAt] = [0, BURST_MAX, this.#joinedAt];
+    this.#sendWaiting();
     this.#names.set(version, versionName);
     const changed = this.#wasJoined && (version !== this.version || versionName !== this.versionName);
     [this.version, this.versionName, this.#wasJoined] = [version, versionName, true];
@@ -303,6 +319,22 @@ export class Session {
     if (forgotten && this.state === 'joined') this.#emit('forgotten', { count: forgotten });
     if (changed && this.state === 'joined') this.#runs(version, versionName);
     this.#ping();
+  }
+
+  /** Sends what has not been sent on this connection, no faster than an engine takes it. */
+  #sendWaiting() {
+    if (this.#pacing !== undefined) return;
+    const now = performance.now();
+    const { inputsPerSecondMax } = this.#options;
+    this.#allowance = Math.min(BURST_MAX, this.#allowance + (now - this.#allowedAt) / 1000 * inputsPerSecondMax);
+    this.#allowedAt = now;
+    for (; this.#sent < this.#inputs.length && this.#allowance >= 1; this.#allowance -= 1) {
+      this.#transport.send(messageFrame(this.#inputs[this.#sent]));
+      this.#sent += 1;
+    }
+    if (this.#sent < this.#inputs.length) {
+      this.#pacing = setTimeout(() => { this.#pacing = undefined; this.#sendWaiting(); }, PACE_MS);
+    }
   }
 
   /**
@@ -319,9 +351,12 @@ export class Session {
   }
 
   #consume(consumed) {
+    // The attempts to come back have led somewhere.
+    if (consumed > this.consumed) this.#attempts = 0;
     this.consumed = consumed;
     while (this.#inputs.length && this.#inputs[0].number <= consumed) {
       this.#inputBytes -= this.#inputs.shift().bytes.length;
+      this.#sent = Math.max(0, this.#sent - 1);
     }
   }
 
@@ -370,12 +405,13 @@ function messageFrame({ number, bytes }) {
 }
 
 /** Throws for what can never work. */
-function checkOptions({ url, room, credentials, WebSocket }) {
+function checkOptions({ url, room, credentials, WebSocket, inputsPerSecondMax }) {
   const { protocol } = new URL(url);
   if (!['ws:', 'wss:', 'tcp:'].includes(protocol)) throw new TypeError(`'${url}' is no ws:, wss: or tcp: address`);
   if (protocol !== 'tcp:' && !(WebSocket ?? globalThis.WebSocket)) {
     throw new TypeError('there is no WebSocket here: give one as { WebSocket }, connect to tcp://HOST:PORT, or use Node 22 or later');
   }
+  if (!(inputsPerSecondMax > 0)) throw new TypeError(`inputsPerSecondMax is a number above 0, not ${inputsPerSecondMax}`);
   if (encoder.encode(room).length > 64) throw new TypeError('the name of a room has at most 64 bytes');
   if (encoder.encode(credentials).length > 8192) throw new TypeError('credentials have at most 8192 bytes');
 }

@@ -314,7 +314,57 @@ each('hanging up leaves the player in the room', {}, async ({ engine, session, e
   await connection.ended;
 });
 
+/** What the engine allows if its config does not say otherwise: engine/src/config.rs. */
+const FRAMES_PER_SECOND_MAX = 200;
+
+/** Consumes what comes, in order, as an engine with that limit; gives the texts. Who sends more is closed. */
+async function consumeWithinRate(connection, count) {
+  const texts = [];
+  let [left, filledAt] = [FRAMES_PER_SECOND_MAX - 1, performance.now()];
+  while (texts.length < count) {
+    const frame = Buffer.from(await connection.next(), 'hex');
+    const now = performance.now();
+    left = Math.min(FRAMES_PER_SECOND_MAX, left + (now - filledAt) / 1000 * FRAMES_PER_SECOND_MAX) - 1;
+    filledAt = now;
+    if (left < 0) {
+      connection.send(closing(4429, 'too many frames'));
+      break;
+    }
+    if (frame[0] !== 0x03) continue;
+    assert.equal(frame.readUInt32LE(1), texts.length + 1);
+    texts.push(frame.subarray(5).toString());
+    connection.send(header(0x83, { consumed: texts.length }));
+  }
+  return texts;
+}
+
+each('a long queue goes out no faster than an engine takes it', {}, async ({ engine, session, event, happened }) => {
+  const texts = Array.from({ length: 500 }, (_, at) => `${at}`);
+  for (const text of texts) session.send(text);
+  const connection = await engine.next();
+  await connection.next();
+  connection.send(joined());
+  assert.deepEqual(await consumeWithinRate(connection, texts.length), texts);
+  await event('message', ({ consumed }) => consumed === texts.length);
+  assert.equal(session.unconsumed, 0);
+  assert.ok(!happened.some(({ name }) => name === 'disconnected'));
+});
+
+each('attempts to come back that led somewhere do not slow the next', { retryMs: 4, retryMsMax: 1 << 20 }, async ({ engine, session, event }) => {
+  for (let turn = 1; turn <= 12; turn += 1) {
+    session.send('x');
+    const connection = await engine.next();
+    await connection.next();
+    connection.send(joined({ resumed: 1, consumed: turn - 1 }), header(0x83, { consumed: turn }));
+    await event('message', ({ consumed }) => consumed === turn);
+    connection.cut();
+    const { retryInMs } = await event('disconnected');
+    assert.ok(retryInMs <= 4, `${retryInMs} ms after turn ${turn}`);
+  }
+});
+
 test('what can never work is refused at once', () => {
+  assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', inputsPerSecondMax: 0 }), /above 0/);
   assert.throws(() => connect({ url: 'http://127.0.0.1/' }), /no ws:, wss: or tcp:/);
   assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', rom: 'main' }), /no option 'rom'/);
   assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', room: 'x'.repeat(65) }), /at most 64 bytes/);
