@@ -63,7 +63,7 @@ export interface Events {
   rtt: { rtt: number };
   /** The connection is gone; the session tries to come back. */
   disconnected: { code: number; reason: string; retryInMs: number };
-  /** The session is over: a close code of the protocol, or 0 after `close()`. */
+  /** The session is over: a close code of the protocol, or 0 after `close()`, or if the engine never heard of a `leave()`. */
   closed: { code: number; reason: string };
 }
 
@@ -97,7 +97,10 @@ export class Session {
    * @throws QueueFull if too many wait already; Error if the session is over.
    */
   send(message: Message): number;
-  /** Leaves the room for good. */
+  /**
+   * Leaves the room for good, once the engine has what was sent before. A session whose connection is gone comes back to
+   * say it, for up to ten seconds; `closed` tells the end.
+   */
   leave(): void;
   /** Hangs up without leaving: whoever has the token may come back within the engine's grace. */
   close(): void;

@@ -14,9 +14,12 @@ const SUBPROTOCOL = 'hotseat.1';
 
 /** The close codes after which there is nothing to resume. After any other one the session comes back. */
 const FINAL = new Set([1000, 4401, 4403, 4404, 4409, 4410, 4440, 4503]);
+const LEFT = 1000, TOKEN_INVALID = 4410;
 /** A connection that ended without saying why, as a WebSocket calls it. */
 const ABNORMAL = 1006;
 
+/** Milliseconds within which the engine has to hear that the player leaves. */
+const LEAVE_MS_MAX = 10_000;
 /** Inputs that go out at once; those behind them at `inputsPerSecondMax`. */
 const BURST_MAX = 64;
 /** Milliseconds until inputs that had to wait for the rate are looked at again. */
@@ -85,7 +88,12 @@ export class Session {
   #pacing;
   #transport;
   #closing;
+  /** Whether a Join or Resume went out on this connection. */
+  #asked = false;
   #leaving = false;
+  /** Whether a Leave went out on this connection. */
+  #saidLeave = false;
+  #leaveTimeout;
   /** Of the versions that ran while this session was there. */
   #names = new Map();
   #wasJoined = false;
@@ -142,12 +150,14 @@ export class Session {
 
   /** Leaves the room for good. */
   leave() {
-    if (this.state === 'joined') {
-      this.#leaving = true;
-      this.#transport.send(Uint8Array.of(LEAVE));
-    } else if (this.state !== 'closed') {
-      this.#end(1000, 'left');
-    }
+    if (this.state === 'closed' || this.#leaving) return;
+    // Of somebody who has asked for nothing the engine does not know.
+    if (!this.token && !this.#asked) return this.#end(LEFT, 'left');
+    this.#leaving = true;
+    const reason = `the engine did not hear within ${LEAVE_MS_MAX} ms that the player leaves`;
+    this.#leaveTimeout = setTimeout(() => this.#end(0, reason), LEAVE_MS_MAX);
+    if (this.state === 'joined') this.#sendWaiting();
+    else this.#connectNow();
   }
 
   /** Hangs up without leaving: whoever has the token may come back within the engine's grace. */
@@ -176,7 +186,10 @@ export class Session {
     // A transport that was given up may still have something to say.
     const current = (action) => (...details) => transport === this.#transport && action(...details);
     transport = this.#transport = openTransport(this.#options, {
-      open: current(() => this.#transport.send(this.token ? resumeFrame(this.token) : joinFrame(this.#options))),
+      open: current(() => {
+        this.#asked = true;
+        this.#transport.send(this.token ? resumeFrame(this.token) : joinFrame(this.#options));
+      }),
       frame: current((frame) => this.#take(frame)),
       close: current((code, reason) => this.#lost(this.#closing ?? { code, reason })),
     });
@@ -193,7 +206,8 @@ export class Session {
 
   #lost({ code, reason }) {
     this.#hangUp();
-    if (this.#leaving) return this.#end(1000, reason || 'left');
+    // Without a token there is no way back to say it; with one that holds no more it was heard.
+    if (this.#leaving && (!this.token || code === TOKEN_INVALID)) return this.#end(LEFT, 'left');
     if (FINAL.has(code)) return this.#end(code, reason);
     // A connection that held for a while was a good one; one that did not counts as another failed attempt.
     if (this.#joinedAt && performance.now() - this.#joinedAt > this.#options.retryMsMax) this.#attempts = 0;
@@ -210,6 +224,7 @@ export class Session {
     this.#hangUp();
     this.state = 'closed';
     clearTimeout(this.#retry);
+    clearTimeout(this.#leaveTimeout);
     globalThis.removeEventListener?.('online', this.#online);
     this.#emit('closed', { code, reason });
   }
@@ -218,6 +233,7 @@ export class Session {
     clearInterval(this.#pinging);
     clearTimeout(this.#pacing);
     this.#pacing = undefined;
+    [this.#asked, this.#saidLeave] = [false, false];
     const transport = this.#transport;
     this.#transport = undefined;
     transport?.close();
@@ -321,9 +337,9 @@ export class Session {
     this.#ping();
   }
 
-  /** Sends what has not been sent on this connection, no faster than an engine takes it. */
+  /** Sends what has not been sent on this connection, and behind it that the player leaves, no faster than an engine takes it. */
   #sendWaiting() {
-    if (this.#pacing !== undefined) return;
+    if (this.#pacing !== undefined || this.#saidLeave) return;
     const now = performance.now();
     const { inputsPerSecondMax } = this.#options;
     this.#allowance = Math.min(BURST_MAX, this.#allowance + (now - this.#allowedAt) / 1000 * inputsPerSecondMax);
@@ -334,6 +350,9 @@ export class Session {
     }
     if (this.#sent < this.#inputs.length) {
       this.#pacing = setTimeout(() => { this.#pacing = undefined; this.#sendWaiting(); }, PACE_MS);
+    } else if (this.#leaving) {
+      this.#saidLeave = true;
+      this.#transport.send(Uint8Array.of(LEAVE));
     }
   }
 

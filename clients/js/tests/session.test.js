@@ -363,6 +363,76 @@ each('attempts to come back that led somewhere do not slow the next', { retryMs:
   }
 });
 
+const LEAVE = '06';
+const resume = (token) => Buffer.from(`\x02${token}`).toString('hex');
+
+each('who leaves while the connection is gone comes back to say so', {}, async ({ engine, session, event }) => {
+  let connection = await engine.next();
+  await connection.next();
+  connection.send(joined({ token: 'one' }));
+  await event('joined');
+  connection.cut();
+  await event('disconnected');
+  session.send('last');
+  session.leave();
+  assert.notEqual(session.state, 'closed');
+  connection = await engine.next();
+  assert.equal(await connection.next(), resume('one'));
+  connection.send(joined({ resumed: 1 }));
+  assert.deepEqual([await nextInput(connection), await nextInput(connection)], [input(1, 'last'), LEAVE]);
+  connection.send(closing(1000, 'bye'));
+  assert.deepEqual(await event('closed'), { name: 'closed', code: 1000, reason: 'bye' });
+});
+
+each('a Leave whose answer is lost is said again, until the engine knows the player no more', {}, async ({ engine, session, event }) => {
+  let connection = await engine.next();
+  await connection.next();
+  connection.send(joined());
+  await event('joined');
+  session.leave();
+  assert.equal(await nextInput(connection), LEAVE);
+  connection.cut();
+  connection = await engine.next();
+  await connection.next();
+  connection.send(joined({ resumed: 1 }));
+  assert.equal(await nextInput(connection), LEAVE);
+  connection.cut();
+  connection = await engine.next();
+  await connection.next();
+  connection.send(closing(4410, 'unknown'));
+  assert.deepEqual(await event('closed'), { name: 'closed', code: 1000, reason: 'left' });
+});
+
+each('who leaves while a Join is under way leaves once it is answered', {}, async ({ engine, session, event }) => {
+  const connection = await engine.next();
+  await connection.next();
+  session.leave();
+  connection.send(joined());
+  assert.equal(await nextInput(connection), LEAVE);
+  connection.send(closing(1000, 'bye'));
+  assert.equal((await event('closed')).code, 1000);
+});
+
+each('who leaves before asking for anything is out at once', {}, async ({ session, event }) => {
+  session.leave();
+  assert.deepEqual(await event('closed'), { name: 'closed', code: 1000, reason: 'left' });
+});
+
+test('who cannot say that they leave gives up in the end', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const { engine, session, event } = await begin('tcp', { token: 'kept' });
+  const connection = await engine.next();
+  assert.equal(await connection.next(), resume('kept'));
+  session.leave();
+  context.mock.timers.tick(9_999);
+  assert.equal(session.state, 'connecting');
+  context.mock.timers.tick(1);
+  const { code, reason } = await event('closed');
+  assert.equal(code, 0);
+  assert.match(reason, /did not hear within 10000 ms/);
+  engine.close();
+});
+
 test('what can never work is refused at once', () => {
   assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', inputsPerSecondMax: 0 }), /above 0/);
   assert.throws(() => connect({ url: 'http://127.0.0.1/' }), /no ws:, wss: or tcp:/);
