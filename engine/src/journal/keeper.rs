@@ -20,7 +20,7 @@ use super::log::{Log, LogError};
 use super::recorder::Recorder;
 use super::recovery::{Recovered, RecoveryError, recover};
 use super::replay::FindVersion;
-use super::segments::{SEGMENT_BYTES, Segments, failed, place, remove_temporary};
+use super::segments::{SEGMENT_BYTES, Segments, failed, place, remove_gone};
 use super::snapshots;
 
 /// The folder of the rooms in the data folder.
@@ -103,7 +103,7 @@ impl Keeper {
         let rooms = data.join(ROOMS_FOLDER);
         files.make_folder(&rooms).map_err(failed("making", &rooms))?;
         // Rooms that were on their way out.
-        remove_temporary(&*files, &rooms)?;
+        remove_gone(&*files, &rooms)?;
         let on_failure = Arc::new(on_failure);
         let journal = {
             let on_failure = Arc::clone(&on_failure);
@@ -247,7 +247,7 @@ impl Keeper {
 /// The folder cannot be read.
 pub fn room_names(files: &dyn Files, rooms: &Path) -> Result<Vec<String>, LogError> {
     let names = files.list(rooms).map_err(failed("listing", rooms))?;
-    Ok(names.into_iter().filter(|name| !name.starts_with('.') && !name.ends_with(".tmp")).collect())
+    Ok(names.into_iter().filter(|name| !name.starts_with('.')).collect())
 }
 
 fn place_settings(files: &dyn Files, folder: &Path, settings: &[u8]) -> Result<(), LogError> {

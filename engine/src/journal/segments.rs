@@ -13,7 +13,10 @@ use super::log::{Batch, Log, LogError, SyncTask};
 /// A segment that has become this long is followed by another one.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 pub(super) const SEGMENT_SUFFIX: &str = ".journal";
-const TEMPORARY_SUFFIX: &str = ".tmp";
+pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
+/// A room on its way out is `.<name>.gone`: no room has a name that starts with a dot.
+const GONE_PREFIX: &str = ".";
+const GONE_SUFFIX: &str = ".gone";
 
 /// Names this engine in what it writes.
 pub const ENGINE: &str = concat!("hotseat ", env!("CARGO_PKG_VERSION"));
@@ -325,12 +328,25 @@ impl Log for Segments {
 /// [`LogError`].
 pub fn remove_room(files: &dyn Files, folder: &Path) -> Result<(), LogError> {
     let parent = folder.parent().unwrap_or(folder);
-    let mut gone = folder.as_os_str().to_owned();
-    gone.push(TEMPORARY_SUFFIX);
-    let gone = PathBuf::from(gone);
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let gone = parent.join(format!("{GONE_PREFIX}{name}{GONE_SUFFIX}"));
     files.rename(folder, &gone).map_err(failed("renaming", folder))?;
     files.sync_folder(parent).map_err(failed("syncing", parent))?;
     files.remove_folder(&gone).map_err(failed("removing", &gone))
+}
+
+/// Removes the rooms that were on their way out when the process ended.
+///
+/// # Errors
+/// [`LogError`].
+pub fn remove_gone(files: &dyn Files, rooms: &Path) -> Result<(), LogError> {
+    for name in files.list(rooms).map_err(failed("listing", rooms))? {
+        if name.starts_with(GONE_PREFIX) && name.ends_with(GONE_SUFFIX) {
+            let path = rooms.join(name);
+            files.remove_folder(&path).map_err(failed("removing", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what a crash left half made in a folder.

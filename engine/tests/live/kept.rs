@@ -157,6 +157,21 @@ fn fresh_begins_anew_and_deletes_nothing() {
 }
 
 #[test]
+fn a_room_may_be_called_like_what_is_half_made() {
+    let engine = setup().start();
+    for name in ["duel", "duel.tmp", "duel.gone"] {
+        run(&engine.setup, &["rooms", "new", name]);
+        assert_eq!(engine.get(&format!("/count?room={name}")), "1 in 1001\n");
+    }
+    run(&engine.setup, &["rooms", "close", "duel"]);
+    let engine = engine.killed().start();
+    for name in ["duel.tmp", "duel.gone"] {
+        assert_eq!(engine.get(&format!("/count?room={name}")), "2 in 1001\n");
+    }
+    assert_eq!(engine.refusal("/count?room=duel").0, 404);
+}
+
+#[test]
 fn without_durability_nothing_is_kept() {
     let engine = setup().with("durability = \"off\"").start();
     assert_eq!(engine.get("/count"), "1 in 1001\n");
