@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::raw::MappedFile;
 
-const FILE: &str = "under-way";
+pub(super) const FILE: &str = "under-way";
 const QUARANTINE: &str = "quarantine";
 /// Of the file. An input that is longer is told by its hash; the dump has what fits.
 const BOX_BYTES: usize = 256 << 10;

@@ -26,7 +26,7 @@ use super::snapshots;
 /// The folder of the rooms in the data folder.
 pub const ROOMS_FOLDER: &str = "rooms";
 /// What the engine, rather than the logic, has to know of a room.
-const ROOM_FILE: &str = "room.json";
+pub(super) const ROOM_FILE: &str = "room.json";
 
 /// How rooms are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

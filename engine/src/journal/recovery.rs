@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use room::{LogicVersion, Pool, Record, RecordKind, Room, SnapshotError};
 
-use super::black_box::BlackBox;
+use super::black_box::{self, BlackBox};
 use super::files::Files;
 use super::frame::Position;
+use super::keeper::ROOM_FILE;
 use super::log::LogError;
 use super::replay::{FindVersion, Replay, ReplayError};
-use super::segments::{Damage, Found, remove_room, remove_temporary, shown};
+use super::segments::{Damage, Found, TEMPORARY_SUFFIX, remove_room, remove_temporary, shown};
 use super::snapshots;
 
 /// A recovery that takes longer says how far it is, this often.
@@ -45,6 +46,10 @@ pub enum RecoveryError {
     Log(#[from] LogError),
     #[error("{folder} has no snapshot that can be read, and its journal starts with record {first}; {reason}")]
     NoStart { folder: String, first: u64, reason: String },
+    #[error(
+        "{folder} has no journal, but {name}: this is no room's folder; nothing was changed: move it out of the folder of the rooms"
+    )]
+    NoRoom { folder: String, name: String },
     #[error("{folder}: {error}")]
     Replay { folder: String, error: Box<ReplayError> },
     #[error("{folder}: {error}")]
@@ -63,10 +68,10 @@ pub fn recover(
     pool: &Pool,
     find: &mut FindVersion<'_>,
 ) -> Result<Option<Recovered>, RecoveryError> {
-    remove_temporary(&**files, folder)?;
     let Some(found) = Found::read(&**files, folder)? else {
         // A room whose journal never got its first segment was never acknowledged.
         return if snapshots_of(files, folder)?.is_empty() {
+            refuse_foreign(files, folder)?;
             remove_room(&**files, folder)?;
             Ok(None)
         } else {
@@ -74,6 +79,7 @@ pub fn recover(
             Err(RecoveryError::NoStart { folder: shown(folder), first: 0, reason })
         };
     };
+    remove_temporary(&**files, folder)?;
     if let Some(torn) = &found.torn {
         let (file, at, bytes) = (torn.file.display(), torn.at, torn.bytes);
         tracing::warn!("{file}: the last {bytes} bytes, from {at} on, did not reach the disk whole; cut off");
@@ -99,6 +105,17 @@ pub fn recover(
             remove_room(&**files, folder)?;
             Ok(None)
         }
+    }
+}
+
+/// What is about to be removed must have been made by an engine, and be no more than the start of a room.
+fn refuse_foreign(files: &Arc<dyn Files>, folder: &Path) -> Result<(), RecoveryError> {
+    let listed = files.list(folder);
+    let names = listed.map_err(|source| Damage::Io { what: "listing", file: shown(folder), source })?;
+    let is_ours = |name: &str| [ROOM_FILE, black_box::FILE].contains(&name) || name.ends_with(TEMPORARY_SUFFIX);
+    match names.into_iter().find(|name| !is_ours(name)) {
+        Some(name) => Err(RecoveryError::NoRoom { folder: shown(folder), name }),
+        None => Ok(()),
     }
 }
 

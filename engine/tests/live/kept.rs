@@ -172,6 +172,25 @@ fn a_room_may_be_called_like_what_is_half_made() {
 }
 
 #[test]
+fn what_is_no_room_is_left_as_it_is() {
+    let engine = setup().start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    let setup = engine.killed();
+    let (foreign, unborn) = (setup.data().join("rooms/photos"), setup.data().join("rooms/unborn"));
+    std::fs::create_dir(&foreign).unwrap();
+    for file in ["cat.jpg", "dog.tmp"] {
+        std::fs::write(foreign.join(file), file).unwrap();
+    }
+    std::fs::create_dir(&unborn).unwrap();
+    std::fs::write(unborn.join("room.json"), "{").unwrap();
+    let engine = setup.start();
+    assert_eq!(engine.get("/count"), "2 in 1001\n");
+    assert!(engine.log().contains("this is no room's folder; nothing was changed"), "{}", engine.log());
+    assert!(foreign.join("cat.jpg").exists() && foreign.join("dog.tmp").exists());
+    assert!(!unborn.exists());
+}
+
+#[test]
 fn without_durability_nothing_is_kept() {
     let engine = setup().with("durability = \"off\"").start();
     assert_eq!(engine.get("/count"), "1 in 1001\n");
