@@ -224,7 +224,7 @@ impl Segments {
     /// The journal of a new room.
     ///
     /// # Errors
-    /// [`LogError`].
+    /// [`LogError`], also where there is one already: two rooms must not write to the same folder.
     pub fn create(
         files: Arc<dyn Files>,
         folder: &Path,
@@ -234,6 +234,11 @@ impl Segments {
     ) -> Result<Segments, LogError> {
         let [room, salt] = random;
         files.make_folder(folder).map_err(failed("making", folder))?;
+        let names = files.list(folder).map_err(failed("listing", folder))?;
+        if names.iter().any(|name| name.ends_with(SEGMENT_SUFFIX)) {
+            let source = std::io::Error::new(std::io::ErrorKind::AlreadyExists, "it has a journal already");
+            return Err(failed("making a room in", folder)(source));
+        }
         if let Some(parent) = folder.parent() {
             files.sync_folder(parent).map_err(failed("syncing", parent))?;
         }

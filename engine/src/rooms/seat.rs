@@ -174,9 +174,9 @@ impl Seat {
     }
 
     /// The thread lets go of the room: what is kept of it goes, unless it goes on when the engine starts again.
-    pub(super) fn finish(mut self) {
+    pub(super) fn finish(&mut self) {
         self.release();
-        match (self.recorder, self.goes_on) {
+        match (self.recorder.take(), self.goes_on) {
             (Some(mut recorder), true) => recorder.end(&mut self.room),
             (Some(recorder), false) => recorder.remove(),
             (None, _) => {}

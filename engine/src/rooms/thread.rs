@@ -128,13 +128,13 @@ impl RoomThread {
         }
     }
 
-    /// Forgets a room that has been disposed of. The registry first: whoever then finds a reply dropped must not find the room
-    /// there still.
+    /// Forgets a room that has been disposed of. First its journal, so that the next room of that name finds no trace of it;
+    /// then the registry, for whoever finds a reply dropped must not find the room there still.
     fn let_go(&mut self, id: RoomId) {
-        self.registry.remove(id);
         let mut seat = self.seats.remove(&id).expect("a room is let go once");
         seat.unschedule(&mut self.dues);
         seat.finish();
+        self.registry.remove(id);
     }
 
     fn due(&self) -> Option<Instant> {

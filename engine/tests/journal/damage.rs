@@ -183,3 +183,12 @@ fn a_hole_before_what_was_synced_is_damage() {
     disk.put(&segment(&disk), bytes);
     assert!(matches!(found(&disk), Err(Damage::Frame { .. })));
 }
+
+#[test]
+fn a_new_room_is_not_made_where_another_one_is() {
+    let disk = MemoryDisk::default();
+    drop(create(&disk, ROOMY));
+    let again = Segments::create(Arc::new(disk.clone()), &crate::support::folder(), "main", [9, 10], ROOMY);
+    assert_eq!(again.unwrap_err().to_string(), "making a room in /data/rooms/main failed: it has a journal already");
+    assert_eq!(found(&disk).unwrap().unwrap().head().room, 7);
+}

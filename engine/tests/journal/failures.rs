@@ -62,6 +62,7 @@ fn after_a_call_that_failed_nothing_is_acknowledged() {
     for (durability, failures) in [(Durability::Tick, &tick[..]), (within, &[Failure::Short])] {
         let disk = MemoryDisk::default();
         let made = {
+            let disk = MemoryDisk::default();
             create(&disk, SEGMENT_BYTES);
             disk.calls()
         };
