@@ -17,7 +17,7 @@ use super::commit::{Durability, Journal, LogId};
 use super::files::{Disk, Files};
 use super::frame::Position;
 use super::log::{Log, LogError};
-use super::recorder::Recorder;
+use super::recorder::{Recorder, Stay};
 use super::recovery::{Recovered, RecoveryError, recover};
 use super::replay::FindVersion;
 use super::segments::{SEGMENT_BYTES, Segments, failed, place, remove_gone};
@@ -60,11 +60,7 @@ impl Debug for Shared {
 /// What the thread of the snapshots is to do.
 pub(super) enum SnapshotTask {
     /// Pages for the copies that a fork is going to cost.
-    Reserve {
-        pool: Pool,
-        pages: usize,
-        is_ready: Arc<AtomicBool>,
-    },
+    Reserve { pool: Pool, pages: usize, is_ready: Arc<AtomicBool> },
     /// Says so when all before is done.
     End(Sender<()>),
     Write {
@@ -74,6 +70,7 @@ pub(super) enum SnapshotTask {
         position: Position,
         image: Box<Image>,
         is_busy: Arc<AtomicBool>,
+        stay: Arc<Stay>,
     },
 }
 
@@ -261,9 +258,18 @@ fn carry_out(files: &dyn Files, journal: &Journal, task: SnapshotTask) -> Result
             is_ready.store(true, Ordering::Release);
         }
         SnapshotTask::End(done) => drop(done),
-        SnapshotTask::Write { id, folder, room, position, mut image, is_busy } => {
+        SnapshotTask::Write { id, folder, room, position, mut image, is_busy, stay } => {
             let tick = image.tick();
-            let upto = snapshots::write(files, &folder, room, position, &mut image)?;
+            let folder_stays = stay.folder.lock();
+            let is_over = || stay.is_over.load(Ordering::Acquire);
+            if is_over() {
+                return Ok(());
+            }
+            let upto = match snapshots::write(files, &folder, (room, position), &mut image, &is_over) {
+                Err(_) if is_over() => return Ok(()),
+                written => written?,
+            };
+            drop(folder_stays);
             tracing::debug!(folder = %folder.display(), seq = position.seq, %tick, "snapshot");
             if let Some(upto) = upto {
                 journal.forget(id, upto);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use room::{Input, LogicFault, Note, Pool, RecordKind, Reply, Room, Stamp, StepError, encode_input};
 
 use super::black_box::BlackBox;
@@ -39,6 +40,9 @@ pub struct Recorder {
     bytes_since: u64,
     is_ready: Option<Arc<AtomicBool>>,
     is_busy: Arc<AtomicBool>,
+    /// The room has had its last input: neither a note nor a snapshot comes after that.
+    is_disposed: bool,
+    stay: Arc<Stay>,
 }
 
 impl Recorder {
@@ -65,6 +69,8 @@ impl Recorder {
             bytes_since: 0,
             is_ready: None,
             is_busy: Arc::default(),
+            is_disposed: false,
+            stay: Arc::default(),
         }
     }
 
@@ -104,6 +110,7 @@ impl Recorder {
             }
             return Err(StepError::Fault(*fault));
         }
+        self.is_disposed |= matches!(input, Input::Dispose);
         let is_swap = matches!(input, Input::Swap { .. } | Input::Rewind);
         let stepped = step(room, input);
         self.black_box.iter_mut().for_each(BlackBox::end);
@@ -113,7 +120,7 @@ impl Recorder {
             self.was_frozen = room.frozen().is_some();
         }
         self.note_frozen(room);
-        if stamp.now_us >= self.hash_at_us && stepped.is_ok() {
+        if stamp.now_us >= self.hash_at_us && stepped.is_ok() && !self.is_disposed {
             self.hash_at_us = stamp.now_us.saturating_add(micros(HASH_PERIOD));
             let hash = room.state_hash();
             self.batch.push(room.tick().0, |out| Note::Hash(hash).encode(out));
@@ -156,7 +163,12 @@ impl Recorder {
     pub fn snapshot_if_due(&mut self, room: &mut Room, now: Instant) {
         let is_due = self.bytes_since > 0
             && (now >= self.snapshot_at || self.bytes_since >= self.keeper.options().snapshot_bytes);
-        if !is_due || self.is_busy.load(Ordering::Acquire) || room.trial().is_some() || !self.batch.is_empty() {
+        if !is_due
+            || self.is_disposed
+            || self.is_busy.load(Ordering::Acquire)
+            || room.trial().is_some()
+            || !self.batch.is_empty()
+        {
             return;
         }
         match &self.is_ready {
@@ -186,15 +198,32 @@ impl Recorder {
         self.snapshot_at = now + self.keeper.options().snapshot_period;
         self.is_busy.store(true, Ordering::Release);
         let (keeper, id, folder, room) = (self.keeper.clone(), self.id, self.folder.clone(), self.room);
-        let (image, is_busy) = (Box::new(image), Arc::clone(&self.is_busy));
-        let then = move |position| keeper.snapshot(SnapshotTask::Write { id, folder, room, position, image, is_busy });
+        let (image, is_busy, stay) = (Box::new(image), Arc::clone(&self.is_busy), Arc::clone(&self.stay));
+        let then =
+            move |position| keeper.snapshot(SnapshotTask::Write { id, folder, room, position, image, is_busy, stay });
         self.keeper.journal().divide(self.id, Box::new(then));
     }
 
     /// The room is gone. What was committed before is let go first.
     pub fn remove(self) {
+        let stay = self.stay;
+        stay.is_over.store(true, Ordering::Release);
+        self.keeper.journal().run(Box::new(move || {
+            drop(stay.folder.lock());
+            Ok(())
+        }));
         self.keeper.journal().remove(self.id, Box::new(|| {}));
     }
+}
+
+/// How long a room's folder is there for its snapshots: it must not go under one that is being written, nor may one be written
+/// to the folder of the next room of that name.
+#[derive(Debug, Default)]
+pub(super) struct Stay {
+    /// The room is gone: what is being written of it is given up.
+    pub(super) is_over: AtomicBool,
+    /// Held to write a snapshot.
+    pub(super) folder: Mutex<()>,
 }
 
 fn micros(duration: Duration) -> u64 {

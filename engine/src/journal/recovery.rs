@@ -235,7 +235,7 @@ impl Stopped {
     }
 }
 
-/// True if the last record was the room's end.
+/// True if a record was the room's end.
 fn replay_all(
     files: &Arc<dyn Files>,
     found: &Found,
@@ -251,7 +251,7 @@ fn replay_all(
     while frames.peek().is_some() {
         for frame in frames.by_ref().take(PROGRESS_RECORDS) {
             let frame = frame.map_err(Stopped::Damage)?;
-            is_gone = frame.kind == RecordKind::DISPOSE;
+            is_gone |= frame.kind == RecordKind::DISPOSE;
             let applied = {
                 // What the logic had to say, it has said.
                 let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());

@@ -94,18 +94,18 @@ pub fn open(files: &dyn Files, path: &Path) -> io::Result<(SnapshotHead, Box<dyn
 /// more: they are in every snapshot that is kept.
 ///
 /// # Errors
-/// [`LogError`]. The snapshots that were there are still there.
+/// [`LogError`], also once `is_over` says that nobody needs it. The snapshots that were there are still there.
 pub fn write(
     files: &dyn Files,
     folder: &Path,
-    room: u64,
-    position: Position,
+    (room, position): (u64, Position),
     image: &mut Image,
+    is_over: &dyn Fn() -> bool,
 ) -> Result<Option<Position>, LogError> {
     let head = SnapshotHead { room, position, sha256: image.logic().mark().sha256 };
     let path = folder.join(format!("{:020}{SNAPSHOT_SUFFIX}", position.seq));
     let write = |file: &Arc<dyn OpenFile>| {
-        let mut out = io::BufWriter::with_capacity(WRITE_BYTES, Appending(file));
+        let mut out = io::BufWriter::with_capacity(WRITE_BYTES, Appending { file, is_over });
         out.write_all(&head.encode())?;
         image.write(&mut out)?;
         out.flush()
@@ -130,11 +130,17 @@ fn read_back(files: &dyn Files, path: &Path, head: SnapshotHead) -> io::Result<(
     check_snapshot(&mut reader).map_err(|error| damaged(error.to_string()))
 }
 
-struct Appending<'a>(&'a Arc<dyn OpenFile>);
+struct Appending<'a> {
+    file: &'a Arc<dyn OpenFile>,
+    is_over: &'a dyn Fn() -> bool,
+}
 
 impl Write for Appending<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.append(bytes).map(|()| bytes.len())
+        if (self.is_over)() {
+            return Err(io::Error::other("the room is gone"));
+        }
+        self.file.append(bytes).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

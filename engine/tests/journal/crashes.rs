@@ -146,7 +146,7 @@ fn a_kill_at_each_step_of_a_snapshot_leaves_one_that_is_whole() {
         }
         log.divide().unwrap();
         let mut image = room.image().unwrap();
-        let upto = snapshots::write(&disk, &folder(), 7, log.position(), &mut image).unwrap();
+        let upto = snapshots::write(&disk, &folder(), (7, log.position()), &mut image, &|| false).unwrap();
         upto.into_iter().for_each(|upto| log.forget(upto).unwrap());
         if std::mem::take(&mut first) {
             disk.keep_steps();

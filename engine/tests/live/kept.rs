@@ -191,6 +191,27 @@ fn what_is_no_room_is_left_as_it_is() {
 }
 
 #[test]
+fn rooms_come_and_go_under_one_name_while_snapshots_are_made() {
+    let engine = setup().with("snapshot_interval_ms = 100").start();
+    let names = ["duel", "a", "b", "c", "d", "e"];
+    for _ in 0..5 {
+        for name in names {
+            run(&engine.setup, &["rooms", "new", name]);
+            assert_eq!(engine.get(&format!("/count?room={name}")), "1 in 1001\n");
+        }
+        let has_snapshot = |engine: &Engine| {
+            let files = std::fs::read_dir(engine.setup.data().join("rooms/e")).unwrap();
+            files.filter_map(Result::ok).any(|file| file.path().extension().is_some_and(|kind| kind == "snapshot"))
+        };
+        engine.until("a snapshot is made", has_snapshot);
+        names.iter().for_each(|name| drop(run(&engine.setup, &["rooms", "close", name])));
+    }
+    let engine = engine.killed().start();
+    assert_eq!(engine.refusal("/count?room=duel").0, 404);
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+}
+
+#[test]
 fn without_durability_nothing_is_kept() {
     let engine = setup().with("durability = \"off\"").start();
     assert_eq!(engine.get("/count"), "1 in 1001\n");
