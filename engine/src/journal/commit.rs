@@ -222,8 +222,9 @@ impl Committer {
             if must_sync {
                 self.sync_here()?;
             }
-            self.held.drain(..).for_each(|release| release());
+            // First, so that whoever waits for a release finds the snapshots ordered that came before it.
             self.at_positions.drain(..).for_each(|(then, position)| then(position));
+            self.held.drain(..).for_each(|release| release());
             if is_end {
                 return Ok(());
             }

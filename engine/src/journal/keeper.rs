@@ -99,6 +99,7 @@ impl Keeper {
         let files: Arc<dyn Files> = Arc::new(Disk);
         let rooms = data.join(ROOMS_FOLDER);
         files.make_folder(&rooms).map_err(failed("making", &rooms))?;
+        files.sync_folder(data).map_err(failed("syncing", data))?;
         // Rooms that were on their way out.
         remove_gone(&*files, &rooms)?;
         let on_failure = Arc::new(on_failure);

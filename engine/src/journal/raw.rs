@@ -5,6 +5,8 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// A file of a fixed length, mapped and shared.
@@ -21,6 +23,12 @@ impl MappedFile {
     /// Makes the file that long, and maps it.
     pub(super) fn new(file: &File, len: usize) -> io::Result<Self> {
         file.set_len(len as u64)?;
+        // With all its blocks: a full disk is an error here, and would be the end of the process at a store.
+        match fallocate(file, FallocateFlags::empty(), 0, len as u64) {
+            // A file system that cannot promise them.
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
         // SAFETY: a new mapping, of a file that is that long. Nobody makes it shorter: it is in the engine's own folder.
         let start = unsafe { mmap(std::ptr::null_mut(), len, protection, flags, file, 0)? };
