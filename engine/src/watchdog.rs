@@ -20,6 +20,8 @@ use crate::rooms::{Rooms, UnderWay};
 const LOOK_PERIOD_MIN: Duration = Duration::from_millis(10);
 const LOOK_PERIOD_MAX: Duration = Duration::from_millis(250);
 const LOOKS_WITHIN_LIMIT: u32 = 8;
+/// The program that runs, even if its file was replaced or removed since.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Watches until it is dropped.
 #[derive(Debug)]
@@ -74,10 +76,8 @@ impl Restart {
 
     /// Takes the place of this process, with all of its threads. Returns only if that fails.
     fn run(&self) -> io::Error {
-        match std::env::current_exe() {
-            Ok(program) => Command::new(program).args(&self.arguments).exec(),
-            Err(error) => error,
-        }
+        let name = std::env::args_os().next().unwrap_or_default();
+        Command::new(OWN_PROGRAM).arg0(name).args(&self.arguments).exec()
     }
 }
 
