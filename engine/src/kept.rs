@@ -92,7 +92,7 @@ impl KeptRooms {
             return Err(KeptError::NoRoom(reasons.join("; ")));
         }
         if kept.refused.is_empty() {
-            kept.forget_versions(loader);
+            kept.forget_versions(data, loader);
         }
         Ok(kept)
     }
@@ -104,9 +104,18 @@ impl KeptRooms {
         main.or(self.rooms.first()).map(|room| Arc::clone(room.recovered.logic()))
     }
 
-    /// Removes the copies of versions that no journal needs any more.
-    fn forget_versions(&self, loader: &Loader) {
+    /// Removes the copies of versions that no journal needs any more; none while there are rooms that were moved aside, for whoever
+    /// moves them back needs theirs.
+    fn forget_versions(&self, data: &Path, loader: &Loader) {
         let Some(keeper) = &self.keeper else { return };
+        match keeper.files().list(data) {
+            Ok(names) if names.iter().any(|name| name.starts_with(ASIDE_PREFIX)) => return,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "versions that no journal needs are not removed");
+                return;
+            }
+        }
         let mut needed: BTreeSet<Sha256> = loader.versions.list().iter().map(|mapped| mapped.sha256).collect();
         for room in &self.rooms {
             match room.recovered.versions(&**keeper.files()) {
@@ -159,6 +168,9 @@ fn stop_the_process(error: &LogError) {
 /// What the process ends with when a call on a file has failed (EX_IOERR of sysexits).
 const FAILED_DISK: i32 = 74;
 
+/// What the folder of rooms that were moved aside is called, before the time.
+const ASIDE_PREFIX: &str = "rooms-";
+
 /// Moves the rooms that are kept aside, so that a start begins anew; where they are then.
 ///
 /// # Errors
@@ -168,7 +180,7 @@ pub fn move_aside(data: &Path) -> Result<Option<PathBuf>, KeptError> {
     if !rooms.exists() {
         return Ok(None);
     }
-    let aside = data.join(format!("{ROOMS_FOLDER}-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S%.f")));
+    let aside = data.join(format!("{ASIDE_PREFIX}{}", Timestamp::now().strftime("%Y%m%d-%H%M%S%.f")));
     let failed = |source| KeptError::Aside { path: rooms.display().to_string(), source };
     std::fs::rename(&rooms, &aside).map_err(failed)?;
     std::fs::File::open(data).and_then(|folder| folder.sync_all()).map_err(failed)?;

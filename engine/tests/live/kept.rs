@@ -148,12 +148,21 @@ fn a_version_on_trial_is_taken_back_with_the_engine() {
 fn fresh_begins_anew_and_deletes_nothing() {
     let engine = setup().start();
     assert_eq!(engine.get("/count"), "1 in 1001\n");
-    let engine = engine.killed().start_as(&["serve", "--fresh"], &[]);
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    assert_eq!(engine.get("/count"), "102 in 1002\n");
+    let setup = engine.killed();
+    std::fs::remove_file(setup.plugins().join("plugin2.so")).unwrap();
+    let engine = setup.start_as(&["serve", "--fresh"], &[]);
     assert_eq!(engine.get("/count"), "1 in 1001\n");
     let folders = std::fs::read_dir(engine.setup.data()).unwrap().map(|entry| entry.unwrap().path());
     let aside: Vec<PathBuf> = folders.filter(|path| path.to_str().unwrap().contains("/rooms-")).collect();
     assert_eq!(aside.len(), 1);
     assert!(aside[0].join("main/00000000000000000001.journal").exists());
+    // It can be undone, even after another start.
+    let setup = engine.killed().start().killed();
+    std::fs::remove_dir_all(setup.data().join("rooms")).unwrap();
+    std::fs::rename(&aside[0], setup.data().join("rooms")).unwrap();
+    assert_eq!(setup.start().get("/count"), "103 in 1002\n");
 }
 
 #[test]
