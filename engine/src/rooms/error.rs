@@ -62,9 +62,7 @@ impl RoomError {
     pub fn close_code(&self) -> CloseCode {
         match self {
             RoomError::Unknown { .. } | RoomError::NotAccepted { .. } => CloseCode::NoSuchRoom,
-            RoomError::Busy { .. }
-            | RoomError::Ended { .. }
-            | RoomError::NameTaken { .. }
+            RoomError::NameTaken { .. }
             | RoomError::TooMany
             | RoomError::Full { .. }
             | RoomError::Locked { .. }
@@ -72,7 +70,10 @@ impl RoomError {
             | RoomError::NoneFree { .. } => CloseCode::NoPlace,
             RoomError::Step(StepError::Refused(_)) => CloseCode::Refused,
             RoomError::Step(StepError::RoomFull) => CloseCode::NoPlace,
-            RoomError::Stuck { .. }
+            // What passes: a session that meets it may come back.
+            RoomError::Busy { .. }
+            | RoomError::Ended { .. }
+            | RoomError::Stuck { .. }
             | RoomError::Frozen { .. }
             | RoomError::Fault(_)
             | RoomError::Step(_)

@@ -99,7 +99,8 @@ impl Admission {
         let Admission { place, reservation } = self;
         let (reply, joined) = oneshot::channel();
         let newcomer = Box::new(Newcomer { player, hello, claims, reservation, entry });
-        place.offer(Ask::Join { newcomer, reply })?;
+        // As many as connections at most: whoever comes waits.
+        place.send(Ask::Join { newcomer, reply })?;
         joined.await.map_err(|_| place.ended())??;
         Ok(RoomDoor(place))
     }
@@ -214,7 +215,7 @@ impl Rooms {
     pub(crate) async fn resume(&self, room: &str, player: PlayerId, entry: Entry) -> Result<RoomDoor, RoomError> {
         let place = self.0.registry.find(room)?;
         let (reply, resumed) = oneshot::channel();
-        place.offer(Ask::Resume { player, entry, reply })?;
+        place.send(Ask::Resume { player, entry, reply })?;
         resumed.await.map_err(|_| place.ended())??;
         Ok(RoomDoor(place))
     }

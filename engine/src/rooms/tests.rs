@@ -269,11 +269,20 @@ async fn what_nobody_waits_for_is_not_begun_and_what_is_too_much_is_refused() {
     }
     let busy = rooms.request(Some("main"), Request::default()).await.unwrap_err();
     assert!(matches!(busy, RoomError::Busy { .. }), "{busy}");
+    // Players wait, whether they are new or back.
+    let (player, admission) = (PlayerId(1), rooms.admit("main").await.unwrap());
+    let (entry, other) = (coming_and_going::entry().await, coming_and_going::entry().await);
+    let mut joining = Box::pin(admission.join(player, Arc::from([]), Arc::from(""), entry));
+    assert!(poll_once(&mut joining).is_none());
+    let mut resuming = Box::pin(rooms.resume("main", player, other));
+    assert!(poll_once(&mut resuming).is_none());
     let last = waiting.pop().unwrap();
     drop(waiting);
     GATE.open();
     assert_eq!(blocked.await.unwrap(), "First 1");
     assert_eq!(last.await.unwrap().body, b"First 2");
+    joining.await.unwrap();
+    resuming.await.unwrap();
 }
 
 /// Polls a future once.

@@ -32,12 +32,14 @@ async fn until(is_so: impl Fn() -> bool) {
 }
 
 /// By a connection to nowhere.
-async fn join_saying(admission: Admission, player: u64, hello: &[u8]) -> Result<(), RoomError> {
+pub(super) async fn entry() -> Entry {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let connected = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let link = Link::to(connected, Metrics::new().sessions());
-    let entry = Entry { link, token: Arc::from("") };
-    admission.join(PlayerId(player), hello.into(), Arc::from(""), entry).await.map(drop)
+    Entry { link: Link::to(connected, Metrics::new().sessions()), token: Arc::from("") }
+}
+
+async fn join_saying(admission: Admission, player: u64, hello: &[u8]) -> Result<(), RoomError> {
+    admission.join(PlayerId(player), hello.into(), Arc::from(""), entry().await).await.map(drop)
 }
 
 async fn join(admission: Admission, player: u64) -> Result<(), RoomError> {

@@ -289,7 +289,7 @@ fn a_join_storm_gets_the_seats_that_there_are() {
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     let mut more = Client::open(engine.address, Transport::Tcp);
     let reason = "60 connections are open (connections_max)".to_owned();
-    assert_eq!(more.closing(), (CloseCode::NoPlace, reason));
+    assert_eq!(more.closing(), (CloseCode::Failed, reason));
     joined[0].say(b"who");
     while joined[0].hear() != "20 of 20" {}
 }
