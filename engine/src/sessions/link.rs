@@ -181,8 +181,7 @@ impl Link {
         push(&mut queue);
         self.metrics.frames_sent.inc_by((queue.frames.len() - before) as u64);
         self.write_some(&mut queue);
-        // A frame alone may be longer: else it could never be sent.
-        if queue.state == State::Open && queue.bytes > self.queue_bytes_max && queue.frames.len() > 1 {
+        if queue.state == State::Open && queue.is_above(self.queue_bytes_max) {
             self.overflow(&mut queue);
         }
         let is_left = !queue.frames.is_empty() || queue.state != State::Open;
@@ -323,6 +322,12 @@ impl Queue {
         self.frames.push_back(frame);
     }
 
+    /// Whether more waits behind the frame under way than may. A frame alone may be longer: else it could never be sent.
+    fn is_above(&self, bytes_max: usize) -> bool {
+        let under_way = self.frames.front().map_or(0, Out::bytes);
+        self.frames.len() > 2 && self.bytes.saturating_sub(under_way) > bytes_max
+    }
+
     fn advance(&mut self, mut written: usize, framing: Framing) {
         written += self.written;
         while let Some(frame) = self.frames.front() {
@@ -335,5 +340,27 @@ impl Queue {
             self.frames.pop_front();
         }
         self.written = written;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_above_the_limit_may_be_under_way_or_next() {
+        let frame = |bytes: usize| Out::Raw(vec![0; bytes].into());
+        let mut queue = Queue::default();
+        queue.push(frame(5000));
+        assert!(!queue.is_above(1000), "it is alone");
+        queue.push(frame(5000));
+        assert!(!queue.is_above(1000), "it is alone behind the one under way");
+        queue.push(frame(1));
+        assert!(queue.is_above(1000));
+        queue.advance(5000, Framing::Tcp);
+        queue.push(frame(1));
+        assert!(!queue.is_above(1000), "what waits behind the long one is short");
+        queue.push(frame(1000));
+        assert!(queue.is_above(1000));
     }
 }
