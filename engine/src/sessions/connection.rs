@@ -274,11 +274,14 @@ impl Connection {
         let now = Instant::now();
         self.heard_at = now;
         self.rate.fill(now.into_std());
-        let mut batch = Batch { messages: Vec::new(), bytes: 0, frames: 0, is_closed: false };
+        let mut batch = Batch { messages: Vec::new(), bytes: 0, frames: 0, has_message: false, is_closed: false };
         // Taken out for the time, because the frames change the connection.
         let mut reader = self.reader.take().expect("put back below");
+        let was_within_message = reader.is_within_message();
         let result = reader.read(bytes, &mut |read| self.on_read(read, &mut batch));
-        let began_before = self.began_at.filter(|_| batch.frames == 0);
+        // What comes between the parts of a message does not end it.
+        let has_ended = if was_within_message { batch.has_message } else { batch.frames > 0 };
+        let began_before = self.began_at.filter(|_| !has_ended);
         self.began_at = reader.is_within_frame().then(|| began_before.unwrap_or(now));
         self.reader = Some(reader);
         self.lobby.metrics.frames_received.inc_by(batch.frames);
@@ -298,11 +301,16 @@ impl Connection {
 
     /// The first frame is the last until the room has answered it.
     fn on_read(&mut self, read: Read<'_>, batch: &mut Batch) -> Result<ControlFlow<()>, Bad> {
-        batch.frames += 1;
         self.rate.take()?;
+        batch.frames += u64::from(read != Read::Fragment);
         match read {
-            Read::Frame(bytes) => self.on_frame(ClientFrame::decode(bytes)?, batch)?,
+            Read::Frame(bytes) => {
+                batch.has_message = true;
+                self.on_frame(ClientFrame::decode(bytes)?, batch)?;
+            }
             Read::Ping(payload) => self.link.pong(payload),
+            // They cost time to read, which is all that the rate is about.
+            Read::Pong | Read::Fragment => {}
             Read::Close => {
                 self.link.close_back();
                 batch.is_closed = true;
@@ -402,6 +410,8 @@ struct Batch {
     messages: Vec<(u32, Arc<[u8]>)>,
     bytes: usize,
     frames: u64,
+    /// A frame of the protocol was among them.
+    has_message: bool,
     /// The client has said its last word.
     is_closed: bool,
 }

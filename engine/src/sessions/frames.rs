@@ -13,6 +13,10 @@ pub(super) enum Read<'a> {
     Frame(&'a [u8]),
     /// WebSocket only: to be answered with the same bytes.
     Ping(&'a [u8]),
+    /// WebSocket only: says nothing.
+    Pong,
+    /// WebSocket only: a part of a message that goes on.
+    Fragment,
     /// WebSocket only: the client ends the connection.
     Close,
 }
@@ -60,8 +64,12 @@ impl Reader {
 
     /// Whether a frame has begun and not ended.
     pub(super) fn is_within_frame(&self) -> bool {
-        !self.partial.is_empty()
-            || matches!(&self.transport, Transport::WebSocket(reader) if reader.is_within_message())
+        !self.partial.is_empty() || self.is_within_message()
+    }
+
+    /// Whether a message has begun that other frames may come between.
+    pub(super) fn is_within_message(&self) -> bool {
+        matches!(&self.transport, Transport::WebSocket(reader) if reader.is_within_message())
     }
 
     /// Hands every whole frame in what is left of the bytes before, and in these, to `on`. The bytes are scribbled on.

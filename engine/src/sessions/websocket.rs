@@ -48,7 +48,7 @@ impl WebSocketReader {
                 check_close(payload)?;
                 on(Read::Close)?
             }
-            OpCode::Control(_) => ControlFlow::Continue(()),
+            OpCode::Control(_) => on(Read::Pong)?,
             OpCode::Data(_) => self.data(header.is_final, payload, on)?,
         };
         Ok(First::Taken(end, flow))
@@ -92,7 +92,7 @@ impl WebSocketReader {
             (None, true) => on(Read::Frame(payload)),
             (None, false) => {
                 self.message = Some(payload.to_vec());
-                Ok(ControlFlow::Continue(()))
+                on(Read::Fragment)
             }
             (Some(mut message), is_final) => {
                 message.extend_from_slice(payload);
@@ -100,7 +100,7 @@ impl WebSocketReader {
                     return on(Read::Frame(&message));
                 }
                 self.message = Some(message);
-                Ok(ControlFlow::Continue(()))
+                on(Read::Fragment)
             }
         }
     }
@@ -184,6 +184,8 @@ mod tests {
                     found.push(match read {
                         Read::Frame(bytes) => format!("frame {}", bytes.escape_ascii()),
                         Read::Ping(bytes) => format!("ping {}", bytes.escape_ascii()),
+                        Read::Pong => "pong".to_owned(),
+                        Read::Fragment => "fragment".to_owned(),
                         Read::Close => "close".to_owned(),
                     });
                     Ok(ControlFlow::Continue(()))
@@ -208,8 +210,8 @@ mod tests {
     fn messages_come_whole_however_they_are_cut() {
         check(&[frame(0x82, b"one"), frame(0x82, b"")], Ok(&["frame one", "frame "]));
         let fragments = [frame(0x02, b"a"), frame(0x89, b"p"), frame(0x00, b"b"), frame(0x80, b"cdefghijkl")];
-        check(&fragments, Ok(&["ping p", "frame abcdefghijkl"]));
-        check(&[frame(0x8a, b"unasked")], Ok(&[]));
+        check(&fragments, Ok(&["fragment", "ping p", "fragment", "frame abcdefghijkl"]));
+        check(&[frame(0x8a, b"unasked")], Ok(&["pong"]));
         check(&[frame(0x88, b"")], Ok(&["close"]));
         check(&[frame(0x88, b"\x03\xe8bye")], Ok(&["close"]));
     }
