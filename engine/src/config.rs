@@ -155,7 +155,7 @@ pub struct Config {
     pub auth: AuthKind,
     /// The file of the key that credentials are checked with.
     pub auth_key: Option<PathBuf>,
-    /// `Origin` values of pages that may open a WebSocket, beside those that the engine serves itself.
+    /// `Origin` values of pages that may open a WebSocket, beside those of this machine's addresses and of `allowed_hosts`.
     pub allowed_origins: Vec<String>,
     /// Connections of players at a time.
     pub connections_max: usize,
@@ -176,7 +176,7 @@ pub struct Config {
     pub snapshot_interval: Duration,
     pub snapshot_journal_bytes: u64,
     pub log: LogFormat,
-    /// `Host` values beside the names of this machine.
+    /// `Host` values beside the names of this machine. Pages from there may open a WebSocket.
     pub allowed_hosts: Vec<String>,
     pub plugin_bytes_max: u64,
     pub probe_timeout: Duration,

@@ -60,6 +60,8 @@ pub struct Lobby {
     tokens: Tokens,
     /// `Origin` values of pages that may connect beside the engine's own.
     pub(super) allowed_origins: Vec<String>,
+    /// Names by which the engine is reached, with the port: pages from there are its own.
+    pub(super) allowed_hosts: Vec<String>,
     /// One for each connection that there may be.
     slots: Arc<Semaphore>,
     started: Instant,
@@ -80,8 +82,9 @@ impl Lobby {
     ) -> Lobby {
         let limits = Limits::from(config);
         let slots = Arc::new(Semaphore::new(limits.connections_max));
-        let (allowed_origins, started) = (config.allowed_origins.clone(), Instant::now());
-        Lobby { limits, metrics, stop, rooms, auth, tokens, allowed_origins, slots, started }
+        let (allowed_origins, allowed_hosts) = (config.allowed_origins.clone(), config.allowed_hosts.clone());
+        let started = Instant::now();
+        Lobby { limits, metrics, stop, rooms, auth, tokens, allowed_origins, allowed_hosts, slots, started }
     }
 
     /// Connections of players at this moment.
@@ -103,7 +106,8 @@ impl Lobby {
         }
         Arc::clone(&self.slots).try_acquire_owned().map(Slot).map_err(|_| {
             let reason = format!("{} connections are open (connections_max)", self.limits.connections_max);
-            Bad::new(CloseCode::NoPlace, "no-connection", reason)
+            // It passes, so a session that is on its way back is not to end by it.
+            Bad::new(CloseCode::Failed, "no-connection", reason)
         })
     }
 

@@ -1,6 +1,7 @@
 //! The opening handshake of a WebSocket (RFC 6455, 4.2): checked here, so that the socket comes back with all its
 //! bytes.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::http::request::Parts;
@@ -73,20 +74,38 @@ impl Lobby {
         // Programs send none.
         let Some(origin) = origins.next() else { return Ok(()) };
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let is_accepted = |origin: &str| {
+        let is_own = |origin: &str| {
             let of_host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-            (of_host.is_some() && of_host == host) || self.allowed_origins.iter().any(|allowed| allowed == origin)
+            // That both name the same is not enough: a foreign page can have its own name lead here.
+            of_host.is_some_and(|of_host| {
+                self.allowed_hosts.iter().any(|allowed| allowed == of_host)
+                    || (host == Some(of_host) && cannot_be_rebound(of_host))
+            })
         };
+        let is_accepted = |origin: &str| is_own(origin) || self.allowed_origins.iter().any(|allowed| allowed == origin);
         if origins.next().is_none() && origin.to_str().is_ok_and(is_accepted) {
             return Ok(());
         }
         self.metrics.count_refused("origin-foreign");
         let reason = format!(
-            "a page of the origin \"{}\" may not connect; add it to allowed_origins in engine.toml",
+            "a page of the origin \"{}\" may not connect; add it to allowed_origins in engine.toml, or its \
+             host to allowed_hosts",
             origin.as_bytes().escape_ascii()
         );
         Err(Refusal::new(Kind::Forbidden, "origin-foreign", reason))
     }
+}
+
+/// Whether this `Host` means the same to everybody who asks, whatever a name server says.
+fn cannot_be_rebound(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let of_v6 = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    name == "localhost"
+        || name.parse::<Ipv4Addr>().is_ok()
+        || of_v6.is_some_and(|name| name.parse::<Ipv6Addr>().is_ok())
 }
 
 /// The socket, and what was read from it behind the request.
@@ -153,4 +172,21 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 
 fn bad_request(code: &'static str, reason: impl Into<String>) -> Refusal {
     Refusal::new(Kind::BadRequest, code, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_can_be_rebound_and_an_address_cannot() {
+        for host in ["127.0.0.1", "10.0.0.5:8080", "[::1]:7777", "[2001:db8::1]", "localhost", "localhost:7777"] {
+            assert!(cannot_be_rebound(host), "{host}");
+        }
+        let names =
+            ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example:7777", "::1", ""];
+        for host in names {
+            assert!(!cannot_be_rebound(host), "{host}");
+        }
+    }
 }

@@ -69,10 +69,14 @@ impl Client {
 
     /// Whatever the answer is: its head.
     pub(crate) fn handshake(address: SocketAddr, target: &str, headers: &[&str]) -> (Client, String) {
+        Client::handshake_as(&address.to_string(), address, target, headers)
+    }
+
+    pub(crate) fn handshake_as(host: &str, address: SocketAddr, target: &str, headers: &[&str]) -> (Client, String) {
         let mut client = Client::bare(address, Transport::WebSocket);
         let more: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
         let head = format!(
-            "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+            "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
         );
         client.stream.write_all(head.as_bytes()).unwrap();

@@ -81,8 +81,11 @@ fn pages_of_other_sites_may_not_play() {
         check(&[&format!("Origin: {foreign}")], "HTTP/1.1 403 ");
     }
     check(&[&own, "Origin: https://evil.example"], "HTTP/1.1 403 ");
+    // A name that a foreign page has lead here: its Host is its Origin.
+    let (_, head) = Client::handshake_as("evil.example:80", engine.address, "/ws", &["Origin: http://evil.example:80"]);
+    assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
     check(&["Sec-WebSocket-Protocol: other"], "HTTP/1.1 400 ");
     check(&["Sec-WebSocket-Version: 8"], "HTTP/1.1 426 ");
-    assert_eq!(engine.metric("hotseat_handshakes_refused_total{cause=\"origin-foreign\"}"), 5);
+    assert_eq!(engine.metric("hotseat_handshakes_refused_total{cause=\"origin-foreign\"}"), 6);
     assert_eq!(engine.ask("/ws").status, 426);
 }
