@@ -200,7 +200,7 @@ impl Seat {
     /// Applies what was wished for, now or when the room takes inputs again.
     fn wish(&mut self, wish: Wish) {
         if self.is_stalled() || !self.players.waiting.is_empty() {
-            self.players.waiting.push_back(wish);
+            self.players.wait(wish);
         } else {
             self.grant(wish);
         }
@@ -209,7 +209,7 @@ impl Seat {
     /// Applies what had to wait.
     pub(super) fn grant_waiting(&mut self) {
         while !self.is_stalled() {
-            let Some(wish) = self.players.waiting.pop_front() else { break };
+            let Some(wish) = self.players.take_waiting() else { break };
             self.grant(wish);
         }
         self.settle();
@@ -229,6 +229,16 @@ impl Seat {
             }
             Wish::Reconnect(player) if in_world(self, player).is_some_and(|player| !player.is_connected) => {
                 self.grant_plain(Input::Reconnect { player });
+            }
+            Wish::Return(player) => {
+                self.grant(Wish::Drop(player));
+                if self.players.get(player).is_some_and(|session| session.link.is_some()) {
+                    if self.is_stalled() {
+                        self.players.wait_first(player);
+                    } else {
+                        self.grant(Wish::Reconnect(player));
+                    }
+                }
             }
             Wish::Leave { player, reason } if in_world(self, player).is_some() => {
                 self.grant_plain(Input::Leave { player, reason });

@@ -35,10 +35,29 @@ pub(super) struct Notice {
 /// What came from a player's connection, or is about it, on its way to becoming an input.
 #[derive(Debug)]
 pub(super) enum Wish {
-    Message { player: PlayerId, link: Arc<Link>, number: u32, bytes: Arc<[u8]> },
+    Message {
+        player: PlayerId,
+        link: Arc<Link>,
+        number: u32,
+        bytes: Arc<[u8]>,
+    },
     Drop(PlayerId),
     Reconnect(PlayerId),
-    Leave { player: PlayerId, reason: Arc<str> },
+    /// What is left of all the goings and comings of a player that had to wait: the logic is told of one.
+    Return(PlayerId),
+    Leave {
+        player: PlayerId,
+        reason: Arc<str>,
+    },
+}
+
+impl Wish {
+    fn message_bytes(&self) -> usize {
+        match self {
+            Wish::Message { bytes, .. } => Link::cost(bytes.len()),
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -49,6 +68,10 @@ pub(super) struct Players {
     awaited: VecDeque<(Instant, PlayerId)>,
     /// In order. Not empty only while the room can apply nothing.
     pub(super) waiting: VecDeque<Wish>,
+    /// What the messages in there count for.
+    waiting_bytes: usize,
+    /// The part of it that came by connections which are gone, and that nobody will look at.
+    lost_bytes: usize,
     pub(super) house: Arc<House>,
 }
 
@@ -59,6 +82,8 @@ pub(super) struct Session {
     pub(super) link: Option<Arc<Link>>,
     slot: Slot,
     away_until: Option<Instant>,
+    /// A [`Wish::Return`] waits.
+    returns: bool,
     /// As in the world: what the header of every frame says.
     pub(super) consumed: u32,
 }
@@ -73,7 +98,14 @@ impl Session {
 
 impl Players {
     pub(super) fn new(house: Arc<House>) -> Self {
-        Self { sessions: HashMap::new(), awaited: VecDeque::new(), waiting: VecDeque::new(), house }
+        Self {
+            sessions: HashMap::new(),
+            awaited: VecDeque::new(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            lost_bytes: 0,
+            house,
+        }
     }
 
     pub(super) fn get(&self, player: PlayerId) -> Option<&Session> {
@@ -101,9 +133,10 @@ impl Players {
 
     /// Gives a connection to a player who has none.
     pub(super) fn connect(&mut self, player: PlayerId, link: Arc<Link>, consumed: u32) {
-        let session = Session { link: Some(link), slot: Slot::default(), away_until: None, consumed };
-        let before = self.sessions.insert(player, session);
-        assert!(before.is_none_or(|before| before.link.is_none()), "the one before has been disconnected");
+        let session = self.sessions.entry(player).or_default();
+        assert!(session.link.is_none(), "the one before has been disconnected");
+        let returns = session.returns;
+        *session = Session { link: Some(link), slot: Slot::default(), away_until: None, returns, consumed };
     }
 
     /// The player is awaited back. What they had of a connection is returned.
@@ -112,12 +145,76 @@ impl Players {
         let until = now + self.house.grace;
         session.away_until = Some(until);
         self.awaited.push_back((until, player));
-        session.link.take().map(|link| (link, session.slot))
+        let had = session.link.take().map(|link| (link, session.slot));
+        self.lose_messages_of(&had);
+        had
     }
 
     pub(super) fn remove(&mut self, player: PlayerId) -> Option<(Arc<Link>, Slot)> {
         let session = self.sessions.remove(&player)?;
-        session.link.map(|link| (link, session.slot))
+        let had = session.link.map(|link| (link, session.slot));
+        self.lose_messages_of(&had);
+        had
+    }
+
+    /// Has a wish wait for the room to take inputs again.
+    pub(super) fn wait(&mut self, wish: Wish) {
+        let wish = match wish {
+            Wish::Drop(player) | Wish::Reconnect(player) => {
+                let session = self.sessions.entry(player).or_default();
+                if std::mem::replace(&mut session.returns, true) {
+                    return;
+                }
+                Wish::Return(player)
+            }
+            wish => wish,
+        };
+        self.waiting_bytes += wish.message_bytes();
+        self.waiting.push_back(wish);
+    }
+
+    /// Has the return of a player wait before all else.
+    pub(super) fn wait_first(&mut self, player: PlayerId) {
+        if let Some(session) = self.sessions.get_mut(&player) {
+            session.returns = true;
+            self.waiting.push_front(Wish::Return(player));
+        }
+    }
+
+    /// The first that waits.
+    pub(super) fn take_waiting(&mut self) -> Option<Wish> {
+        let wish = self.waiting.pop_front()?;
+        self.waiting_bytes -= wish.message_bytes();
+        if self.waiting.is_empty() {
+            self.lost_bytes = 0;
+        }
+        if let Wish::Return(player) = &wish
+            && let Some(session) = self.sessions.get_mut(player)
+        {
+            session.returns = false;
+        }
+        Some(wish)
+    }
+
+    /// What came by a connection that is gone is sent again by the next one, so it need not wait: a client that comes and
+    /// goes while the room is frozen would fill the memory. What is lost is looked for only once it is half of all, for
+    /// thousands may go at once.
+    fn lose_messages_of(&mut self, had: &Option<(Arc<Link>, Slot)>) {
+        let Some((link, _)) = had else { return };
+        self.lost_bytes += link.in_room_bytes();
+        if self.waiting_bytes == 0 || self.lost_bytes < self.waiting_bytes / 2 {
+            return;
+        }
+        let sessions = &self.sessions;
+        self.waiting.retain(|wish| match wish {
+            Wish::Message { player, link, .. } => {
+                let own = sessions.get(player).and_then(|session| session.link.as_ref());
+                own.is_some_and(|own| Arc::ptr_eq(own, link))
+            }
+            _ => true,
+        });
+        self.waiting_bytes = self.waiting.iter().map(Wish::message_bytes).sum();
+        self.lost_bytes = 0;
     }
 
     /// When the next grace ends, at the earliest.
@@ -178,5 +275,53 @@ impl Players {
             link.iter().for_each(|link| outlet.close(link, &mut slot, bad.clone()));
         }
         self.waiting.clear();
+        (self.waiting_bytes, self.lost_bytes) = (0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn link() -> Arc<Link> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        Link::to(stream, Metrics::new().sessions())
+    }
+
+    #[tokio::test]
+    async fn what_waits_does_not_grow_by_coming_and_going() {
+        let grace = Duration::from_secs(60);
+        let house = House { grace, notice: Mutex::default(), metrics: Metrics::new().sessions(), keeper: None };
+        let mut players = Players::new(Arc::new(house));
+        let (player, other, bytes) = (PlayerId(1), PlayerId(2), Arc::<[u8]>::from([0; 1000]));
+        let say = |players: &mut Players, player, link: &Arc<Link>, number| {
+            link.gave(Link::cost(bytes.len()));
+            players.wait(Wish::Message { player, link: Arc::clone(link), number, bytes: Arc::clone(&bytes) });
+        };
+        let steady = link().await;
+        players.connect(other, Arc::clone(&steady), 0);
+        (1..=10).for_each(|number| say(&mut players, other, &steady, number));
+        for _ in 0..100 {
+            let link = link().await;
+            players.connect(player, Arc::clone(&link), 0);
+            players.wait(Wish::Reconnect(player));
+            (1..=10).for_each(|number| say(&mut players, player, &link, number));
+            players.disconnect(player, Instant::now()).unwrap();
+            players.wait(Wish::Drop(player));
+        }
+        assert!(players.waiting.len() <= 31, "{} wishes wait", players.waiting.len());
+        // What the other one said is there, in order.
+        let mut numbers = Vec::new();
+        while let Some(wish) = players.take_waiting() {
+            match wish {
+                Wish::Message { player, number, .. } if player == other => numbers.push(number),
+                _ => {}
+            }
+        }
+        assert_eq!(numbers, (1..=10).collect::<Vec<_>>());
+        assert_eq!((players.waiting_bytes, players.lost_bytes), (0, 0));
     }
 }

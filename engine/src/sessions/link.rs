@@ -283,8 +283,13 @@ impl Link {
     }
 
     /// The room is given so many bytes to work off.
-    pub(super) fn gave(&self, bytes: usize) {
+    pub(crate) fn gave(&self, bytes: usize) {
         self.in_room.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// What the room was given and has not worked off.
+    pub(crate) fn in_room_bytes(&self) -> usize {
+        self.in_room.load(Ordering::Relaxed)
     }
 
     /// The room has worked so many bytes off.
@@ -297,7 +302,7 @@ impl Link {
 
     /// Whether the room has as much to work off as one connection may give it.
     pub(super) fn is_room_behind(&self) -> bool {
-        self.in_room.load(Ordering::Relaxed) > IN_ROOM_BYTES_MAX
+        self.in_room_bytes() > IN_ROOM_BYTES_MAX
     }
 
     pub(super) fn set_rtt_us(&self, rtt_us: u32) {
