@@ -135,37 +135,82 @@ fn web_socket_frames_that_break_its_rules_are_told_apart() {
     witness.is_undisturbed();
 }
 
+/// Frames of any kind that a player in the room may send, each with what it takes to send it.
+fn good_frames(client: &Client, count: u64, rng: &mut Rng) -> (Vec<Vec<u8>>, Vec<bool>) {
+    let mut number = 0;
+    let mut are_pings = Vec::new();
+    let frames = (0..count).map(|_| {
+        let kind = rng.below(3);
+        are_pings.push(kind == 0);
+        let payload = noise(rng, 40);
+        client.framed(&frame(&match kind {
+            0 => ClientFrame::Ping(rng.next_u64()),
+            1 => ClientFrame::Pong(rng.next_u64()),
+            _ => {
+                number += 1;
+                ClientFrame::Message { number, bytes: &payload }
+            }
+        }))
+    });
+    (frames.collect(), are_pings)
+}
+
+fn noise(rng: &mut Rng, len_max: u64) -> Vec<u8> {
+    (0..rng.below(len_max)).map(|_| rng.below(256).to_le_bytes()[0]).collect()
+}
+
+/// What ends a connection at once, whatever comes behind it.
+fn damaged_frame(client: &Client, rng: &mut Rng) -> Vec<u8> {
+    let mut ping = frame(&ClientFrame::Ping(rng.next_u64()));
+    let bad = match rng.below(7) {
+        0 => {
+            ping.truncate(usize::try_from(rng.below(9)).unwrap());
+            ping
+        }
+        1 => [ping, vec![0]].concat(),
+        2 => [vec![7 + rng.below(249).to_le_bytes()[0]], noise(rng, 40)].concat(),
+        3 => frame(&ClientFrame::Message { number: 0, bytes: &noise(rng, 40) }),
+        4 => frame(&ClientFrame::Join { room: "", credentials: "", hello: &noise(rng, 40) }),
+        5 => [vec![0x02, 0xff], noise(rng, 40)].concat(),
+        // No frame for either transport: a length above the limit, and reserved bits with an unknown opcode.
+        _ => return vec![0xff; 16],
+    };
+    client.framed(&bad)
+}
+
 #[test]
-fn random_frames_do_no_harm() {
+fn a_hundred_thousand_random_frames_are_taken_and_the_bad_ones_told_apart() {
     let engine = start("frames_per_second_max = 0");
     let mut witness = Witness::new(&engine);
     let before = rss(&engine);
     let mut rng = Rng::new(20_261_122);
-    let mut sent = 0;
-    while sent < 100_000 {
+    let mut taken = 0;
+    while taken < 100_000 {
         let mut client = Client::open(engine.address, BOTH[usize::try_from(rng.below(2)).unwrap()]);
-        if rng.below(4) > 0 {
-            client.join(b"");
-        }
-        // Some thousands at once; those behind the first bad one are never looked at, but must do no harm either.
-        let mut bytes = Vec::new();
-        for _ in 0..2_000 {
-            let len = usize::try_from(rng.below(40)).unwrap();
-            let mut noise: Vec<u8> = (0..len).map(|_| rng.below(256).to_le_bytes()[0]).collect();
-            // Mostly of a kind that there is.
-            if let Some(kind) = noise.first_mut().filter(|_| rng.below(8) > 0) {
-                *kind = rng.below(8).to_le_bytes()[0];
-            }
-            bytes.extend(client.framed(&noise));
-            sent += 1;
-        }
+        client.join(b"");
+        let (mut frames, are_pings) = good_frames(&client, 4_000, &mut rng);
+        let place = usize::try_from(rng.below(3_990)).unwrap();
+        frames[place] = damaged_frame(&client, &mut rng);
         // The engine may be faster to close than this to write.
-        let _closed = client.stream.write_all(&bytes);
+        let _closed = client.stream.write_all(&frames.concat());
         let _closed = client.stream.shutdown(std::net::Shutdown::Write);
+        let (mut pongs, mut closing) = (0, None);
         while let Some(frame) = client.next_raw() {
-            EngineFrame::decode(&frame).unwrap();
+            match EngineFrame::decode(&frame).unwrap().1 {
+                EngineFrame::Pong(_) => pongs += 1,
+                EngineFrame::Closing { code, .. } => closing = Some(code),
+                _ => {}
+            }
         }
+        let closing = closing.expect("the engine says why it closes");
+        assert!(matches!(closing, CloseCode::BadFrame | CloseCode::FrameTooLong), "{closing} at frame {place}");
+        let pings = are_pings[..place].iter().filter(|is_ping| **is_ping).count();
+        assert_eq!(pongs, pings, "every frame before the bad one counts, and none behind it");
+        taken += place;
     }
+    let metrics = engine.get("/metrics");
+    let counted = metrics.lines().find_map(|line| line.strip_prefix("hotseat_frames_received_total "));
+    assert!(counted.unwrap().parse::<usize>().unwrap() >= taken, "{counted:?} of {taken}");
     witness.is_undisturbed();
     assert!(rss(&engine) < before + GROWTH_MAX);
 }
