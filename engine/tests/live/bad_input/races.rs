@@ -2,9 +2,8 @@
 
 use std::{
     fs::{self, File},
-    io::Write as _,
     os::unix::fs::FileExt as _,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
 
@@ -20,22 +19,64 @@ use crate::support::Engine;
 
 const LOADS: usize = 60;
 
+/// What a writer of the file asks between two of its writes: whether it shall go on.
+struct Turns {
+    /// Loads that were answered.
+    answered: AtomicUsize,
+    /// Times that the writer did all that it does. A disk can be so slow that no load of many meets anything but a file that
+    /// is being cut to nothing.
+    rounds: AtomicUsize,
+    ended: AtomicBool,
+}
+
+/// Loads answered while the writer writes without a pause, before it stands still.
+const LOADS_IN_THE_RACE: usize = 4;
+
+impl Turns {
+    fn goes_on(&self) -> bool {
+        !self.ended.load(Ordering::SeqCst)
+    }
+
+    /// Returns when `count` more loads are answered, or all are.
+    fn wait_for(&self, count: usize) {
+        let until = self.answered.load(Ordering::SeqCst) + count;
+        while self.goes_on() && self.answered.load(Ordering::SeqCst) < until {
+            thread::yield_now();
+        }
+    }
+
+    /// Leaves the file as it is for one load from its beginning to its end: the first answer may be to an earlier one.
+    fn stand_still(&self) {
+        self.wait_for(2);
+    }
+
+    /// Writes without a pause for some loads.
+    fn race(&self, mut write: impl FnMut()) {
+        let until = self.answered.load(Ordering::SeqCst) + LOADS_IN_THE_RACE;
+        while self.goes_on() && self.answered.load(Ordering::SeqCst) < until {
+            write();
+        }
+    }
+}
+
 /// Loads again and again while `write` goes on, and checks that each load is done with a version that there is, or is refused
-/// for one of these reasons. Some of both must have happened, or the test shows nothing.
-fn check_while(write: impl Fn(&Engine, &[Vec<u8>; 2]) + Sync, codes: &[&str]) {
+/// for one of these reasons. Says how many were done and refused.
+fn check_while(write: impl Fn(&Engine, &[Vec<u8>; 2], &Turns) + Sync, codes: &[&str]) -> (usize, usize) {
     let contents = [sealed(&good(1002, "game2")), sealed(&good(1003, "game3"))];
     let engine = start(&good(1001, "game1"));
     engine.put("plugin.so", &contents[0]);
-    let ended = AtomicBool::new(false);
+    let turns = Turns { answered: AtomicUsize::new(0), rounds: AtomicUsize::new(0), ended: AtomicBool::new(false) };
     let (mut done, mut refused) = (0, 0);
     thread::scope(|scope| {
+        let _end = EndAtLast(&turns);
         scope.spawn(|| {
-            while !ended.load(Ordering::Relaxed) {
-                write(&engine, &contents);
+            while turns.goes_on() {
+                write(&engine, &contents, &turns);
+                turns.rounds.fetch_add(1, Ordering::SeqCst);
             }
         });
         let mut running = engine.hello();
-        while done + refused < LOADS || ((done == 0 || refused == 0) && done + refused < 100 * LOADS) {
+        while done + refused < LOADS || turns.rounds.load(Ordering::SeqCst) == 0 {
             let answer = engine.send("GET", "/load?name=plugin.so", &[]);
             if answer.status == 200 {
                 done += 1;
@@ -51,47 +92,72 @@ fn check_while(write: impl Fn(&Engine, &[Vec<u8>; 2]) + Sync, codes: &[&str]) {
                 }
             }
             assert_eq!(engine.hello(), running, "the version that answers is the one that was reported");
+            turns.answered.fetch_add(1, Ordering::SeqCst);
         }
-        ended.store(true, Ordering::Relaxed);
     });
-    assert!(done > 0 && refused > 0, "{done} were done, {refused} refused");
     assert!(engine.whole_status().versions.len() <= 3, "nothing but whole contents was mapped");
     engine.end();
+    (done, refused)
+}
+
+/// Ends the turns when it goes: an assertion that fails must not leave the writer at it for ever.
+struct EndAtLast<'a>(&'a Turns);
+
+impl Drop for EndAtLast<'_> {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::SeqCst);
+    }
+}
+
+/// How the file is written: all in turns without a pause, then whole for a load, then half for a load.
+fn write_in_place(file: impl Fn(&Engine) -> File, contents: &[Vec<u8>; 2], engine: &Engine, turns: &Turns) {
+    let write = |content: &[u8], between: &dyn Fn(usize)| {
+        let file = file(engine);
+        let chunk_bytes = content.len() / 8;
+        for (number, chunk) in content.chunks(chunk_bytes).enumerate() {
+            file.write_all_at(chunk, (number * chunk_bytes) as u64).unwrap();
+            between(number);
+        }
+    };
+    turns.race(|| contents.iter().for_each(|content| write(content, &|_| ())));
+    turns.stand_still();
+    write(&contents[0], &|number| {
+        if number == 4 {
+            turns.stand_still()
+        }
+    });
 }
 
 #[test]
 fn a_file_replaced_while_it_is_read_is_one_content_or_the_other() {
-    let replace =
-        |engine: &Engine, contents: &[Vec<u8>; 2]| contents.iter().for_each(|content| engine.put("plugin.so", content));
-    check_while(replace, &["changed-while-read"]);
+    let replace = |engine: &Engine, contents: &[Vec<u8>; 2], turns: &Turns| {
+        turns.race(|| contents.iter().for_each(|content| engine.put("plugin.so", content)));
+        turns.stand_still();
+    };
+    let (done, _) = check_while(replace, &["changed-while-read"]);
+    assert!(done > 0);
 }
 
 /// As `cp` does. A copy that stands still for as long as a load reads it cannot be told from one that was cut.
 #[test]
 fn a_file_rewritten_while_it_is_read_is_never_half_loaded() {
-    let rewrite = |engine: &Engine, contents: &[Vec<u8>; 2]| {
-        for content in contents {
-            let mut file = File::create(engine.setup.plugins().join("plugin.so")).unwrap();
-            content.chunks(content.len() / 8).for_each(|chunk| file.write_all(chunk).unwrap());
-        }
-    };
-    check_while(rewrite, &["changed-while-read", "empty", "not-elf", "cut-short", "damaged"]);
+    let file = |engine: &Engine| File::create(engine.setup.plugins().join("plugin.so")).unwrap();
+    let rewrite =
+        |engine: &Engine, contents: &[Vec<u8>; 2], turns: &Turns| write_in_place(file, contents, engine, turns);
+    let (done, refused) = check_while(rewrite, &["changed-while-read", "empty", "not-elf", "cut-short", "damaged"]);
+    assert!(done > 0 && refused > 0, "{done} were done, {refused} refused");
 }
 
 /// As a linker does that writes into the file that is there: its size never changes.
 #[test]
 fn a_file_overwritten_while_it_is_read_is_never_half_loaded() {
-    let overwrite = |engine: &Engine, contents: &[Vec<u8>; 2]| {
+    let file = |engine: &Engine| File::options().write(true).open(engine.setup.plugins().join("plugin.so")).unwrap();
+    let overwrite = |engine: &Engine, contents: &[Vec<u8>; 2], turns: &Turns| {
         assert_eq!(contents[0].len(), contents[1].len());
-        for content in contents {
-            let file = File::options().write(true).open(engine.setup.plugins().join("plugin.so")).unwrap();
-            let chunk_bytes = content.len() / 8;
-            for (number, chunk) in content.chunks(chunk_bytes).enumerate() {
-                file.write_all_at(chunk, (number * chunk_bytes) as u64).unwrap();
-            }
-        }
+        write_in_place(file, contents, engine, turns);
     };
-    check_while(overwrite, &["changed-while-read", "damaged"]);
+    let (done, refused) = check_while(overwrite, &["changed-while-read", "damaged"]);
+    assert!(done > 0 && refused > 0, "{done} were done, {refused} refused");
 }
 
 #[test]
