@@ -61,6 +61,11 @@ pub enum Input {
         player: PlayerId,
         number: u32,
     },
+    /// The player's connection is gone or there again, and calls nothing: the logic failed on the drop or the reconnect.
+    Presence {
+        player: PlayerId,
+        is_connected: bool,
+    },
     /// Fires the timers that are due, then calls `tick`.
     Tick,
     Request(Arc<Request>),

@@ -35,6 +35,7 @@ impl RecordKind {
     pub const SKIP: Self = Self(13);
     pub const CONFIRM: Self = Self(14);
     pub const REWIND: Self = Self(15);
+    pub const PRESENCE: Self = Self(16);
     pub const FREEZE: Self = Self(32);
     pub const HASH: Self = Self(33);
 }
@@ -141,6 +142,11 @@ pub fn encode_input(stamp: Stamp, input: &Input, running: &LogicVersion, out: &m
             out.extend_from_slice(&number.to_le_bytes());
             RecordKind::SKIP
         }
+        Input::Presence { player: who, is_connected } => {
+            player(out, *who);
+            out.push(u8::from(*is_connected));
+            RecordKind::PRESENCE
+        }
         Input::Tick => RecordKind::TICK,
         Input::Confirm => RecordKind::CONFIRM,
         Input::Rewind => RecordKind::REWIND,
@@ -223,6 +229,7 @@ fn read_input(kind: RecordKind, from: &mut Reader<'_>) -> Result<Record, Malform
             Input::Message { player, number, bytes: from.bytes("message")?.into() }
         }
         RecordKind::SKIP => Input::Skip { player: player(from)?, number: from.u32("number")? },
+        RecordKind::PRESENCE => Input::Presence { player: player(from)?, is_connected: from.flag("presence")? },
         RecordKind::TICK => Input::Tick,
         RecordKind::CONFIRM => Input::Confirm,
         RecordKind::REWIND => Input::Rewind,

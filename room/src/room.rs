@@ -440,6 +440,7 @@ impl Room {
                 self.call(Callback::Message, &Arguments { player: player.0, bytes, ..base }, outbox)?;
             }
             Input::Skip { player, number } => self.world.consume(*player, *number)?,
+            Input::Presence { player, is_connected } => self.world.set_connected(*player, *is_connected)?,
             Input::Leave { player, reason } => {
                 if !self.world.remove_player(*player) {
                     return Err(StepError::NotIn(*player));

@@ -116,7 +116,8 @@ impl Input {
             | Self::Reconnect { player }
             | Self::Leave { player, .. }
             | Self::Message { player, .. }
-            | Self::Skip { player, .. } => *player,
+            | Self::Skip { player, .. }
+            | Self::Presence { player, .. } => *player,
             _ => PlayerId(0),
         }
     }
@@ -139,6 +140,7 @@ impl Input {
             Self::Leave { .. } => "leave",
             Self::Message { .. } => "message",
             Self::Skip { .. } => "skip",
+            Self::Presence { .. } => "presence",
             Self::Tick => "tick",
             Self::Request(_) => "request",
             Self::Signal { .. } => "signal",

@@ -20,7 +20,7 @@ pub(super) struct Beat {
 }
 
 /// As an input is called, and `query`, which is none.
-const CALLBACKS: [&str; 16] = [
+const CALLBACKS: [&str; 17] = [
     "query",
     "create",
     "join",
@@ -29,6 +29,7 @@ const CALLBACKS: [&str; 16] = [
     "leave",
     "message",
     "skip",
+    "presence",
     "tick",
     "request",
     "signal",
@@ -66,14 +67,15 @@ impl Beat {
             Input::Leave { .. } => 5,
             Input::Message { .. } => 6,
             Input::Skip { .. } => 7,
-            Input::Tick => 8,
-            Input::Request(_) => 9,
-            Input::Signal { .. } => 10,
-            Input::Swap { .. } => 11,
-            Input::Confirm => 12,
-            Input::Rewind => 13,
-            Input::Terminate { .. } => 14,
-            Input::Dispose => 15,
+            Input::Presence { .. } => 8,
+            Input::Tick => 9,
+            Input::Request(_) => 10,
+            Input::Signal { .. } => 11,
+            Input::Swap { .. } => 12,
+            Input::Confirm => 13,
+            Input::Rewind => 14,
+            Input::Terminate { .. } => 15,
+            Input::Dispose => 16,
         };
         self.begin(room, callback, input.player())
     }
@@ -126,6 +128,7 @@ mod tests {
             Input::Leave { player, reason: "".into() },
             Input::Message { player, number: 1, bytes: Arc::from([]) },
             Input::Skip { player, number: 1 },
+            Input::Presence { player, is_connected: true },
             Input::Tick,
             Input::Request(Arc::default()),
             Input::Signal { name: "".into(), bytes: Arc::from([]) },

@@ -101,6 +101,8 @@ pub struct Entry {
     pub(crate) link: Arc<Link>,
     /// With which they can come back.
     pub(crate) token: Arc<str>,
+    /// How long they wait for the room's answer.
+    pub(crate) patience: Duration,
 }
 
 /// What a connection brings.

@@ -98,11 +98,11 @@ impl Admission {
     ) -> Result<RoomDoor, RoomError> {
         let Admission { place, reservation } = self;
         let (reply, joined) = oneshot::channel();
+        let (link, patience) = (Arc::clone(&entry.link), entry.patience);
         let newcomer = Box::new(Newcomer { player, hello, claims, reservation, entry });
         // As many as connections at most: whoever comes waits.
         place.send(Ask::Join { newcomer, reply })?;
-        joined.await.map_err(|_| place.ended())??;
-        Ok(RoomDoor(place))
+        RoomDoor(place).entered(player, &link, joined, patience).await
     }
 }
 
@@ -215,9 +215,9 @@ impl Rooms {
     pub(crate) async fn resume(&self, room: &str, player: PlayerId, entry: Entry) -> Result<RoomDoor, RoomError> {
         let place = self.0.registry.find(room)?;
         let (reply, resumed) = oneshot::channel();
+        let (link, patience) = (Arc::clone(&entry.link), entry.patience);
         place.send(Ask::Resume { player, entry, reply })?;
-        resumed.await.map_err(|_| place.ended())??;
-        Ok(RoomDoor(place))
+        RoomDoor(place).entered(player, &link, resumed, patience).await
     }
 
     /// Who is in a room.

@@ -18,7 +18,7 @@ use crate::rooms::command::{Entry, FromPlayer};
 use crate::rooms::entrance::Reservation;
 use crate::rooms::error::RoomError;
 use crate::rooms::outlet::Entered;
-use crate::rooms::players::{Notice, Wish};
+use crate::rooms::players::{Notice, Session, Wish};
 use crate::rooms::seat::Seat;
 use crate::sessions::{Bad, Link};
 use crate::status::PlayerStatus;
@@ -115,9 +115,8 @@ impl Seat {
 
     /// A player is back, by whichever connection.
     pub(super) fn resume(&mut self, player: PlayerId, entry: &Entry, reply: oneshot::Sender<Entered>) {
-        let is_leaving =
-            self.players.waiting.iter().any(|wish| matches!(wish, Wish::Leave { player: left, .. } if *left == player));
-        let Some(known) = self.room.world().player(player).filter(|_| !is_leaving) else {
+        let leaves = self.players.get(player).is_some_and(Session::leaves);
+        let Some(known) = self.room.world().player(player).filter(|_| !leaves) else {
             let reason = "the player has left the room, or was never in it";
             let bad = Bad::new(CloseCode::BadToken, "token-of-nobody", reason);
             self.outlet.close(&entry.link, &mut Default::default(), bad);
@@ -159,7 +158,8 @@ impl Seat {
 
     /// What a connection brings.
     pub(super) fn hear(&mut self, player: PlayerId, link: Arc<Link>, what: FromPlayer) {
-        if !self.players.is_link_of(player, &link) {
+        let leaves = self.players.get(player).is_some_and(Session::leaves);
+        if leaves || !self.players.is_link_of(player, &link) {
             return;
         }
         match what {
@@ -170,7 +170,7 @@ impl Seat {
             }
             FromPlayer::Leave => {
                 let bad = Bad::new(CloseCode::Left, "left", "the player left");
-                self.put_out(player, "left".into(), bad);
+                self.take_leave(player, "left".into(), bad);
             }
             FromPlayer::Gone => {
                 self.players.disconnect(player, Instant::now());
@@ -189,11 +189,17 @@ impl Seat {
         }
     }
 
-    /// Takes a player out for good, and tells their connection why.
-    pub(super) fn put_out(&mut self, player: PlayerId, reason: Arc<str>, bad: Bad) {
-        if let Some((link, mut slot)) = self.players.remove(player) {
+    /// Takes a player out for good, and tells their connection why. What they sent, and has had to wait, is dropped.
+    fn put_out(&mut self, player: PlayerId, reason: Arc<str>, bad: Bad) {
+        if let Some((link, mut slot)) = self.players.put_out(player) {
             self.outlet.close(&link, &mut slot, bad);
         }
+        self.wish(Wish::Leave { player, reason });
+    }
+
+    /// As `put_out`, but after what the player sent before, however long that has to wait. The connection ends at once.
+    pub(super) fn take_leave(&mut self, player: PlayerId, reason: Arc<str>, bad: Bad) {
+        self.players.take_leave(&mut self.outlet, player, bad);
         self.wish(Wish::Leave { player, reason });
     }
 
@@ -201,6 +207,8 @@ impl Seat {
     fn wish(&mut self, wish: Wish) {
         if self.is_stalled() || !self.players.waiting.is_empty() {
             self.players.wait(wish);
+            // Connections come and go all the same.
+            self.changed();
         } else {
             self.grant(wish);
         }
@@ -225,10 +233,10 @@ impl Seat {
                 }
             }
             Wish::Drop(player) if in_world(self, player).is_some_and(|player| player.is_connected) => {
-                self.grant_plain(Input::Drop { player });
+                self.grant_presence(player, Input::Drop { player });
             }
             Wish::Reconnect(player) if in_world(self, player).is_some_and(|player| !player.is_connected) => {
-                self.grant_plain(Input::Reconnect { player });
+                self.grant_presence(player, Input::Reconnect { player });
             }
             Wish::Return(player) => {
                 self.grant(Wish::Drop(player));
@@ -240,21 +248,40 @@ impl Seat {
                     }
                 }
             }
-            Wish::Leave { player, reason } if in_world(self, player).is_some() => {
-                self.grant_plain(Input::Leave { player, reason });
+            Wish::Leave { player, reason } => {
+                // Its connection is closed already.
+                self.players.remove(player);
                 if in_world(self, player).is_some() {
-                    // The logic failed on it, so they are in still: once more after the grace, perhaps on better code.
-                    self.players.disconnect(player, Instant::now());
+                    self.grant_leave(player, reason);
                 }
             }
-            Wish::Drop(_) | Wish::Reconnect(_) | Wish::Leave { .. } => {}
+            Wish::Drop(_) | Wish::Reconnect(_) => {}
         }
         self.changed();
     }
 
-    fn grant_plain(&mut self, input: Input) {
-        if let Err(error) = self.step(input) {
+    fn grant_leave(&mut self, player: PlayerId, reason: Arc<str>) {
+        if let Err(error) = self.step(Input::Leave { player, reason }) {
             self.failed(&error);
+            // They are in still, without a connection: once more after the grace, perhaps on better code.
+            self.players.disconnect(player, Instant::now());
+            self.grant(Wish::Drop(player));
+        }
+    }
+
+    /// A drop, or a return. It is true even if the logic fails on it, so the world takes it without the logic: else the
+    /// next one would be none, and the logic would not hear of a player who is back.
+    fn grant_presence(&mut self, player: PlayerId, input: Input) {
+        let is_connected = matches!(input, Input::Reconnect { .. });
+        let Err(error) = self.step(input) else { return };
+        self.failed(&error);
+        if let Err(error) = self.step(Input::Presence { player, is_connected }) {
+            self.failed(&error);
+        }
+        if is_connected {
+            let (tick, text) = (self.room.tick().0, error.to_string());
+            let frame = EngineFrame::Error { error: InputError::Fault, number: 0, text: &text };
+            self.players.tell(&mut self.outlet, player, tick, &frame);
         }
     }
 
@@ -297,9 +324,14 @@ impl Seat {
         let world = self.room.world();
         let known = world.players().iter().filter_map(|player| world.player(*player));
         let status = |player: room::Player| {
-            let link = self.players.get(player.id).and_then(|session| session.link.as_ref());
-            let rtt_us = link.map(|link| link.rtt_us()).filter(|rtt_us| *rtt_us > 0);
-            PlayerStatus { player: player.id.0, connected: link.is_some(), consumed: player.consumed, rtt_us }
+            let session = self.players.get(player.id).filter(|session| session.is_connected());
+            let rtt_us = session.and_then(|session| session.link.as_ref()).map(|link| link.rtt_us());
+            PlayerStatus {
+                player: player.id.0,
+                connected: session.is_some(),
+                consumed: player.consumed,
+                rtt_us: rtt_us.filter(|rtt_us| *rtt_us > 0),
+            }
         };
         known.map(status).collect()
     }
@@ -314,10 +346,19 @@ impl Seat {
                 self.outlet.close(&link, &mut slot, Bad::new(CloseCode::BadToken, "join-undone", reason));
             }
         }
-        for player in self.room.world().players().to_vec() {
-            if self.players.get(player).is_none() {
-                self.players.disconnect(player, Instant::now());
-                self.wish(Wish::Drop(player));
+        let world = self.room.world();
+        let in_world: Vec<_> = world.players().iter().filter_map(|player| world.player(*player)).collect();
+        for room::Player { id: player, is_connected, .. } in in_world {
+            match self.players.get(player) {
+                None => {
+                    self.players.disconnect(player, Instant::now());
+                    self.wish(Wish::Drop(player));
+                }
+                Some(session) if session.leaves() => {}
+                // Their going or coming was lost.
+                Some(session) if session.is_connected() && !is_connected => self.wish(Wish::Reconnect(player)),
+                Some(session) if !session.is_connected() && is_connected => self.wish(Wish::Drop(player)),
+                Some(_) => {}
             }
         }
         self.settle();

@@ -84,15 +84,25 @@ pub(super) struct Session {
     away_until: Option<Instant>,
     /// A [`Wish::Return`] waits.
     returns: bool,
+    /// A [`Wish::Leave`] waits. The connection is closed; one that is still here has messages that wait before it.
+    leaves: bool,
     /// As in the world: what the header of every frame says.
     pub(super) consumed: u32,
 }
 
 impl Session {
     fn push(&mut self, outlet: &mut Outlet, frame: Out) {
-        if let Some(link) = &self.link {
+        if let Some(link) = self.link.as_ref().filter(|_| !self.leaves) {
             outlet.push(link, &mut self.slot, frame);
         }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.link.is_some() && !self.leaves
+    }
+
+    pub(super) fn leaves(&self) -> bool {
+        self.leaves
     }
 }
 
@@ -122,7 +132,7 @@ impl Players {
 
     /// How many have a connection.
     pub(super) fn connected(&self) -> usize {
-        self.sessions.len() - self.sessions.values().filter(|session| session.link.is_none()).count()
+        self.sessions.values().filter(|session| session.is_connected()).count()
     }
 
     /// Whether this is the connection that the player has now: what comes from an older one is passed over.
@@ -136,7 +146,7 @@ impl Players {
         let session = self.sessions.entry(player).or_default();
         assert!(session.link.is_none(), "the one before has been disconnected");
         let returns = session.returns;
-        *session = Session { link: Some(link), slot: Slot::default(), away_until: None, returns, consumed };
+        *session = Session { link: Some(link), returns, consumed, ..Session::default() };
     }
 
     /// The player is awaited back. What they had of a connection is returned.
@@ -148,6 +158,26 @@ impl Players {
         let had = session.link.take().map(|link| (link, session.slot));
         self.lose_messages_of(&had);
         had
+    }
+
+    /// The player is out as soon as the room takes inputs, and what they sent before is of no use any more. Gives what they
+    /// had of a connection.
+    pub(super) fn put_out(&mut self, player: PlayerId) -> Option<(Arc<Link>, Slot)> {
+        let session = self.sessions.get_mut(&player)?;
+        let is_open = !std::mem::replace(&mut session.leaves, true);
+        let had = session.link.take().map(|link| (link, session.slot));
+        self.lose_messages_of(&had);
+        had.filter(|_| is_open)
+    }
+
+    /// As [`Players::put_out`], but what they sent before comes before their leave.
+    pub(super) fn take_leave(&mut self, outlet: &mut Outlet, player: PlayerId, bad: Bad) {
+        if let Some(session) = self.sessions.get_mut(&player)
+            && !std::mem::replace(&mut session.leaves, true)
+            && let Some(link) = &session.link
+        {
+            outlet.close(link, &mut session.slot, bad);
+        }
     }
 
     pub(super) fn remove(&mut self, player: PlayerId) -> Option<(Arc<Link>, Slot)> {
@@ -226,7 +256,8 @@ impl Players {
     pub(super) fn take_overdue(&mut self, now: Instant) -> Option<PlayerId> {
         while self.awaited.front().is_some_and(|(until, _)| *until <= now) {
             let (until, player) = self.awaited.pop_front()?;
-            if self.sessions.get(&player).is_some_and(|session| session.away_until == Some(until)) {
+            let is_over = |session: &Session| session.away_until == Some(until) && !session.leaves;
+            if self.sessions.get(&player).is_some_and(is_over) {
                 return Some(player);
             }
         }

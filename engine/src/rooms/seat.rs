@@ -215,7 +215,7 @@ impl Seat {
                     None => Err(RoomError::Step(StepError::NotIn(player))),
                     Some(_) => {
                         let bad = Bad::new(CloseCode::Kicked, "taken-out", reason.to_string());
-                        self.put_out(player, reason, bad);
+                        self.take_leave(player, reason, bad);
                         Ok(())
                     }
                 };

@@ -47,6 +47,7 @@ macro_rules! logics {
                     "/spoil" => self.state.spoilt = 1,
                     "/block" => GATE.wait(),
                     "/hold" => SWAP_GATE.wait(),
+                    "/late" => LATE_GATE.wait(),
                     _ => {}
                 }
                 logic_api::Response::text(format!("{} {}", stringify!($name), self.state.count))
@@ -114,6 +115,8 @@ struct Gate {
 static GATE: Gate = Gate::new();
 /// For the test of an opening that meets a swap.
 static SWAP_GATE: Gate = Gate::new();
+/// For the test of players who have waited too long.
+static LATE_GATE: Gate = Gate::new();
 
 impl Gate {
     const fn new() -> Gate {

@@ -12,7 +12,7 @@ use wire::CloseCode;
 
 use crate::config::Config;
 use crate::metrics::SessionMetrics;
-use crate::rooms::{Entry, RoomDoor, RoomError, Rooms};
+use crate::rooms::{Admission, Entry, RoomDoor, RoomError, Rooms};
 use crate::sessions::auth::Auth;
 use crate::sessions::bad::Bad;
 use crate::sessions::connection::{Connection, Opening, Request};
@@ -24,7 +24,7 @@ use crate::stop::Stop;
 #[derive(Debug, Clone)]
 pub struct Limits {
     pub connections_max: usize,
-    /// For the first frame, from the connection's beginning.
+    /// For the first frame, from the connection's beginning; and for the room's answer to it.
     pub handshake_timeout: Duration,
     pub ping_interval: Duration,
     /// How long a client may be silent.
@@ -150,7 +150,8 @@ impl Lobby {
         match request {
             Request::Join { room, credentials, hello } => {
                 let claims = self.auth.check(either(&credentials, opening.bearer.as_deref()))?;
-                let admission = self.rooms.admit(either(&room, opening.room.as_deref())).await.map_err(not_admitted)?;
+                let room = either(&room, opening.room.as_deref());
+                let admission = self.admit(room).await.map_err(not_admitted)?;
                 let player = random_player().map_err(no_randomness)?;
                 let entry = self.entry(link, self.tokens.token(admission.room().as_str(), player).into());
                 let joined = admission.join(player, hello, claims, entry).await;
@@ -169,7 +170,14 @@ impl Lobby {
     }
 
     fn entry(&self, link: &Arc<Link>, token: Arc<str>) -> Entry {
-        Entry { link: Arc::clone(link), token }
+        Entry { link: Arc::clone(link), token, patience: self.limits.handshake_timeout }
+    }
+
+    /// A seat, which may be in a room that has to be made first.
+    async fn admit(&self, room: &str) -> Result<Admission, RoomError> {
+        let patience = self.limits.handshake_timeout;
+        let stuck = |_| RoomError::Stuck { room: room.to_owned(), waited_ms: patience.as_millis() };
+        timeout(patience, self.rooms.admit(room)).await.map_err(stuck)?
     }
 }
 
@@ -179,7 +187,8 @@ fn either<'a>(one: &'a str, other: Option<&'a str>) -> &'a str {
 }
 
 fn not_admitted(error: RoomError) -> Bad {
-    Bad::new(error.close_code(), "not-admitted", error.to_string())
+    let cause = if matches!(error, RoomError::Stuck { .. }) { "room-stuck" } else { "not-admitted" };
+    Bad::new(error.close_code(), cause, error.to_string())
 }
 
 fn no_randomness(error: std::io::Error) -> Bad {
@@ -190,7 +199,7 @@ fn no_randomness(error: std::io::Error) -> Bad {
 fn told(entered: Result<RoomDoor, RoomError>) -> Result<Result<RoomDoor, ()>, Bad> {
     match entered {
         Ok(door) => Ok(Ok(door)),
-        Err(error @ (RoomError::Busy { .. } | RoomError::Ended { .. })) => Err(not_admitted(error)),
+        Err(error @ (RoomError::Ended { .. } | RoomError::Stuck { .. })) => Err(not_admitted(error)),
         Err(_) => Ok(Err(())),
     }
 }

@@ -40,6 +40,8 @@ fn show_input(input: &Input, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "message {number} from player {player}, {}", Bytes(bytes))
         }
         Input::Skip { player, number } => write!(f, "message {number} from player {player} is passed over"),
+        Input::Presence { player, is_connected: true } => write!(f, "player {player} is back, unheard by the logic"),
+        Input::Presence { player, .. } => write!(f, "connection of player {player} lost, unheard by the logic"),
         Input::Confirm => f.write_str("the version on trial stays"),
         Input::Rewind => f.write_str("the version on trial goes: back to before its swap"),
         Input::Tick => f.write_str("tick"),

@@ -169,6 +169,21 @@ fn what_comes_out_of_order_is_refused() {
     assert_eq!(refusal(&mut room, Input::Reconnect { player }), "player 4 has a connection already");
     room.must(Input::Drop { player });
     assert_eq!(refusal(&mut room, Input::Drop { player }), "player 4 has no connection that could be lost");
+    let lost = Input::Presence { player, is_connected: false };
+    assert_eq!(refusal(&mut room, lost), "player 4 has no connection that could be lost");
+}
+
+#[test]
+fn a_presence_that_is_only_noted_calls_nothing() {
+    let mut room = Driver::new::<Witness>();
+    let player = PlayerId(4);
+    room.must(join(4));
+    let before = seen(&mut room);
+    for is_connected in [false, true] {
+        room.must(Input::Presence { player, is_connected });
+        assert_eq!(room.room.world().player(player).map(|player| player.is_connected), Some(is_connected));
+        assert_eq!((seen(&mut room), room.outputs().len()), (before.clone(), 0));
+    }
 }
 
 #[test]

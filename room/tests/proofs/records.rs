@@ -38,6 +38,7 @@ fn input() -> impl Strategy<Value = Input> {
             bytes: bytes.into()
         }),
         (player(), any::<u32>()).prop_map(|(player, number)| Input::Skip { player, number }),
+        (player(), any::<bool>()).prop_map(|(player, is_connected)| Input::Presence { player, is_connected }),
         Just(Input::Confirm),
         Just(Input::Rewind),
         Just(Input::Tick),

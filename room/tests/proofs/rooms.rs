@@ -106,6 +106,7 @@ impl Model {
                 true => Outcome::Done(Vec::new()),
                 false => Outcome::NotApplied,
             },
+            Input::Presence { player, is_connected } => self.connect(player.0, *is_connected),
             Input::Tick => self.tick(now_us, seed),
             Input::Request(request) if request.path == "/panic" => Outcome::Fault("request"),
             Input::Request(request) => {
@@ -268,7 +269,8 @@ impl Simulation {
         let reason = *rng.pick(&["left", "gone", "panic"]).unwrap();
         match rng.below(100) {
             0..30 => Input::Tick,
-            30..32 => Input::Drop { player },
+            30 => Input::Presence { player, is_connected: rng.chance(0.5) },
+            31 => Input::Drop { player },
             32..34 => Input::Reconnect { player },
             34 => Input::Skip { player, number: u32::try_from(rng.below(20)).unwrap() },
             35..45 => join_saying(player.0, hello),

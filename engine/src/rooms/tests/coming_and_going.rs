@@ -8,7 +8,8 @@ use room::LogicVersion;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{
-    First, SAID, SWAP_GATE, Second, get, named, options, poll_once, start, start_with, swap_for_good, version,
+    First, LATE_GATE, SAID, SWAP_GATE, Second, get, named, options, poll_once, start, start_with, swap_for_good,
+    version,
 };
 use crate::metrics::Metrics;
 use crate::rooms::{Admission, Entry, RoomError, RoomName, RoomOptions, Rooms};
@@ -35,7 +36,9 @@ async fn until(is_so: impl Fn() -> bool) {
 pub(super) async fn entry() -> Entry {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let connected = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    Entry { link: Link::to(connected, Metrics::new().sessions()), token: Arc::from("") }
+    // Far longer than a test takes.
+    let patience = Duration::from_secs(3600);
+    Entry { link: Link::to(connected, Metrics::new().sessions()), token: Arc::from(""), patience }
 }
 
 async fn join_saying(admission: Admission, player: u64, hello: &[u8]) -> Result<(), RoomError> {
@@ -160,6 +163,40 @@ async fn a_room_that_is_opened_during_a_swap_runs_what_the_swap_leaves() {
         "Second 101",
         "created before the verdict, and so on the version from before"
     );
+}
+
+#[tokio::test]
+async fn whoever_has_waited_too_long_is_not_left_in_the_room() {
+    let rooms = start::<First>(0).unwrap();
+    let held = tokio::spawn({
+        let rooms = rooms.clone();
+        async move { get(&rooms, "main", "/late").await }
+    });
+    tokio::task::spawn_blocking(|| LATE_GATE.until_held()).await.unwrap();
+    let come = async |room: &str, player: u64, patience_ms: u64| {
+        let entry = Entry { patience: Duration::from_millis(patience_ms), ..entry().await };
+        let admission = rooms.admit(room).await.unwrap();
+        admission.join(PlayerId(player), Arc::from([]), Arc::from(""), entry).await.map(drop)
+    };
+    // One room does not get to it; the other does, but says nothing until all rooms are swapped.
+    let error = come("main", 1, 1).await.unwrap_err();
+    assert_eq!(error.to_string(), "the room main did not get to it within 1 ms");
+    let second = version::<Second>();
+    let mut swap = Box::pin(swap_for_good(&rooms, &second));
+    assert!(poll_once(&mut swap).is_none(), "main is held up");
+    until(|| Arc::ptr_eq(&rooms.logics()[1].1, &second.logic)).await;
+    let mut late = Box::pin(come("b", 2, 100));
+    assert!(poll_once(&mut late).is_none());
+    while poll_once(&mut late).is_none() && rooms.players("b").await.unwrap().is_empty() {}
+    assert_eq!(rooms.players("b").await.unwrap().len(), 1);
+    assert_eq!(late.await.unwrap_err().close_code(), wire::CloseCode::Failed);
+    while !rooms.players("b").await.unwrap().is_empty() {}
+    LATE_GATE.open();
+    swap.await.unwrap();
+    held.await.unwrap();
+    assert!(rooms.players("main").await.unwrap().is_empty());
+    join(rooms.admit("main").await.unwrap(), 3).await.unwrap();
+    assert_eq!(rooms.status("main").unwrap().players, 1, "no seat is lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,7 +23,8 @@ impl Far {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let entry = Entry { link: Link::to(near, Metrics::new().sessions()), token: Arc::from("") };
+        let patience = std::time::Duration::from_secs(3600);
+        let entry = Entry { link: Link::to(near, Metrics::new().sessions()), token: Arc::from(""), patience };
         let admission = rooms.admit(room).await.unwrap();
         admission.join(PlayerId(player), Arc::from([]), Arc::from(""), entry).await.unwrap();
         Far { stream, read: Vec::new() }

@@ -235,6 +235,105 @@ fn a_frozen_room_keeps_its_players_and_their_messages() {
 }
 
 #[test]
+fn what_was_sent_before_a_leave_comes_before_it() {
+    for transport in BOTH {
+        let engine = start("tick_hz = 100");
+        let mut witness = Client::open(engine.address, TCP);
+        witness.join(b"");
+        let mut client = Client::open(engine.address, transport);
+        client.join(b"");
+        assert_eq!(witness.hear(), "joined");
+        let mut gone = Client::open(engine.address, transport);
+        let joined = gone.join(b"");
+        assert_eq!((witness.hear(), client.hear()), ("joined".to_owned(), "joined".to_owned()));
+        witness.say(b"spoil");
+        assert_eq!(witness.notice().0, 2);
+        client.say(b"pour");
+        client.send(&ClientFrame::Leave);
+        client.say(b"pour");
+        assert_eq!(client.closing_at_last(), (CloseCode::Left, "the player left".to_owned()));
+        gone.send(&ClientFrame::Leave);
+        assert_eq!(gone.closing_at_last(), (CloseCode::Left, "the player left".to_owned()));
+        engine.until("they are seen to have gone", |engine| players(engine) == (3, 1));
+        let mut again = Client::open(engine.address, transport);
+        again.send(&ClientFrame::Resume { token: &joined.token });
+        assert_eq!(again.closing().0, CloseCode::BadToken);
+        assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+        assert_eq!(witness.version().0, 1002);
+        assert_eq!(witness.notice(), (0, String::new()));
+        for _ in 0..2 {
+            assert_eq!(witness.hear().len(), 1 << 18, "what was sent before");
+        }
+        assert_eq!((witness.hear(), witness.hear()), ("gone: left".to_owned(), "gone: left".to_owned()));
+        assert_eq!(witness.ask(b"who"), "1 of 1");
+    }
+}
+
+#[test]
+fn who_comes_and_goes_is_known_even_if_the_logic_fails_on_it() {
+    let engine = start("tick_hz = 0\naway_grace_ms = 3600000");
+    let mut witness = Client::open(engine.address, TCP);
+    witness.join(b"");
+    let mut client = Client::open(engine.address, WEB_SOCKET);
+    let joined = client.join(b"");
+    assert_eq!(witness.hear(), "joined");
+
+    assert_eq!(witness.ask(b"curse drop"), "cursed");
+    drop(client);
+    engine.until("the drop is seen", |engine| players(engine) == (2, 1));
+    assert_eq!(witness.ask(b"who"), "1 of 2", "the logic sees it too, though it failed on it");
+    let mut client = Client::open(engine.address, TCP);
+    client.resume(&joined.token);
+    assert_eq!((client.hear(), witness.hear()), ("welcome back".to_owned(), "back".to_owned()));
+
+    assert_eq!(witness.ask(b"curse reconnect"), "cursed");
+    drop(client);
+    assert_eq!(witness.hear(), "dropped");
+    let mut client = Client::open(engine.address, WEB_SOCKET);
+    client.resume(&joined.token);
+    let (number, text) = client.error();
+    assert!(number == 0 && text.ends_with(": the Reconnect is cursed"), "{number} {text}");
+    assert_eq!((client.ask(b"who"), players(&engine)), ("2 of 2".to_owned(), (2, 2)));
+    drop(client);
+    assert_eq!(witness.hear(), "dropped");
+
+    // Who cannot be let go is in still, without a connection, and goes on better code.
+    let mut client = Client::open(engine.address, WEB_SOCKET);
+    client.resume(&joined.token);
+    client.error();
+    assert_eq!(witness.ask(b"curse leave"), "cursed");
+    client.send(&ClientFrame::Leave);
+    assert_eq!(client.closing().0, CloseCode::Left);
+    assert_eq!((witness.hear(), witness.ask(b"who")), ("dropped".to_owned(), "1 of 2".to_owned()));
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    witness.version();
+    let mut client = Client::open(engine.address, TCP);
+    client.resume(&joined.token);
+    client.send(&ClientFrame::Leave);
+    assert_eq!((witness.hear(), witness.hear()), ("back".to_owned(), "gone: left".to_owned()));
+    assert_eq!(players(&engine), (1, 1));
+}
+
+#[test]
+fn a_room_that_gets_to_nobody_is_not_waited_for() {
+    let engine = start("handshake_timeout_ms = 300");
+    let mut client = Client::open(engine.address, TCP);
+    let joined = client.join(b"");
+    client.say(b"loop");
+    for transport in BOTH {
+        for first in
+            [ClientFrame::Join { room: "", credentials: "", hello: b"" }, ClientFrame::Resume { token: &joined.token }]
+        {
+            let mut late = Client::open(engine.address, transport);
+            late.send(&first);
+            let reason = "the room main did not get to it within 300 ms".to_owned();
+            assert_eq!(late.closing(), (CloseCode::Failed, reason));
+        }
+    }
+    assert_eq!(engine.metric("hotseat_closes_total{cause=\"room-stuck\",code=\"4500\"}"), 4);
+}
+
+#[test]
 fn a_notice_is_shown_to_all_until_it_is_over() {
     let engine = start("");
     let mut client = Client::open(engine.address, TCP);

@@ -22,9 +22,21 @@ struct State {
     spoilt: u64,
     /// Its `tick` ends the process, in version 1001.
     doomed: u64,
+    /// The callback that panics in version 1001 when somebody comes or goes.
+    cursed: Curse,
     /// What no replay comes to again.
     fickle: u64,
     number: f64,
+}
+
+#[derive(Row, Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(u8)]
+enum Curse {
+    #[default]
+    None,
+    Drop,
+    Reconnect,
+    Leave,
 }
 
 #[derive(World, Debug)]
@@ -57,15 +69,18 @@ impl Logic for Moody {
     }
 
     fn drop(&mut self, ctx: &mut Ctx, player: PlayerId) {
+        self.suffer(Curse::Drop);
         ctx.broadcast_except(player, b"dropped");
     }
 
     fn reconnect(&mut self, ctx: &mut Ctx, player: PlayerId) {
+        self.suffer(Curse::Reconnect);
         ctx.reply(b"welcome back");
         ctx.broadcast_except(player, b"back");
     }
 
     fn leave(&mut self, ctx: &mut Ctx, _player: PlayerId, reason: &str) {
+        self.suffer(Curse::Leave);
         ctx.broadcast(format!("gone: {reason}").as_bytes());
     }
 
@@ -80,6 +95,9 @@ impl Logic for Moody {
             },
             b"kick" => ctx.kick(player, "enough"),
             b"spoil" => self.state.spoilt = 1,
+            b"curse drop" => self.curse(ctx, Curse::Drop),
+            b"curse reconnect" => self.curse(ctx, Curse::Reconnect),
+            b"curse leave" => self.curse(ctx, Curse::Leave),
             b"who" => {
                 let connected = ctx.players().iter().filter(|player| ctx.is_connected(**player)).count();
                 let text = format!("{connected} of {}", ctx.players().len());
@@ -151,5 +169,16 @@ impl Logic for Moody {
             },
             _ => {}
         }
+    }
+}
+
+impl Moody {
+    fn curse(&mut self, ctx: &mut Ctx, what: Curse) {
+        self.state.cursed = what;
+        ctx.reply(b"cursed");
+    }
+
+    fn suffer(&self, what: Curse) {
+        assert!(self.state.cursed != what || Self::version() != Version(1001), "the {what:?} is cursed");
     }
 }
