@@ -183,9 +183,9 @@ fn measure_replay(report: &mut Report, logic: &Arc<LogicVersion>) {
         let files = keeper.files();
         let found = Found::read(&**files, &folder).expect("sound").expect("a journal");
         let mut replay = Replay::new("main", &Pool::new(), None);
-        for frame in found.records(&**files, found.first()) {
-            let frame = frame.expect("sound");
-            replay.apply(&frame, &mut |_| Ok(logic.clone()), None).expect("applied");
+        for record in found.records(&**files, found.first()) {
+            let record = record.expect("sound");
+            replay.apply(&record, &mut |_| Ok(logic.clone()), None).expect("applied");
         }
         records = replay.records;
     });

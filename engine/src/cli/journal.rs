@@ -8,7 +8,7 @@ use room::{Record, check_snapshot};
 
 use crate::config::{Config, ConfigError, Flags};
 use crate::journal::files::Disk;
-use crate::journal::frame::{Frame, Position};
+use crate::journal::frame::{Position, StoredRecord};
 use crate::journal::keeper::{ROOMS_FOLDER, room_names};
 use crate::journal::log::LogError;
 use crate::journal::segments::{Damage, Found};
@@ -88,8 +88,8 @@ pub fn tail(room: &str, count: usize, data: Option<PathBuf>, config: Option<Path
     let Some(found) = Found::read(&Disk, &folder.join(room))? else { return Ok(String::new()) };
     let first = found.last.seq.saturating_sub(count as u64).max(found.first().seq);
     let mut text = String::new();
-    for frame in found.records(&Disk, Position { seq: first, hash: 0 }) {
-        let _ = writeln!(text, "{}", line(&frame?));
+    for record in found.records(&Disk, Position { seq: first, hash: 0 }) {
+        let _ = writeln!(text, "{}", line(&record?));
     }
     Ok(text)
 }
@@ -119,10 +119,10 @@ fn check_room(folder: &Path) -> Result<String, Vec<String>> {
         Ok(None) => {}
         Ok(Some(found)) => {
             end = if found.torn.is_some() { ", with a torn end that the next start cuts off" } else { "" };
-            for frame in found.records(&Disk, found.first()) {
-                let decoded = frame.map_err(|damage| damage.to_string()).and_then(|frame| {
-                    let decoded = Record::decode(frame.kind, &frame.payload);
-                    decoded.map_err(|fault| format!("record {} cannot be read: {fault}", frame.seq))
+            for record in found.records(&Disk, found.first()) {
+                let decoded = record.map_err(|damage| damage.to_string()).and_then(|record| {
+                    let decoded = Record::decode(record.kind, &record.payload);
+                    decoded.map_err(|fault| format!("record {} cannot be read: {fault}", record.seq))
                 });
                 records += 1;
                 wrong.extend(decoded.err());
@@ -143,14 +143,14 @@ fn check_room(folder: &Path) -> Result<String, Vec<String>> {
 }
 
 /// A record for a person: number, tick, time and what it says.
-fn line(frame: &Frame) -> String {
-    let record = match Record::decode(frame.kind, &frame.payload) {
+fn line(stored: &StoredRecord) -> String {
+    let record = match Record::decode(stored.kind, &stored.payload) {
         Ok(record) => record,
-        Err(fault) => return format!("{:>8} tick {:<8} kind {}: {fault}", frame.seq, frame.tick, frame.kind.0),
+        Err(fault) => return format!("{:>8} tick {:<8} kind {}: {fault}", stored.seq, stored.tick, stored.kind.0),
     };
     let time = record.stamp().and_then(|stamp| Timestamp::from_microsecond(i64::try_from(stamp.now_us).ok()?).ok());
     let time = time.map_or_else(|| "-".to_owned(), |time| format!("{time:.6}"));
-    format!("{:>8} tick {:<8} {time:<27} {record}", frame.seq, frame.tick)
+    format!("{:>8} tick {:<8} {time:<27} {record}", stored.seq, stored.tick)
 }
 
 fn columns(rows: &[[String; 7]]) -> String {

@@ -12,7 +12,7 @@ use room::{Input, LogicVersion, Note, Outbox, Pool, Record, RecordKind, Room, St
 use crate::config::{Config, ConfigError, Flags};
 use crate::journal::compare::{first_difference, first_nan, to_json};
 use crate::journal::files::{Disk, Files};
-use crate::journal::frame::{Frame, Position};
+use crate::journal::frame::{Position, StoredRecord};
 use crate::journal::keeper::{ROOMS_FOLDER, room_names};
 use crate::journal::log::LogError;
 use crate::journal::recovery::{RecoveryError, oldest_start};
@@ -153,17 +153,17 @@ impl Journey {
     fn records(
         &self,
         after: Position,
-        mut each: impl FnMut(&Frame) -> Result<(), ReplayCommandError>,
+        mut each: impl FnMut(&StoredRecord) -> Result<(), ReplayCommandError>,
     ) -> Result<u64, ReplayCommandError> {
         let mut bar = Bar::new(self.found.last.seq - after.seq);
-        for frame in self.found.records(&*self.files, after) {
-            let frame = frame?;
-            let is_past = |until: Tick| frame.tick >= until.0 && frame.kind == RecordKind::TICK;
+        for record in self.found.records(&*self.files, after) {
+            let record = record?;
+            let is_past = |until: Tick| record.tick >= until.0 && record.kind == RecordKind::TICK;
             if self.until.is_some_and(is_past) {
                 break;
             }
-            bar.step(&frame);
-            each(&frame)?;
+            bar.step(&record);
+            each(&record)?;
         }
         Ok(bar.done)
     }
@@ -172,8 +172,8 @@ impl Journey {
         let (mut replay, after) = self.start()?;
         let started = Instant::now();
         let (mut first_us, mut failed) = (None, Vec::new());
-        let records = self.records(after, |frame| {
-            let applied = replay.apply(frame, &mut self.find(), None);
+        let records = self.records(after, |record| {
+            let applied = replay.apply(record, &mut self.find(), None);
             if first_us.is_none() {
                 first_us = replay.room().map(|room| room.now_us());
             }
@@ -199,22 +199,22 @@ impl Journey {
         let mut snapshots = self.snapshots_after(after);
         let (mut hashes, mut compared) = (0_u64, 0_u64);
         let differs = |reason: String| Err(ReplayCommandError::NotVerified(reason));
-        let records = self.records(after, |frame| {
+        let records = self.records(after, |record| {
             let mut failed = None;
             for replay in [&mut one, &mut two] {
-                match replay.apply(frame, &mut self.find(), None) {
+                match replay.apply(record, &mut self.find(), None) {
                     Ok(_) => {}
                     Err(error) if error.is_fatal() => return Err(Box::new(error).into()),
                     Err(error) => failed = Some(error),
                 }
             }
-            if frame.kind == RecordKind::HASH {
+            if record.kind == RecordKind::HASH {
                 hashes += 1;
                 if let Some((room, nan)) = one.room().and_then(|room| first_nan(room.world()).map(|nan| (room, nan))) {
                     return Err(not_determined(room, &nan));
                 }
             }
-            if frame.kind == RecordKind::TICK || failed.is_some() {
+            if record.kind == RecordKind::TICK || failed.is_some() {
                 let [a, b] = [&mut one, &mut two].map(|replay| replay.room().map(Room::state_hash));
                 if a != b {
                     let (Some(a), Some(b)) = (one.room(), two.room()) else { return Ok(()) };
@@ -226,7 +226,7 @@ impl Journey {
             if let Some(error) = failed {
                 return differs(error.to_string());
             }
-            if snapshots.last().is_some_and(|snapshot| snapshot.seq == frame.seq)
+            if snapshots.last().is_some_and(|snapshot| snapshot.seq == record.seq)
                 && let (Some(snapshot), Some(room)) = (snapshots.pop(), one.room())
             {
                 compared += 1;
@@ -291,10 +291,10 @@ impl Journey {
             let stamp = Stamp { now_us: room.now_us(), seed: 0 };
             change(room, stamp, &mut lines);
         }
-        let records = self.records(after, |frame| {
-            note(&mut Vec::new(), was.apply(frame, &mut self.find(), None))?;
+        let records = self.records(after, |record| {
+            note(&mut Vec::new(), was.apply(record, &mut self.find(), None))?;
             let was_there = other.room().is_some();
-            match Record::decode(frame.kind, &frame.payload) {
+            match Record::decode(record.kind, &record.payload) {
                 // The candidate stays, whatever came, and its hashes are its own.
                 Ok(Record::Swap { .. } | Record::Note(Note::Hash(_))) => {}
                 Ok(Record::Input { input: Input::Confirm | Input::Rewind, .. }) => {}
@@ -303,19 +303,19 @@ impl Journey {
                         let stamp = Stamp { now_us: room.now_us(), seed: 0 };
                         let ticked = room.twin().step(stamp, Input::Tick, &mut Outbox::new());
                         lines.push(match ticked {
-                            Ok(_) => format!("tick {}: does not fail where the room froze ({fault})", frame.tick),
-                            Err(error) => format!("tick {}: fails, too: {error}", frame.tick),
+                            Ok(_) => format!("tick {}: does not fail where the room froze ({fault})", record.tick),
+                            Err(error) => format!("tick {}: fails, too: {error}", record.tick),
                         });
                     }
                 }
-                _ => note(&mut lines, other.apply(frame, &mut self.find(), None))?,
+                _ => note(&mut lines, other.apply(record, &mut self.find(), None))?,
             }
             if let (false, Some(room)) = (was_there, other.room()) {
                 let stamp = Stamp { now_us: room.now_us(), seed: 0 };
                 change(room, stamp, &mut lines);
             }
             if difference.is_none()
-                && frame.kind == RecordKind::TICK
+                && record.kind == RecordKind::TICK
                 && let (Some(a), Some(b)) = (was.room(), other.room())
                 && a.state_hash() != b.state_hash()
             {
@@ -369,7 +369,7 @@ impl Bar {
         Self { count, done: 0, shown: Instant::now(), is_shown: false }
     }
 
-    fn step(&mut self, frame: &Frame) {
+    fn step(&mut self, record: &StoredRecord) {
         self.done += 1;
         if !self.done.is_multiple_of(BAR_RECORDS)
             || self.shown.elapsed() < BAR_PERIOD
@@ -382,7 +382,7 @@ impl Bar {
         let percent = self.done * 100 / self.count.max(1);
         let bar = format!("{}{}", "#".repeat(full), ".".repeat(BAR_CHARS - full));
         // Whoever closed standard error does not watch.
-        let _ = write!(std::io::stderr(), "\r[{bar}] {percent:>3} % tick {} ", frame.tick);
+        let _ = write!(std::io::stderr(), "\r[{bar}] {percent:>3} % tick {} ", record.tick);
     }
 }
 

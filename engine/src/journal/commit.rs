@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::batch::Batch;
 use super::frame::Position;
-use super::log::{Batch, Log, LogError, SyncTask};
+use super::log::{Log, LogError, SyncTask};
 
 /// Orders that wait: a room that is faster than the disk waits for it then.
 const ORDERS_MAX: usize = 4096;
@@ -100,6 +101,7 @@ impl Journal {
             tasks,
             is_syncing: false,
             sync_at: None,
+            unwritten: Vec::new(),
             held: Vec::new(),
             flushing: Vec::new(),
             to_flush: Vec::new(),
@@ -191,7 +193,9 @@ struct Committer {
     is_syncing: bool,
     /// When what was written is to be synced; `None` if all is.
     sync_at: Option<Instant>,
-    /// Written, not released.
+    /// Logs that have taken records, and not written them.
+    unwritten: Vec<LogId>,
+    /// Not released.
     held: Vec<Release>,
     /// Released when the tasks that are under way are done …
     flushing: Vec<Release>,
@@ -219,6 +223,7 @@ impl Committer {
                 is_end |= matches!(order, Order::End);
                 must_sync |= self.carry_out(order)?;
             }
+            self.write()?;
             if must_sync {
                 self.sync_here()?;
             }
@@ -241,7 +246,7 @@ impl Committer {
             Order::Run(task) => task()?,
             Order::Commit(batches, release) => {
                 self.held.push(release);
-                return self.append(&batches);
+                return Ok(self.append(batches));
             }
             Order::Divide(id, then) => {
                 if let Some(log) = self.logs.get_mut(&id) {
@@ -283,22 +288,32 @@ impl Committer {
         matches!(self.durability, Durability::Within(_))
     }
 
-    fn append(&mut self, batches: &[(LogId, Batch)]) -> Result<bool, LogError> {
-        let mut must_sync = false;
-        for (id, batch) in batches {
-            let log = self.logs.get_mut(id).expect("a room's log is added before it is written to");
-            log.append(batch)?;
-            match self.durability {
-                Durability::Within(time) => {
-                    // What is about the room itself does not wait for company.
-                    let at = Instant::now() + if batch.is_weighty { Duration::ZERO } else { time };
-                    self.sync_at = Some(self.sync_at.map_or(at, |before| before.min(at)));
-                }
-                Durability::Tick => must_sync = true,
-                Durability::Off => must_sync |= batch.is_weighty,
+    fn append(&mut self, batches: Vec<(LogId, Batch)>) -> bool {
+        for (id, mut batch) in batches {
+            if let Durability::Within(time) = self.durability {
+                // What is about the room itself does not wait for company.
+                let at = Instant::now() + if batch.is_weighty { Duration::ZERO } else { time };
+                self.sync_at = Some(self.sync_at.map_or(at, |before| before.min(at)));
+            }
+            let log = self.logs.get_mut(&id).expect("a room's log is added before it is written to");
+            log.append(&mut batch);
+            if self.unwritten.last() != Some(&id) {
+                self.unwritten.push(id);
             }
         }
-        Ok(must_sync)
+        !self.syncs_elsewhere()
+    }
+
+    fn write(&mut self) -> Result<(), LogError> {
+        for id in self.unwritten.drain(..) {
+            // It may have been removed meanwhile.
+            let Some(log) = self.logs.get_mut(&id) else { continue };
+            log.write()?;
+            if log.is_full() {
+                log.divide()?;
+            }
+        }
+        Ok(())
     }
 
     fn sync_here(&mut self) -> Result<(), LogError> {

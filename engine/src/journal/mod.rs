@@ -2,6 +2,7 @@
 //!
 //! What a record says is `room`'s; what frames it, and where it is kept, is here.
 
+pub mod batch;
 pub mod black_box;
 pub mod commit;
 pub mod compare;

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use room::{Input, LogicFault, Note, Pool, RecordKind, Reply, Room, Stamp, StepError, encode_input};
 
+use super::batch::Batch;
 use super::black_box::BlackBox;
 use super::commit::LogId;
 use super::keeper::{Keeper, SnapshotTask};
-use super::log::Batch;
 
 /// A state hash is noted this often, for replays to compare with. It reads every page that was written to since.
 const HASH_PERIOD: Duration = Duration::from_secs(10);

@@ -138,10 +138,10 @@ impl Recovered {
             // One that cannot be read needs nothing.
             versions.extend(snapshots::open(files, &snapshot.path).ok().map(|(head, _)| head.sha256));
         }
-        for frame in self.found.records(files, self.found.first()) {
-            let frame = frame?;
-            if matches!(frame.kind, RecordKind::CREATE | RecordKind::SWAP) {
-                match Record::decode(frame.kind, &frame.payload) {
+        for record in self.found.records(files, self.found.first()) {
+            let record = record?;
+            if matches!(record.kind, RecordKind::CREATE | RecordKind::SWAP) {
+                match Record::decode(record.kind, &record.payload) {
                     Ok(Record::Create { version, .. }) => versions.extend([version.sha256]),
                     Ok(Record::Swap { to, .. }) => versions.extend([to.sha256]),
                     _ => {}
@@ -246,16 +246,16 @@ fn replay_all(
 ) -> Result<bool, Stopped> {
     let name = &found.head().name;
     let (count, mut told) = (found.last.seq - after.seq, Instant::now());
-    let mut frames = found.records(&**files, after).peekable();
+    let mut records = found.records(&**files, after).peekable();
     let (mut is_gone, mut worries) = (false, 0_u32);
-    while frames.peek().is_some() {
-        for frame in frames.by_ref().take(PROGRESS_RECORDS) {
-            let frame = frame.map_err(Stopped::Damage)?;
-            is_gone |= frame.kind == RecordKind::DISPOSE;
+    while records.peek().is_some() {
+        for record in records.by_ref().take(PROGRESS_RECORDS) {
+            let record = record.map_err(Stopped::Damage)?;
+            is_gone |= record.kind == RecordKind::DISPOSE;
             let applied = {
                 // What the logic had to say, it has said.
                 let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
-                replay.apply(&frame, find, Some(&mut *black_box))
+                replay.apply(&record, find, Some(&mut *black_box))
             };
             match applied {
                 Err(error) if error.is_fatal() => return Err(Stopped::Replay(Box::new(error))),

@@ -6,7 +6,7 @@ use logic_api::Tick;
 use room::{Input, LogicVersion, Malformed, Note, Outbox, Pool, Record, Reply, Room, StepError, VersionMark};
 
 use super::black_box::BlackBox;
-use super::frame::Frame;
+use super::frame::StoredRecord;
 
 /// Finds the version that a record names, or says why it cannot be had.
 pub type FindVersion<'a> = dyn FnMut(&VersionMark) -> Result<Arc<LogicVersion>, String> + 'a;
@@ -64,21 +64,21 @@ impl Replay {
     /// [`ReplayError`]; unless it is fatal, the next record can be applied.
     pub fn apply(
         &mut self,
-        frame: &Frame,
+        stored: &StoredRecord,
         find: &mut FindVersion<'_>,
         black_box: Option<&mut BlackBox>,
     ) -> Result<Option<Reply>, ReplayError> {
-        let seq = frame.seq;
-        let record = Record::decode(frame.kind, &frame.payload);
+        let seq = stored.seq;
+        let record = Record::decode(stored.kind, &stored.payload);
         let record = record.map_err(|fault| ReplayError::Unreadable { seq, fault })?;
         self.records += 1;
-        self.apply_record(seq, frame, record, find, black_box)
+        self.apply_record(seq, stored, record, find, black_box)
     }
 
     fn apply_record(
         &mut self,
         seq: u64,
-        frame: &Frame,
+        stored: &StoredRecord,
         record: Record,
         find: &mut FindVersion<'_>,
         black_box: Option<&mut BlackBox>,
@@ -106,7 +106,7 @@ impl Replay {
         let stepped = match black_box {
             None => room.step(stamp, input, &mut self.outbox),
             Some(black_box) => {
-                let begun = black_box.begin(frame.kind, frame.tick, &frame.payload, room.logic());
+                let begun = black_box.begin(stored.kind, stored.tick, &stored.payload, room.logic());
                 begun.map_err(|fault| failed(StepError::Fault(*fault)))?;
                 let stepped = room.step(stamp, input, &mut self.outbox);
                 black_box.end();

@@ -6,9 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::batch::{Batch, KEPT_BYTES_MAX};
 use super::files::{Files, OpenFile};
-use super::frame::{Frame, FrameFault, Position, SEGMENT_HEAD_BYTES, SegmentHead, is_torn, put_frame, read_frame};
-use super::log::{Batch, Log, LogError, SyncTask};
+use super::frame::{
+    Frame, FrameFault, HeadFault, Position, SEGMENT_HEAD_BYTES, SegmentHead, StoredRecord, is_torn, read_frame,
+};
+use super::log::{Log, LogError, SyncTask};
 
 /// A segment that has become this long is followed by another one.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
@@ -33,6 +36,8 @@ pub enum Damage {
         "{file} is damaged: {what}; put a sound copy of the file there, or move {folder} aside to do without the room"
     )]
     Head { file: String, what: String, folder: String },
+    #[error("{file} has {fault}: start the engine that wrote it, or move {folder} aside to do without the room")]
+    Format { file: String, fault: HeadFault, folder: String },
     #[error("{what} {file} failed: {source}")]
     Io { what: &'static str, file: String, source: std::io::Error },
 }
@@ -75,7 +80,10 @@ impl Found {
         for (number, path) in paths.into_iter().enumerate() {
             let bytes = read(files, &path)?;
             let damaged = |what| Damage::Head { file: shown(&path), what, folder: shown(folder) };
-            let head = SegmentHead::decode(&bytes).map_err(damaged)?;
+            let head = SegmentHead::decode(&bytes).map_err(|fault| match fault {
+                HeadFault::Damaged(what) => damaged(what),
+                HeadFault::Format { .. } => Damage::Format { file: shown(&path), fault, folder: shown(folder) },
+            })?;
             match &mut found {
                 Some(found) if found.last != head.after => {
                     let (expected, starts) = (found.last.seq + 1, head.after.seq + 1);
@@ -137,9 +145,22 @@ impl Found {
         &'a self,
         files: &'a dyn Files,
         after: Position,
-    ) -> impl Iterator<Item = Result<Frame, Damage>> + 'a {
+    ) -> impl Iterator<Item = Result<StoredRecord, Damage>> + 'a {
+        let records = self.frames(files, after.seq).flat_map(|frame| {
+            let (records, error) = match frame {
+                Ok(frame) => (frame.records, None),
+                Err(error) => (Vec::new(), Some(Err(error))),
+            };
+            records.into_iter().map(Ok).chain(error)
+        });
+        // A place that people ask for may be within a frame.
+        records.skip_while(move |record| record.as_ref().is_ok_and(|record| record.seq <= after.seq))
+    }
+
+    /// The frames that have records after this one, and some before them.
+    fn frames<'a>(&'a self, files: &'a dyn Files, after: u64) -> impl Iterator<Item = Result<Frame, Damage>> + 'a {
         let nexts = self.segments.iter().skip(1).map(|next| next.head.after.seq).chain([self.last.seq]);
-        let needed = self.segments.iter().zip(nexts).filter(move |(_, last)| *last > after.seq);
+        let needed = self.segments.iter().zip(nexts).filter(move |(_, last)| *last > after);
         let folder = &self.folder;
         let of_segment = move |segment: &'a Segment| {
             let opened = read(files, &segment.path).map(|mut bytes| {
@@ -160,11 +181,10 @@ impl Found {
             };
             error.into_iter().chain(std::iter::from_fn(next))
         };
-        let is_after = move |frame: &Result<Frame, Damage>| frame.as_ref().map_or(true, |frame| frame.seq > after.seq);
-        needed.flat_map(move |(segment, _)| of_segment(segment)).filter(is_after)
+        needed.flat_map(move |(segment, _)| of_segment(segment))
     }
 
-    /// The position after a record: where a snapshot says it was taken. `None` if there is no such record.
+    /// The position after a record: where a snapshot says it was taken. `None` if no frame ends with that record.
     ///
     /// # Errors
     /// [`Damage`], where a file has changed since.
@@ -176,8 +196,13 @@ impl Found {
         if seq < self.first().seq || seq > self.last.seq {
             return Ok(None);
         }
-        let before = Position { seq: seq - 1, hash: 0 };
-        self.records(files, before).next().map(|frame| frame.map(|frame| frame.position)).transpose()
+        for frame in self.frames(files, seq - 1) {
+            let position = frame?.position;
+            if position.seq >= seq {
+                return Ok((position.seq == seq).then_some(position));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -216,8 +241,8 @@ pub struct Segments {
     synced: u64,
     /// Those before the last one: after which record each starts, and where it is.
     older: Vec<(u64, PathBuf)>,
-    /// Kept for its memory.
-    buffer: Vec<u8>,
+    /// Frames that are not written as yet.
+    unwritten: Vec<u8>,
 }
 
 impl Segments {
@@ -245,8 +270,8 @@ impl Segments {
         let head = SegmentHead { room, name: name.to_owned(), after: Position::default(), salt, engine: ENGINE.into() };
         let (file, path) = new_segment(&*files, folder, &head)?;
         let (bytes, folder) = (SEGMENT_HEAD_BYTES as u64, folder.to_owned());
-        let (position, older, buffer) = (head.after, Vec::new(), Vec::new());
-        Ok(Segments { files, folder, head, file, path, bytes, bytes_max, position, synced: 0, older, buffer })
+        let (position, older, unwritten) = (head.after, Vec::new(), Vec::new());
+        Ok(Segments { files, folder, head, file, path, bytes, bytes_max, position, synced: 0, older, unwritten })
     }
 
     /// Goes on after the last whole record of a journal that was found; a torn end is cut off.
@@ -264,20 +289,28 @@ impl Segments {
         file.sync().map_err(failed("syncing", &path))?;
         let older = older.iter().map(|segment| (segment.head.after.seq, segment.path.clone())).collect();
         let (head, bytes, position) = (last.head.clone(), last.bytes, found.last);
-        let (synced, buffer) = (position.seq, Vec::new());
-        Ok(Segments { files, folder, head, file, path, bytes, bytes_max, position, synced, older, buffer })
+        let (synced, unwritten) = (position.seq, Vec::new());
+        Ok(Segments { files, folder, head, file, path, bytes, bytes_max, position, synced, older, unwritten })
     }
 }
 
 impl Log for Segments {
-    fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
-        self.buffer.clear();
-        for (kind, tick, payload) in batch.records() {
-            put_frame(&mut self.buffer, &self.head, &mut self.position, self.synced, (kind, tick), payload);
+    fn append(&mut self, batch: &mut Batch) {
+        batch.seal_into(&mut self.unwritten, &self.head, &mut self.position, self.synced);
+    }
+
+    fn write(&mut self) -> Result<(), LogError> {
+        if !self.unwritten.is_empty() {
+            self.file.append(&self.unwritten).map_err(failed("writing to", &self.path))?;
+            self.bytes += self.unwritten.len() as u64;
+            self.unwritten.clear();
+            self.unwritten.shrink_to(KEPT_BYTES_MAX);
         }
-        self.file.append(&self.buffer).map_err(failed("writing to", &self.path))?;
-        self.bytes += self.buffer.len() as u64;
-        if self.bytes >= self.bytes_max { self.divide() } else { Ok(()) }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= self.bytes_max
     }
 
     fn position(&self) -> Position {
@@ -285,6 +318,7 @@ impl Log for Segments {
     }
 
     fn sync_task(&mut self) -> Option<SyncTask> {
+        assert!(self.unwritten.is_empty(), "what is to be synced is written first");
         let seq = self.position.seq;
         let (file, path) = (Arc::clone(&self.file), self.path.clone());
         let run = move || file.sync().map_err(failed("syncing", &path));
@@ -296,6 +330,7 @@ impl Log for Segments {
     }
 
     fn divide(&mut self) -> Result<(), LogError> {
+        self.write()?;
         if self.head.after == self.position {
             return Ok(());
         }

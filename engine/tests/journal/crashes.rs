@@ -12,7 +12,7 @@ use logic_api::prelude::{Logic, World, logic};
 use room::{Input, LogicVersion, Outbox, Pool, Room, Stamp};
 
 use crate::disk::MemoryDisk;
-use crate::support::{Plain, batch, create, folder, found, read_after, read_all, records};
+use crate::support::{Plain, append, create, folder, found, read_after, read_all, records};
 
 const SEGMENT_BYTES: u64 = 3000;
 
@@ -30,7 +30,7 @@ fn work(log: &mut Segments, model: &mut Model, rng: &mut Rng) {
         0..6 => {
             let (count, bytes_max) = (1 + rng.below(4), [20, 300, 1500][rng.below(3) as usize]);
             let more = records(rng, count, bytes_max);
-            log.append(&batch(&more)).unwrap();
+            append(log, &more).unwrap();
             model.records.extend(more);
             model.positions.push(log.position());
             model.written = model.records.len();
@@ -103,7 +103,7 @@ fn a_kill_at_each_step_of_a_rotation_leaves_the_old_or_the_new() {
     let all = records(&mut rng, 40, 500);
     disk.keep_steps();
     for record in &all {
-        log.append(&batch(std::slice::from_ref(record))).unwrap();
+        append(&mut log, std::slice::from_ref(record)).unwrap();
     }
     log.forget(log.position()).unwrap();
     let steps = disk.steps();
@@ -117,7 +117,7 @@ fn a_kill_at_each_step_of_a_rotation_leaves_the_old_or_the_new() {
         assert_eq!(read_all(&step, &was), all[first..last]);
         remove_temporary(&step, &folder()).unwrap();
         let mut again = Segments::resume(Arc::new(step.clone()), &was, SEGMENT_BYTES).unwrap();
-        again.append(&batch(&all[..1])).unwrap();
+        append(&mut again, &all[..1]).unwrap();
         assert_eq!(found(&step).unwrap().unwrap().last.seq, was.last.seq + 1);
     }
     assert_eq!(before, all.len());
@@ -142,7 +142,7 @@ fn a_kill_at_each_step_of_a_snapshot_leaves_one_that_is_whole() {
     for _ in 0..6 {
         for _ in 0..5 {
             room.step(stamp, Input::Tick, &mut unheard).unwrap();
-            log.append(&batch(&[(7, 1, vec![0; 16])])).unwrap();
+            append(&mut log, &[(7, 1, vec![0; 16])]).unwrap();
         }
         log.divide().unwrap();
         let mut image = room.image().unwrap();

@@ -2,12 +2,12 @@
 
 use engine::journal::frame::{Position, SECTOR_BYTES, SEGMENT_HEAD_BYTES, SegmentHead, is_torn, read_frame};
 use engine::journal::log::Log;
-use engine::journal::segments::{Damage, Segments};
+use engine::journal::segments::{Damage, ENGINE, Segments};
 use logic_api::Rng;
 use std::sync::Arc;
 
 use crate::disk::MemoryDisk;
-use crate::support::{Plain, batch, create, found, read_all, records, segment};
+use crate::support::{Plain, append, batch, create, found, read_all, records, segment};
 
 const ROOMY: u64 = 1 << 30;
 
@@ -20,29 +20,35 @@ fn check_usable(bytes: Vec<u8>, expected: &[Plain]) {
     assert_eq!(read_all(&disk, &was), expected);
     let mut again = Segments::resume(Arc::new(disk.clone()), &was, ROOMY).unwrap();
     let more = records(&mut Rng::new(9), 1, 100);
-    again.append(&batch(&more)).unwrap();
+    append(&mut again, &more).unwrap();
     let now = found(&disk).unwrap().unwrap();
     assert_eq!(now.torn, None);
     assert_eq!(read_all(&disk, &now), [expected, &more].concat());
 }
 
+/// Whether they are in frames of their own, in one, or in a few: a frame is there or it is not.
 #[test]
-fn the_last_three_records_cut_at_every_byte_leave_those_before() {
-    let (disk, mut rng) = (MemoryDisk::default(), Rng::new(1));
-    let mut log = create(&disk, ROOMY);
-    let all = records(&mut rng, 12, 700);
-    let mut ends = Vec::new();
-    for record in &all {
-        log.append(&batch(std::slice::from_ref(record))).unwrap();
-        ends.push(disk.bytes(&segment(&disk)).len());
+fn the_last_three_records_cut_at_every_byte_leave_the_frames_before() {
+    for sizes in [&[1; 12][..], &[9, 3], &[3, 3, 3, 2, 1], &[5, 4, 1, 2]] {
+        let (disk, mut rng) = (MemoryDisk::default(), Rng::new(1));
+        let mut log = create(&disk, ROOMY);
+        let all = records(&mut rng, 12, 700);
+        let mut frames = Vec::new();
+        for size in sizes {
+            let first = frames.last().map_or(0, |(_, last)| *last);
+            append(&mut log, &all[first..first + size]).unwrap();
+            frames.push((disk.bytes(&segment(&disk)).len(), first + size));
+        }
+        let bytes = disk.bytes(&segment(&disk));
+        let ends_before = frames.iter().filter(|(_, last)| *last <= 9);
+        for len in ends_before.map(|(end, _)| *end).next_back().unwrap()..=bytes.len() {
+            let whole = frames.iter().rev().find(|(end, _)| *end <= len).unwrap().1;
+            assert!(whole >= 9);
+            check_usable(bytes[..len].to_vec(), &all[..whole]);
+        }
+        // A head that is not whole has never had its name.
+        assert!(SegmentHead::decode(&bytes[..SEGMENT_HEAD_BYTES - 1]).is_err());
     }
-    let bytes = disk.bytes(&segment(&disk));
-    for len in ends[8]..=bytes.len() {
-        let whole = ends.iter().filter(|end| **end <= len).count();
-        check_usable(bytes[..len].to_vec(), &all[..whole]);
-    }
-    // A head that is not whole has never had its name.
-    assert!(SegmentHead::decode(&bytes[..SEGMENT_HEAD_BYTES - 1]).is_err());
 }
 
 #[test]
@@ -51,10 +57,13 @@ fn any_subset_of_the_last_writes_sectors_leaves_the_records_before_it() {
         let (disk, mut rng) = (MemoryDisk::default(), Rng::new(seed));
         let mut log = create(&disk, ROOMY);
         let before = records(&mut rng, 5, 300);
-        log.append(&batch(&before)).unwrap();
+        append(&mut log, &before).unwrap();
         let start = disk.bytes(&segment(&disk)).len();
+        // One write, of one frame or of a few.
         let last = records(&mut rng, 6, 900);
-        log.append(&batch(&last)).unwrap();
+        let size = [1, 2, 3, 6][seed as usize % 4];
+        last.chunks(size).for_each(|records| log.append(&mut batch(records)));
+        log.write().unwrap();
         let bytes = disk.bytes(&segment(&disk));
         let first = start / SECTOR_BYTES;
         let sectors = (bytes.len().div_ceil(SECTOR_BYTES) - first).min(9);
@@ -72,6 +81,8 @@ fn any_subset_of_the_last_writes_sectors_leaves_the_records_before_it() {
             };
             let all = [&before[..], &last[..]].concat();
             assert!(was.len() >= before.len() && all.starts_with(&was), "seed {seed}, subset {subset:b}");
+            assert!((was.len() - before.len()).is_multiple_of(size), "a frame is there or it is not");
+            assert!(was.len() == all.len() || subset + 1 < 1 << sectors, "nothing was lost");
             check_usable(torn.clone(), &was);
             // The same, and the length was not noted either.
             let kept = torn.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1).max(start);
@@ -85,7 +96,7 @@ fn zeroes_after_the_last_record_are_no_damage() {
     let (disk, mut rng) = (MemoryDisk::default(), Rng::new(2));
     let mut log = create(&disk, ROOMY);
     let all = records(&mut rng, 4, 300);
-    log.append(&batch(&all)).unwrap();
+    append(&mut log, &all).unwrap();
     let bytes = disk.bytes(&segment(&disk));
     for zeroes in [1, 55, 56, 300, 511, 512, 4096, 70_000] {
         check_usable([&bytes[..], &vec![0; zeroes]].concat(), &all);
@@ -100,7 +111,7 @@ fn every_flipped_bit_is_noticed_and_never_taken_for_a_torn_end() {
     let mut log = create(&disk, ROOMY);
     while disk.bytes(&segment(&disk)).len() < 64 << 10 {
         let more = records(&mut rng, 1 + rng_small(log.position()), 600);
-        log.append(&batch(&more)).unwrap();
+        append(&mut log, &more).unwrap();
         if log.position().seq.is_multiple_of(3) {
             let task = log.sync_task().unwrap();
             (task.run)().unwrap();
@@ -139,7 +150,7 @@ fn damage_refuses_the_room_and_changes_nothing() {
     let (disk, mut rng) = (MemoryDisk::default(), Rng::new(4));
     let mut log = create(&disk, 4096);
     for _ in 0..30 {
-        log.append(&batch(&records(&mut rng, 4, 300))).unwrap();
+        append(&mut log, &records(&mut rng, 4, 300)).unwrap();
     }
     let paths = disk.paths();
     assert!(paths.len() > 3);
@@ -172,16 +183,37 @@ fn damage_refuses_the_room_and_changes_nothing() {
 fn a_hole_before_what_was_synced_is_damage() {
     let (disk, mut rng) = (MemoryDisk::default(), Rng::new(5));
     let mut log = create(&disk, ROOMY);
-    log.append(&batch(&records(&mut rng, 1, 10))).unwrap();
-    log.append(&batch(&[(6, 1, vec![1; 3000])])).unwrap();
+    append(&mut log, &records(&mut rng, 1, 10)).unwrap();
+    append(&mut log, &[(6, 1, vec![1; 3000])]).unwrap();
     let task = log.sync_task().unwrap();
     (task.run)().unwrap();
     log.synced(task.seq);
-    log.append(&batch(&records(&mut rng, 1, 10))).unwrap();
+    append(&mut log, &records(&mut rng, 1, 10)).unwrap();
     let mut bytes = disk.bytes(&segment(&disk));
     bytes[1024..1536].fill(0);
     disk.put(&segment(&disk), bytes);
     assert!(matches!(found(&disk), Err(Damage::Frame { .. })));
+}
+
+/// An engine that wrote other frames is named, so that it can be started.
+#[test]
+fn a_journal_of_another_format_is_refused_by_its_head() {
+    let disk = MemoryDisk::default();
+    drop(create(&disk, ROOMY));
+    let path = segment(&disk);
+    let mut bytes = disk.bytes(&path);
+    bytes[8..10].copy_from_slice(&1u16.to_le_bytes());
+    let checked = SEGMENT_HEAD_BYTES - 4;
+    let checksum = crc32c::crc32c(&bytes[..checked]);
+    bytes[checked..SEGMENT_HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
+    disk.put(&path, bytes.clone());
+    let expected = format!(
+        "/data/rooms/main/00000000000000000001.journal has journal format 1 and record format 1, written by {ENGINE}; this \
+         engine reads journal format 2 and record format 1: start the engine that wrote it, or move /data/rooms/main aside to \
+         do without the room"
+    );
+    assert_eq!(found(&disk).unwrap_err().to_string(), expected);
+    assert_eq!(disk.bytes(&path), bytes);
 }
 
 #[test]

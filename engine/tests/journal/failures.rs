@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use engine::journal::log::{Batch, Log};
+use engine::journal::batch::Batch;
+use engine::journal::log::Log;
 use engine::journal::segments::{Segments, remove_temporary};
 use engine::journal::{Durability, Journal, LogId};
 use logic_api::Rng;
 use parking_lot::Mutex;
 
 use crate::disk::{Failure, MemoryDisk};
-use crate::support::{Plain, batch, create, folder, found, read_all, records};
+use crate::support::{Plain, append, batch, create, folder, found, read_all, records};
 
 const SEGMENT_BYTES: u64 = 3000;
 const BATCHES: u64 = 220;
@@ -86,7 +87,7 @@ fn after_a_call_that_failed_nothing_is_acknowledged() {
                     assert!(there.len() >= acknowledged && plain.starts_with(&there), "call {call}, {failure:?}");
                     remove_temporary(&disk, &folder()).unwrap();
                     let mut again = Segments::resume(Arc::new(disk.clone()), &was, SEGMENT_BYTES).unwrap();
-                    again.append(&batch(&plain[..1])).unwrap();
+                    append(&mut again, &plain[..1]).unwrap();
                 }
             }
         }
@@ -134,7 +135,7 @@ fn a_division_says_where_it_is() {
     let journal = Journal::start(Durability::Tick, |error| panic!("{error}")).unwrap();
     let mut log = create(&disk, 1 << 20);
     let all = records(&mut Rng::new(1), 9, 900);
-    log.append(&batch(&all)).unwrap();
+    append(&mut log, &all).unwrap();
     let expected = log.position();
     journal.add(LogId(1), Box::new(move || Ok(Box::new(log))));
     let (send, received) = channel();

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use engine::journal::batch::Batch;
 use engine::journal::frame::Position;
-use engine::journal::log::Batch;
+use engine::journal::log::{Log, LogError};
 use engine::journal::segments::{Damage, Found, Segments};
 use logic_api::Rng;
 use room::RecordKind;
@@ -43,6 +44,13 @@ pub(crate) fn batch(records: &[Plain]) -> Batch {
     batch
 }
 
+/// Adds records as one batch, and writes them.
+pub(crate) fn append(log: &mut Segments, records: &[Plain]) -> Result<(), LogError> {
+    log.append(&mut batch(records));
+    log.write()?;
+    if log.is_full() { log.divide() } else { Ok(()) }
+}
+
 pub(crate) fn found(disk: &MemoryDisk) -> Result<Option<Found>, Damage> {
     Found::read(disk, &folder())
 }
@@ -53,8 +61,8 @@ pub(crate) fn read_all(disk: &MemoryDisk, found: &Found) -> Vec<Plain> {
 }
 
 pub(crate) fn read_after(disk: &MemoryDisk, found: &Found, after: Position) -> Vec<Plain> {
-    let frames = found.records(disk, after).map(Result::unwrap);
-    frames.map(|frame| (frame.kind.0, frame.tick, frame.payload)).collect()
+    let records = found.records(disk, after).map(Result::unwrap);
+    records.map(|record| (record.kind.0, record.tick, record.payload)).collect()
 }
 
 /// The only segment.
