@@ -254,7 +254,7 @@ fn probation(text: &str) -> Result<Duration, String> {
 impl From<ServeFlags> for Flags {
     fn from(flags: ServeFlags) -> Flags {
         let ServeFlags { listen, plugins, data, logic, config, log, probation, fresh } = flags;
-        Flags { config, listen, plugins, data, logic, log, probation, fresh }
+        Flags { config, listen, plugins, data, logic, log, probation, fresh, show_faults: false }
     }
 }
 
@@ -286,7 +286,8 @@ impl From<&DevFlags> for Flags {
         let data = data.or_else(|| Some(dev::DATA.into()));
         // The next save is the next load.
         let probation = Some(Duration::ZERO);
-        Flags { config, listen, plugins, data, logic: None, log, probation, fresh: false }
+        // Whoever plays here is whoever writes it.
+        Flags { config, listen, plugins, data, logic: None, log, probation, fresh: false, show_faults: true }
     }
 }
 

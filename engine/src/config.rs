@@ -170,6 +170,8 @@ pub struct Config {
     pub frames_per_second_max: u32,
     /// What may wait for one player to read it.
     pub queue_bytes_max: usize,
+    /// Whether players and visitors see the text and the place of a logic's fault.
+    pub show_faults: bool,
     /// When outputs may leave.
     pub durability: Durability,
     /// A snapshot of a room is made after this time, or so many bytes of records.
@@ -203,6 +205,8 @@ pub struct Flags {
     pub log: Option<LogFormat>,
     pub probation: Option<Duration>,
     pub fresh: bool,
+    /// Whatever the file says.
+    pub show_faults: bool,
 }
 
 /// Why there is no config. Each text is one line.
@@ -253,8 +257,9 @@ impl Config {
     }
 
     fn override_by(&mut self, flags: Flags) {
-        let Flags { config: _, listen, plugins, data, logic, log, probation, fresh } = flags;
+        let Flags { config: _, listen, plugins, data, logic, log, probation, fresh, show_faults } = flags;
         self.fresh = fresh;
+        self.show_faults |= show_faults;
         self.listen = listen.unwrap_or(self.listen);
         self.log = log.unwrap_or(self.log);
         self.probation = probation.unwrap_or(self.probation);
@@ -296,6 +301,7 @@ impl Default for Config {
             frame_bytes_max: usize::try_from(FRAME_BYTES_MAX.default).expect("asserted above"),
             frames_per_second_max: u32::try_from(FRAMES_PER_SECOND_MAX.default).expect("asserted above"),
             queue_bytes_max: usize::try_from(QUEUE_BYTES_MAX.default).expect("asserted above"),
+            show_faults: false,
             durability: Durability::Within(Duration::from_millis(DURABILITY_MS.default)),
             snapshot_interval: Duration::from_millis(SNAPSHOT_INTERVAL_MS.default),
             snapshot_journal_bytes: SNAPSHOT_JOURNAL_BYTES.default,
@@ -353,6 +359,7 @@ mod tests {
             log: Some(LogFormat::Json),
             probation: Some(Duration::ZERO),
             fresh: true,
+            show_faults: true,
         };
         let expected = Config {
             listen: "[::1]:2".parse().unwrap(),
@@ -360,6 +367,7 @@ mod tests {
             data: "b".into(),
             logic: Some("plugin2.so".to_owned()),
             fresh: true,
+            show_faults: true,
             log: LogFormat::Json,
             probation: Duration::ZERO,
             ..expected

@@ -133,6 +133,8 @@ pub struct FaultStatus {
     pub message: String,
     /// `file:line` in the logic's source.
     pub location: String,
+    /// By which players know it, unless they see it all (`show_faults`).
+    pub reference: String,
     pub at: Timestamp,
 }
 

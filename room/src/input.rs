@@ -4,6 +4,7 @@ use crate::limits::PLAYERS_MAX;
 use crate::{LogicVersion, Request, Response};
 use logic_api::{PlayerId, Tick, Version};
 use std::{fmt, sync::Arc, time::Duration};
+use xxhash_rust::xxh3::Xxh3;
 
 /// The place of an input in its room's order, from 1 without gaps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -177,6 +178,19 @@ pub struct LogicFault {
     /// `file:line:column`, empty where it is not known.
     pub location: String,
     pub tick: Tick,
+}
+
+impl LogicFault {
+    /// Names the fault to those who are not to see its text: eight hex digits, the same whenever it comes again.
+    pub fn reference(&self) -> String {
+        let mut hash = Xxh3::new();
+        hash.update(&self.version.0.to_le_bytes());
+        for text in [self.callback, &self.message, &self.location] {
+            hash.update(&(text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        }
+        format!("{:08x}", hash.digest() >> 32)
+    }
 }
 
 impl fmt::Display for LogicFault {

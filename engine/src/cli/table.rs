@@ -104,13 +104,14 @@ fn rooms(text: &mut String, status: &Status) {
         let Some(fault) = &room.last_fault else { continue };
         let _ = writeln!(
             text,
-            "last fault in {}: version {} in {}: {} at {}, {}",
+            "last fault in {}: version {} in {}: {} at {}, {} (fault {})",
             room.name,
             fault.version,
             fault.callback,
             fault.message,
             fault.location,
-            time(fault.at)
+            time(fault.at),
+            fault.reference
         );
     }
 }

@@ -22,7 +22,7 @@ use super::{
 use crate::journal::Durability;
 use crate::rooms::RoomName;
 
-const KEYS: [&str; 36] = [
+const KEYS: [&str; 37] = [
     "listen",
     "plugins",
     "data",
@@ -45,6 +45,7 @@ const KEYS: [&str; 36] = [
     "auth",
     "auth_key",
     "allowed_origins",
+    "show_faults",
     "durability",
     "snapshot_interval_ms",
     "snapshot_journal_bytes",
@@ -130,6 +131,7 @@ fn set(config: &mut Config, key: &str, value: Value<'_>) -> Result<(), Refused> 
         "auth" => config.auth = read(value)?,
         "auth_key" => config.auth_key = Some(PathBuf::from(text(value)?)),
         "allowed_origins" => config.allowed_origins = list(value, 0, ALLOWED_ORIGINS_MAX, is_origin)?,
+        "show_faults" => config.show_faults = read(value)?,
         "durability" => config.durability = durability(value)?,
         "snapshot_interval_ms" => {
             config.snapshot_interval = Duration::from_millis(number(value, SNAPSHOT_INTERVAL_MS)?);
@@ -160,7 +162,7 @@ fn accepted(key: &str) -> String {
         "rooms" => format!("a list of 1 to {ROOMS_MAX} different names, each {}", RoomName::accepted()),
         "room_threads" => ROOM_THREADS.to_string(),
         "players_max" => PLAYERS_MAX.to_string(),
-        "rooms_on_demand" => "true or false".to_owned(),
+        "rooms_on_demand" | "show_faults" => "true or false".to_owned(),
         "room_linger_ms" => ROOM_LINGER_MS.to_string(),
         "terminate_grace_ms" => TERMINATE_GRACE_MS.to_string(),
         "away_grace_ms" => AWAY_GRACE_MS.to_string(),
@@ -340,6 +342,7 @@ mod tests {
             auth = "jwt-eddsa"
             auth_key = "k.pem"
             allowed_origins = ["https://game.example.org", "http://10.0.0.5:8080", "null"]
+            show_faults = true
             durability = "tick"
             snapshot_interval_ms = 100
             snapshot_journal_bytes = 65536
@@ -379,6 +382,7 @@ mod tests {
             auth: crate::config::AuthKind::JwtEdDsa,
             auth_key: Some("k.pem".into()),
             allowed_origins: ["https://game.example.org", "http://10.0.0.5:8080", "null"].map(str::to_owned).to_vec(),
+            show_faults: true,
             durability: Durability::Tick,
             snapshot_interval: Duration::from_millis(100),
             snapshot_journal_bytes: 65_536,
@@ -409,8 +413,8 @@ mod tests {
                 "data = \"a\n",
             ],
             expect![[r#"
-                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, request_body_bytes_max, request_timeout_ms, probation, watchdog, watchdog_restart
-                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, request_body_bytes_max, request_timeout_ms, probation, watchdog, watchdog_restart
+                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, show_faults, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, request_body_bytes_max, request_timeout_ms, probation, watchdog, watchdog_restart
+                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, show_faults, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, request_body_bytes_max, request_timeout_ms, probation, watchdog, watchdog_restart
                 engine.toml line 2: duplicate key, in "data = \"b\""
                 engine.toml line 1: string values must be quoted, expected literal string, in "tick_hz ="
                 engine.toml line 2: unclosed array, expected `]`, in "rooms = [\"a\""

@@ -98,6 +98,7 @@ impl Board {
             callback: fault.callback.to_owned(),
             message: fault.message.clone(),
             location: fault.location.clone(),
+            reference: fault.reference(),
             at: Timestamp::now(),
         };
         self.shown.lock().last_fault = Some(fault);

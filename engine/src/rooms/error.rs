@@ -1,8 +1,8 @@
 //! Why a room did not do what it was asked.
 
-use std::io;
+use std::{fmt, io};
 
-use room::{LogicFault, StepError};
+use room::StepError;
 use wire::CloseCode;
 
 use crate::config::ROOMS_MAX;
@@ -10,6 +10,16 @@ use crate::http::{Kind, Refusal};
 use crate::rooms::entrance::NoSeat;
 use crate::rooms::inbox::COMMANDS_MAX;
 use crate::rooms::name::RoomName;
+
+/// A logic's fault in the words in which players and visitors may see it: its text, or where operators find it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldFault(pub(super) String);
+
+impl fmt::Display for ToldFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Why a room did not do what it was asked, or why there is none.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +34,9 @@ pub enum RoomError {
     #[error("the room {room} did not get to it within {waited_ms} ms")]
     Stuck { room: String, waited_ms: u128 },
     #[error("the room {room} is frozen: {fault}; load a fix")]
-    Frozen { room: String, fault: LogicFault },
+    Frozen { room: String, fault: ToldFault },
     #[error("{0}")]
-    Fault(LogicFault),
+    Fault(ToldFault),
     /// To a player, what the logic or the world has against it.
     #[error("{0}")]
     Step(StepError),

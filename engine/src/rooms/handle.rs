@@ -49,6 +49,8 @@ pub struct RoomOptions {
     pub terminate_grace: Duration,
     /// How long a player who has lost the connection is awaited back.
     pub away_grace: Duration,
+    /// Whether players and visitors see the text and the place of a logic's fault.
+    pub show_faults: bool,
 }
 
 impl From<&Config> for RoomOptions {
@@ -62,6 +64,7 @@ impl From<&Config> for RoomOptions {
             linger: config.room_linger,
             terminate_grace: config.terminate_grace,
             away_grace: config.away_grace,
+            show_faults: config.show_faults,
         }
     }
 }
@@ -115,6 +118,7 @@ impl Rooms {
             options: options.clone(),
             house: Arc::new(House {
                 grace: options.away_grace,
+                shows_faults: options.show_faults,
                 notice: Mutex::default(),
                 metrics: metrics.sessions(),
                 keeper: kept.keeper.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logic_api::PlayerId;
-use room::LogicVersion;
+use room::{LogicVersion, StepError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -293,7 +293,11 @@ impl Rooms {
             linger: Some(options.linger),
             keeps_seat: true,
         };
-        let (place, seat) = self.make(to_open, wishes).await.map_err(Taken::Refused)?;
+        let told = |error| match error {
+            RoomError::NotMade { error: StepError::Fault(fault), .. } => RoomError::Fault(self.0.house.told(&fault)),
+            error => error,
+        };
+        let (place, seat) = self.make(to_open, wishes).await.map_err(|error| Taken::Refused(told(error)))?;
         Ok(Admission { place, reservation: seat.expect("a seat was asked for") })
     }
 

@@ -279,7 +279,7 @@ impl Seat {
             self.failed(&error);
         }
         if is_connected {
-            let (tick, text) = (self.room.tick().0, error.to_string());
+            let (tick, text) = (self.room.tick().0, self.players.house.told_error(&error));
             let frame = EngineFrame::Error { error: InputError::Fault, number: 0, text: &text };
             self.players.tell(&mut self.outlet, player, tick, &frame);
         }
@@ -304,7 +304,7 @@ impl Seat {
         // What it is answered with says already that it is consumed.
         self.set_consumed(player, number);
         let Err(error) = self.step(Input::Message { player, number, bytes }) else { return };
-        let text = error.to_string();
+        let text = self.players.house.told_error(&error);
         self.failed(&error);
         if let Err(error) = self.step(Input::Skip { player, number }) {
             self.failed(&error);
@@ -395,7 +395,7 @@ impl Seat {
     }
 
     fn frozen_notice(&self) -> Option<Notice> {
-        let fault = self.room.frozen()?;
+        let fault = self.players.house.told(self.room.frozen()?);
         Some(Notice { severity: Severity::Error, text: format!("the room is frozen: {fault}; load a fix").into() })
     }
 
@@ -407,7 +407,7 @@ impl Seat {
     fn stalled(&self) -> RoomError {
         let room = self.room.name().to_owned();
         match self.room.frozen() {
-            Some(fault) => RoomError::Frozen { room, fault: fault.clone() },
+            Some(fault) => RoomError::Frozen { room, fault: self.players.house.told(fault) },
             None => RoomError::Busy { room },
         }
     }
@@ -416,9 +416,11 @@ impl Seat {
         match error {
             StepError::Fault(fault) => {
                 self.note(&fault);
-                RoomError::Fault(fault)
+                RoomError::Fault(self.players.house.told(&fault))
             }
-            StepError::Frozen(fault) => RoomError::Frozen { room: self.room.name().to_owned(), fault },
+            StepError::Frozen(fault) => {
+                RoomError::Frozen { room: self.room.name().to_owned(), fault: self.players.house.told(&fault) }
+            }
             error => RoomError::Step(error),
         }
     }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use logic_api::PlayerId;
 use parking_lot::Mutex;
+use room::{LogicFault, StepError};
 use wire::{EngineFrame, Header, Severity, kind};
 
 use crate::journal::keeper::Keeper;
 use crate::metrics::SessionMetrics;
+use crate::rooms::error::ToldFault;
 use crate::rooms::outlet::{Outlet, Slot};
 use crate::sessions::{Bad, Link, Out};
 
@@ -19,11 +21,35 @@ use crate::sessions::{Bad, Link, Out};
 pub(super) struct House {
     /// How long a player who has lost the connection is awaited back.
     pub(super) grace: Duration,
+    /// Whether players and visitors see the text and the place of a logic's fault.
+    pub(super) shows_faults: bool,
     /// What whoever develops the game is told, newcomers included; `None` while there is nothing.
     pub(super) notice: Mutex<Option<Notice>>,
     pub(super) metrics: Arc<SessionMetrics>,
     /// `None` where nothing is kept.
     pub(super) keeper: Option<Keeper>,
+}
+
+impl House {
+    /// A fault as players and visitors see it. Its text may hold what they are not to know: whose data it failed on, and
+    /// where the source lies.
+    pub(super) fn told(&self, fault: &LogicFault) -> ToldFault {
+        if self.shows_faults {
+            return ToldFault(fault.to_string());
+        }
+        let LogicFault { version, callback, tick, .. } = fault;
+        let reference = fault.reference();
+        ToldFault(format!("version {version} failed in {callback} at tick {tick} (fault {reference})"))
+    }
+
+    /// As [`House::told`], and all else as it is.
+    pub(super) fn told_error(&self, error: &StepError) -> String {
+        match error {
+            StepError::Fault(fault) => self.told(fault).to_string(),
+            StepError::Frozen(fault) => format!("the room is frozen: {}; load a fix", self.told(fault)),
+            error => error.to_string(),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -325,7 +351,13 @@ mod tests {
     #[tokio::test]
     async fn what_waits_does_not_grow_by_coming_and_going() {
         let grace = Duration::from_secs(60);
-        let house = House { grace, notice: Mutex::default(), metrics: Metrics::new().sessions(), keeper: None };
+        let house = House {
+            grace,
+            shows_faults: false,
+            notice: Mutex::default(),
+            metrics: Metrics::new().sessions(),
+            keeper: None,
+        };
         let mut players = Players::new(Arc::new(house));
         let (player, other, bytes) = (PlayerId(1), PlayerId(2), Arc::<[u8]>::from([0; 1000]));
         let say = |players: &mut Players, player, link: &Arc<Link>, number| {

@@ -407,7 +407,8 @@ impl Seat {
 
     fn answer(&mut self, request: Arc<Request>) -> Answer {
         if let Some(fault) = self.room.frozen() {
-            return Err(RoomError::Frozen { room: self.room.name().to_owned(), fault: fault.clone() });
+            let fault = self.players.house.told(fault);
+            return Err(RoomError::Frozen { room: self.room.name().to_owned(), fault });
         }
         if self.has_query {
             let busy = self.beat.query(self.board.id);
@@ -418,7 +419,7 @@ impl Seat {
                 Ok(None) => {}
                 Err(fault) => {
                     self.note(&fault);
-                    return Err(RoomError::Fault(fault));
+                    return Err(RoomError::Fault(self.players.house.told(&fault)));
                 }
             }
         }
@@ -432,7 +433,7 @@ impl Seat {
             Err(error) => {
                 self.failed(&error);
                 Err(match error {
-                    StepError::Fault(fault) => RoomError::Fault(fault),
+                    StepError::Fault(fault) => RoomError::Fault(self.players.house.told(&fault)),
                     error => RoomError::Step(error),
                 })
             }
@@ -475,6 +476,7 @@ impl Seat {
             version = fault.version.0,
             callback = fault.callback,
             location = fault.location,
+            fault = fault.reference(),
             tick = fault.tick.0,
             frozen = self.room.frozen().is_some(),
             "the logic failed: {}",

@@ -161,6 +161,7 @@ fn options(tick_hz: u32) -> RoomOptions {
         linger,
         terminate_grace,
         away_grace: linger,
+        show_faults: true,
     }
 }
 

@@ -90,9 +90,9 @@ impl Setup {
         let path = self.folder.path().join("engine.toml");
         let mut config = self.config.clone();
         // Versions are confirmed at once but where a test is about trials: most load one after the other.
-        for (key, value) in [("listen", "127.0.0.1:0"), ("probation", "0s")] {
+        for (key, value) in [("listen", "\"127.0.0.1:0\""), ("probation", "\"0s\""), ("show_faults", "true")] {
             if !config.contains(key) {
-                config += &format!("{key} = \"{value}\"\n");
+                config += &format!("{key} = {value}\n");
             }
         }
         std::fs::write(&path, config).unwrap();

@@ -74,7 +74,7 @@ async fn load_and_status_find_the_engine_by_its_data_folder() {
 
         ROOM  VERSION  LOGIC  STATE     TICK  HZ  PLAYERS     ROWS    MEMORY  OVERRUNS  FAULTS
         main     1001  game1  FROZEN  123456  20       12  1000000  64.0 MiB         3       1
-        last fault in main: version 1001 in tick: index out of bounds at logic/src/arena.rs:42, 2026-01-02T03:04:06Z
+        last fault in main: version 1001 in tick: index out of bounds at logic/src/arena.rs:42, 2026-01-02T03:04:06Z (fault 1a2b3c4d)
 
         VERSION  NAME   FILE          BUILD ID      SHA256             SIZE  MAPPED AT             ROOMS
            1001  game1  game.1001.so  0123456789ab  fedcba987654  500.0 KiB  2026-01-02T03:04:06Z  main

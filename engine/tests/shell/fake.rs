@@ -211,6 +211,7 @@ fn status(stopping: bool) -> Status {
         callback: "tick".to_owned(),
         message: "index out of bounds".to_owned(),
         location: "logic/src/arena.rs:42".to_owned(),
+        reference: "1a2b3c4d".to_owned(),
         at,
     };
     let room = RoomStatus {

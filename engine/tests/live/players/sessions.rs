@@ -182,6 +182,36 @@ fn a_message_that_panics_is_told_to_its_sender_and_consumed() {
 }
 
 #[test]
+fn players_see_no_more_of_a_fault_than_operators_need_to_find_it() {
+    let engine = start("tick_hz = 100\n# show_faults is not set");
+    let fault = |text: &str, callback: &str| {
+        let (kind, rest) = text.split_once(" at tick ").unwrap();
+        assert_eq!(kind.trim_start_matches("the room is frozen: "), format!("version 1001 failed in {callback}"));
+        let (_, reference) = rest.split_once(" (fault ").unwrap();
+        reference.trim_end_matches("; load a fix").strip_suffix(')').unwrap().to_owned()
+    };
+    let is_found = |reference: &str, message: &str| {
+        let found = engine.log().lines().any(|line| line.contains(reference) && line.contains(message));
+        let last = &engine.status()["rooms"][0]["last_fault"];
+        found && last["reference"] == reference && last["message"] == message
+    };
+    let mut client = Client::open(engine.address, WEB_SOCKET);
+    client.join(b"");
+    client.say(b"panic");
+    assert!(is_found(&fault(&client.error().1, "message"), "the message was told to"));
+    let mut other = Client::open(engine.address, TCP);
+    other.send(&ClientFrame::Join { room: "", credentials: "", hello: b"panic" });
+    assert!(is_found(&fault(&other.closing().1, "join"), "the join was told to"));
+    let (status, code, reason) = engine.refusal("/panic");
+    assert_eq!((status, code.as_str()), (500, "logic-fault"));
+    assert!(is_found(&fault(&reason, "request"), "the request was told to"));
+    client.say(b"spoil");
+    assert!(is_found(&fault(&client.notice().1, "tick"), "the room is spoilt"));
+    assert!(engine.refusal("/count").2.starts_with("the room main is frozen: version 1001 failed in tick at tick "));
+    assert!(!engine.refusal("/count").2.contains("spoilt"));
+}
+
+#[test]
 fn a_swap_is_told_and_disconnects_nobody() {
     let engine = start("tick_hz = 0");
     let mut clients = BOTH.map(|transport| Client::open(engine.address, transport));
