@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wire::{ClientFrame, CloseCode, EngineFrame, Header, Joined, tcp};
 
@@ -177,7 +177,9 @@ impl Client {
 
     /// The next frame; pings are answered.
     pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < deadline, "waited in vain: nothing but pings came");
             let frame = self.next_raw()?;
             let (header, decoded) = EngineFrame::decode(&frame).unwrap();
             match decoded {
