@@ -57,7 +57,10 @@ export interface Events {
   resync: { version: number; versionName: string; reason: string; tick: number };
   /** For whoever develops the game: 0 over, 1 information, 2 error. */
   notice: { severity: number; text: string };
-  /** An input was not applied. The session goes on. */
+  /**
+   * An input was not applied, or, with number 0, the logic failed on the player's return. The session goes on. The text
+   * names the callback that failed and a reference for whoever runs the engine.
+   */
   error: { code: number; number: number; text: string };
   /** A round trip was measured: milliseconds. */
   rtt: { rtt: number };
@@ -67,10 +70,16 @@ export interface Events {
   closed: { code: number; reason: string };
 }
 
+/**
+ * Begins a session. It connects, and joins or resumes, on its own; listen to its events.
+ * @throws TypeError for an option that there is not, or a value that can never work.
+ */
 export function connect(options: Options): Session;
 
 /** An input that was not taken: too many wait for the engine already. */
-export class QueueFull extends Error {}
+export class QueueFull extends Error {
+  constructor(inputs: number, bytes: number);
+}
 
 export class Session {
   constructor(options: Options);
@@ -80,6 +89,7 @@ export class Session {
   readonly token: string | undefined;
   readonly version: number;
   readonly versionName: string;
+  /** 0 in a room that does not tick. */
   readonly ticksPerSecond: number;
   /** Of the frame that came last. */
   readonly tick: number;
@@ -94,7 +104,7 @@ export class Session {
   on<Name extends keyof Events>(event: Name, listener: (detail: Events[Name]) => void): () => void;
   /**
    * Sends an input, now or once there is a connection; gives its number.
-   * @throws QueueFull if too many wait already; Error if the session is over.
+   * @throws QueueFull if too many wait already; TypeError for what is no message; Error if the session is over.
    */
   send(message: Message): number;
   /**

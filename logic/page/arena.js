@@ -120,6 +120,7 @@ function frame(now) {
     rankedAt = now;
     hud.showRanking(scene);
     hud.showClock(scene, now);
+    hud.seeThrough(scene.self?.seen && drawing.spot(scene.self));
   }
 }
 

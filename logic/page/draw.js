@@ -38,6 +38,11 @@ export class Drawing {
     return { x: (x - camera.x) * this.#scale + innerWidth / 2, y: (y - camera.y) * this.#scale + innerHeight / 2 };
   }
 
+  /** Where an avatar is in the window, and how big. */
+  spot(avatar) {
+    return { ...this.toWindow(avatar), radius: avatar.radius * this.#scale };
+  }
+
   draw(scene, steering, direction, now) {
     const seconds = Math.min(0.1, (now - this.#last) / 1000);
     this.#last = now;

@@ -64,6 +64,16 @@ export function showPodium({ phase, podium }) {
   }));
 }
 
+/** Panels that somebody could be behind are seen through while one is: a place in the window and a radius, both in pixels. */
+export function seeThrough(place) {
+  for (const id of ['board', 'clock', 'status']) {
+    const box = find(id).getBoundingClientRect();
+    const hides = place && place.x + place.radius > box.left && place.x - place.radius < box.right
+      && place.y + place.radius > box.top && place.y - place.radius < box.bottom;
+    find(id).classList.toggle('seen-through', Boolean(hides));
+  }
+}
+
 export function showVersion({ version, versionName }) {
   write(find('version'), `version ${version} ${versionName}`);
 }
@@ -91,12 +101,20 @@ export function celebrateVersion({ version, versionName }) {
   flash.classList.add('on');
 }
 
+/** What the engine says of a room in which nothing moves until a fix is loaded begins so. */
+const FROZEN = 'the room is frozen: ';
+
+function noticeTitle(severity, text) {
+  if (severity === 1) return 'From the workshop';
+  return text.startsWith(FROZEN) ? 'The game stands still until it is mended; nobody loses their place' : 'The new code has an error; what runs plays on';
+}
+
 /** 0 takes it away, 1 is for information, 2 is an error of whoever writes the game. */
 export function showNotice({ severity, text }) {
   const banner = find('notice');
   banner.hidden = severity === 0;
   banner.classList.toggle('information', severity === 1);
-  write(find('notice-title'), severity === 1 ? 'From the workshop' : 'The new code has an error; what runs plays on');
+  write(find('notice-title'), noticeTitle(severity, text));
   write(find('notice-text'), text);
 }
 

@@ -26,6 +26,17 @@ async function moves(page) {
   await page.key('keyUp', code);
 }
 
+/** Has the page steer by itself to the nearest orb, over and over. */
+const PILOT = `globalThis.pilot = setInterval(() => {
+  const { self, orbs } = arena.scene;
+  if (!self || arena.session.state !== 'joined') return;
+  const far = ({ x, y }) => Math.hypot(x - self.x, y - self.y) + 1;
+  const [goal] = [...orbs.values()].sort((one, other) => far(one) - far(other));
+  if (goal) arena.session.send(Int8Array.of(127 * (goal.x - self.x) / far(goal), 127 * (goal.y - self.y) / far(goal)));
+}, 60)`;
+/** Points by which somebody who was brought back differs from somebody new. */
+const POINTS = 8;
+
 const shown = (page, id) => page.value(`document.getElementById('${id}').textContent`);
 /** In the page: the nicks of the leaderboard. */
 const RANKED = "[...document.querySelectorAll('#ranking .nick')].map((nick) => nick.textContent)";
@@ -107,6 +118,53 @@ test('the arena in a browser', withBrowser, async (suite) => {
     await Promise.all(back);
     assert.deepEqual(await Promise.all(pages.map((page) => page.value('arena.session.player'))), players);
     for (const page of pages) await moves(page);
+  });
+
+  await suite.test('the engine is killed and started again, and the same players play on in the same pages', async () => {
+    // No round ends meanwhile, so that points can be compared.
+    const inTime = 'arena.scene.round.phase === 1 && arena.scene.round.endsAt - performance.now() > 40_000';
+    for (const page of pages) {
+      await page.value(`globalThis.loadedOnce = true; lost = 0; ${PILOT}`);
+      await page.value("globalThis.forgotten = 0; arena.session.on('forgotten', () => { forgotten += 1; })");
+      // The first state on the connection that is next.
+      await page.value(`globalThis.back = undefined; arena.session.on('joined', ({ resumed }) => {
+        const stop = arena.session.on('message', ({ tick }) => {
+          const { self, own, round } = arena.scene;
+          if (self?.seen) { back = { resumed, own, tick, score: self.score, round: round.round }; stop(); }
+        });
+      })`);
+    }
+    for (const page of pages) await page.until(`${inTime} && arena.scene.self.score >= ${POINTS}`, 150_000);
+    await engine.kill();
+    for (const page of pages) await page.until("!document.getElementById('veil').hidden && lost > 0");
+    const facts = '({ player: arena.session.player, own: arena.scene.own, tick: arena.session.tick, consumed: arena.session.consumed, score: arena.scene.self.score, round: arena.scene.round.round })';
+    const before = await Promise.all(pages.map((page) => page.value(facts)));
+    await engine.again();
+    for (const [place, page] of pages.entries()) {
+      const was = before[place];
+      await page.until("back && arena.session.state === 'joined' && document.getElementById('veil').hidden", 60_000);
+      const is = await page.value('({ ...back, player: arena.session.player, loadedOnce: globalThis.loadedOnce, forgotten })');
+      assert.deepEqual([is.resumed, is.player, is.own, is.round, is.loadedOnce, is.forgotten], [true, was.player, was.own, was.round, true, 0]);
+      assert.ok(is.tick >= was.tick, `tick ${is.tick} after ${was.tick}`);
+      // At most some were knocked loose in the moments before the kill or since.
+      assert.ok(is.score >= was.score / 2, `${is.score} points after ${was.score}`);
+      await page.until(`arena.session.consumed > ${was.consumed} + 5 && arena.session.tick > ${is.tick} + 20`);
+      await page.value('clearInterval(pilot)');
+      await moves(page);
+    }
+    // The page tries again until the engine is there; the browser notes that it could not connect.
+    for (const page of pages) page.faults = page.faults.filter((fault) => !/WebSocket connection .* failed/.test(fault));
+    faultless();
+  });
+
+  await suite.test('nobody is hidden behind the leaderboard', async () => {
+    const through = "document.getElementById('board').classList.contains('seen-through')";
+    for (const code of ['KeyA', 'KeyW']) await ann.key('keyDown', code);
+    await ann.until(through);
+    for (const code of ['KeyA', 'KeyW']) await ann.key('keyUp', code);
+    for (const code of ['KeyD', 'KeyS']) await ann.key('keyDown', code);
+    await ann.until(`!${through}`);
+    for (const code of ['KeyD', 'KeyS']) await ann.key('keyUp', code);
   });
 
   await suite.test('a reload goes on as the same player', async () => {

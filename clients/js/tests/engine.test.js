@@ -1,7 +1,11 @@
 // The session against a real engine that runs the arena.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { connect } from '../hotseat.js';
 import { readNews } from '../../../logic/page/news.js';
 import { Engine, Wire, withEngine } from './support/engine.js';
@@ -130,6 +134,20 @@ test('sessions with a real engine', withEngine, async (suite) => {
       session.leave();
       await event('closed');
     }
+  });
+
+  await suite.test('the example of the README plays', async () => {
+    const file = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
+    const [readme, example] = ['README.md', 'examples/collector.js'].map((path) => readFileSync(file(path), 'utf8'));
+    assert.ok(readme.includes(`\`\`\`js\n${example}\`\`\`\n`), 'the README has it word for word');
+    const child = spawn(process.execPath, [file('examples/collector.js'), engine.url('tcp')], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const ended = once(child, 'exit');
+    const [line] = await once(child.stdout.setEncoding('utf8'), 'data');
+    assert.match(line, /^player \d+ on version 1001\n$/);
+    const score = async () => JSON.parse(await engine.get('/leaderboard')).find(({ nick }) => nick === 'Collector').score;
+    while (await score() < 3);
+    child.kill();
+    await ended;
   });
 
   await engine.stop();

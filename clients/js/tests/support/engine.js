@@ -13,27 +13,45 @@ const PROGRAM = process.env.HOTSEAT_ENGINE;
 const BUILD = fileURLToPath(new URL('../../../../scripts/build_so.sh', import.meta.url));
 
 /** Options of a test that needs an engine: why it is left out where there is none. */
-export const withEngine = { timeout: 300_000, skip: PROGRAM ? false : 'HOTSEAT_ENGINE does not name the binary of an engine' };
+export const withEngine = { timeout: 600_000, skip: PROGRAM ? false : 'HOTSEAT_ENGINE does not name the binary of an engine' };
 
 export class Engine {
   #folder = mkdtempSync(join(tmpdir(), 'hotseat-engine-'));
   #process;
+  #ended;
 
   /** An engine that runs version 1001 of the arena. */
   static async start(config = '') {
     const engine = new Engine();
     mkdirSync(join(engine.#folder, 'plugins'));
     // However slow the machine is, a test that takes a version back comes in time.
-    writeFileSync(join(engine.#folder, 'engine.toml'), `listen = "127.0.0.1:0"\nprobation = "60s"\n${config}\n`);
+    writeFileSync(join(engine.#folder, 'engine.toml'), `probation = "60s"\n${config}\n`);
     await engine.build(1);
-    engine.#process = spawn(PROGRAM, ['serve'], { cwd: engine.#folder, stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, RUST_LOG: 'warn' } });
+    await engine.#begin('127.0.0.1:0');
+    return engine;
+  }
+
+  async #begin(listen) {
+    const options = { cwd: this.#folder, stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, RUST_LOG: 'warn' } };
+    this.#process = spawn(PROGRAM, ['serve', '--listen', listen], options);
+    this.#ended = once(this.#process, 'exit');
     let said = '';
-    for await (const text of engine.#process.stdout.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
+    for await (const text of this.#process.stdout.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
       said += text;
       if (said.includes('\n')) break;
     }
-    engine.port = Number(/listening on http:\/\/127\.0\.0\.1:(\d+)\n/.exec(said)[1]);
-    return engine;
+    this.port = Number(/listening on http:\/\/127\.0\.0\.1:(\d+)\n/.exec(said)[1]);
+  }
+
+  /** Ends the engine as a crash would. */
+  async kill() {
+    this.#process.kill('SIGKILL');
+    await this.#ended;
+  }
+
+  /** Starts it again, on the same port and the same data. */
+  async again() {
+    await this.#begin(`127.0.0.1:${this.port}`);
   }
 
   /** Builds a version of the arena: 2 is version 1002. */
@@ -70,9 +88,8 @@ export class Engine {
   }
 
   async stop() {
-    const ended = once(this.#process, 'exit');
     this.#process.kill('SIGTERM');
-    await ended;
+    await this.#ended;
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
