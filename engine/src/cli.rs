@@ -2,11 +2,13 @@
 
 mod check;
 mod client;
+mod folder;
 mod journal;
 mod plan;
 mod replay;
 mod rooms;
 mod table;
+mod watched;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use check::{CheckError, check};
 pub use client::{ClientError, confirm, load, roll_back, status};
+pub use folder::FolderError;
 pub use journal::{JournalError, TAIL_RECORDS, check as check_journal, list as list_journals, tail as tail_journal};
 pub use plan::plan;
 pub use replay::{ReplayCommandError, ReplayFlags, replay};
@@ -164,7 +167,7 @@ Examples:
   engine replay --room main --until 1200 --dump
   engine replay --room main --with plugins/game.1003.so
 
-Nothing that is kept is changed, and the engine may be running.")]
+Nothing that is kept is changed, and the engine may be running. An input that ends the process is told, and left out.")]
     Replay(ReplayFlags),
     /// Tell what a swap from one plugin file to another would do to the tables, without an engine.
     #[command(after_help = "\

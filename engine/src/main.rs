@@ -75,7 +75,9 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("{failure}");
+            if !matches!(failure, Failure::Replay(ReplayCommandError::Told)) {
+                eprintln!("{failure}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -86,7 +86,10 @@ pub enum Input {
     Confirm,
     /// The version on trial goes: back to the fork from before its swap, and the inputs since once more on the version from
     /// before.
-    Rewind,
+    Rewind {
+        /// Those of them that are lost instead, by their numbers since the swap from 1, in ascending order: they end the process.
+        without: Arc<[u32]>,
+    },
     Terminate {
         grace: Duration,
     },
@@ -104,6 +107,11 @@ impl Input {
     pub fn swap_dropping(to: Arc<LogicVersion>, drops: &[&str]) -> Self {
         let drops = drops.iter().map(|drop| (*drop).to_owned()).collect();
         Self::Swap { to, drops, trial: TrialId::default() }
+    }
+
+    /// A rewind that applies all inputs since the swap once more.
+    pub fn rewind() -> Self {
+        Self::Rewind { without: Arc::from([]) }
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The version of these encodings. One that is not this is not read.
-pub const RECORD_FORMAT: u16 = 1;
+pub const RECORD_FORMAT: u16 = 2;
 
 /// Which kind of record the bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +38,7 @@ impl RecordKind {
     pub const PRESENCE: Self = Self(16);
     pub const FREEZE: Self = Self(32);
     pub const HASH: Self = Self(33);
+    pub const SKIPPED: Self = Self(34);
 }
 
 /// Names a version of a logic beyond the life of a process.
@@ -83,6 +84,17 @@ pub enum Note {
     Freeze(LogicFault),
     /// The state hash at this place, for a replay to compare with.
     Hash(u64),
+    /// What a recovery did without, and with it everything after it.
+    Skipped(Skipped),
+}
+
+/// An input of a journal that ended the process: from the note of it on, the room is what it is without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Skipped {
+    /// The number of its record.
+    pub record: u64,
+    /// 0 for the record's own input; else the record is a rewind, and this is the number of the input since the swap.
+    pub again: u32,
 }
 
 impl Note {
@@ -96,6 +108,11 @@ impl Note {
             Self::Hash(hash) => {
                 out.extend_from_slice(&hash.to_le_bytes());
                 RecordKind::HASH
+            }
+            Self::Skipped(Skipped { record, again }) => {
+                out.extend_from_slice(&record.to_le_bytes());
+                out.extend_from_slice(&again.to_le_bytes());
+                RecordKind::SKIPPED
             }
         }
     }
@@ -149,7 +166,11 @@ pub fn encode_input(stamp: Stamp, input: &Input, running: &LogicVersion, out: &m
         }
         Input::Tick => RecordKind::TICK,
         Input::Confirm => RecordKind::CONFIRM,
-        Input::Rewind => RecordKind::REWIND,
+        Input::Rewind { without } => {
+            out.extend_from_slice(&length(without.len()));
+            without.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+            RecordKind::REWIND
+        }
         Input::Request(request) => {
             put_request(out, request);
             RecordKind::REQUEST
@@ -200,6 +221,9 @@ fn read(kind: RecordKind, from: &mut Reader<'_>) -> Result<Record, Malformed> {
     Ok(Record::Note(match kind {
         RecordKind::FREEZE => Note::Freeze(read_fault(from)?),
         RecordKind::HASH => Note::Hash(from.u64("state hash")?),
+        RecordKind::SKIPPED => {
+            Note::Skipped(Skipped { record: from.u64("record")?, again: from.u32("number of an input")? })
+        }
         _ => return read_input(kind, from),
     }))
 }
@@ -232,7 +256,7 @@ fn read_input(kind: RecordKind, from: &mut Reader<'_>) -> Result<Record, Malform
         RecordKind::PRESENCE => Input::Presence { player: player(from)?, is_connected: from.flag("presence")? },
         RecordKind::TICK => Input::Tick,
         RecordKind::CONFIRM => Input::Confirm,
-        RecordKind::REWIND => Input::Rewind,
+        RecordKind::REWIND => Input::Rewind { without: read_without(from)? },
         RecordKind::REQUEST => Input::Request(Arc::new(read_request(from)?)),
         RecordKind::SIGNAL => Input::Signal { name: from.text("signal")?.into(), bytes: from.bytes("bytes")?.into() },
         RecordKind::TERMINATE => {
@@ -250,6 +274,21 @@ fn read_input(kind: RecordKind, from: &mut Reader<'_>) -> Result<Record, Malform
         }
     };
     Ok(Record::Input { stamp, input })
+}
+
+/// Numbers from 1, each above the one before.
+fn read_without(from: &mut Reader<'_>) -> Result<Arc<[u32]>, Malformed> {
+    let count = from.u32("number of lost inputs")?;
+    let mut numbers: Vec<u32> = Vec::new();
+    for _ in 0..count {
+        let number = from.u32("lost input")?;
+        if number <= numbers.last().copied().unwrap_or(0) {
+            let expected = "numbers from 1, in ascending order";
+            return Err(Malformed::Value { what: "lost input", found: number.into(), expected });
+        }
+        numbers.push(number);
+    }
+    Ok(numbers.into())
 }
 
 pub(crate) fn put_version(out: &mut Vec<u8>, mark: &VersionMark) {

@@ -6,7 +6,7 @@ use crate::outbox::Outbox;
 use crate::plan::{Leftover, Plan, Rewrite, RewriteError};
 use crate::raw::{Arguments, Callback, Frame, MIGRATE, Pool};
 use crate::snapshot::{Image, Parts, SnapshotError};
-use crate::trial::Trial;
+use crate::trial::{Trial, Watch};
 use crate::world::World;
 use crate::{LogicVersion, Request, Response, VersionMark};
 use logic_api::abi::status;
@@ -223,10 +223,24 @@ impl Room {
     /// The input was not applied, and the world is as if it had never come. A fault in a tick freezes the room: nothing but
     /// `Input::Swap`, `Confirm` and `Rewind` is applied until a version comes that works.
     pub fn step(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Result<Reply, StepError> {
+        self.step_watched(stamp, input, outbox, &mut ())
+    }
+
+    /// As [`Room::step`]; `watch` is told of each input that a rewind applies once more.
+    ///
+    /// # Errors
+    /// As for [`Room::step`].
+    pub fn step_watched(
+        &mut self,
+        stamp: Stamp,
+        input: Input,
+        outbox: &mut Outbox,
+        watch: &mut dyn Watch,
+    ) -> Result<Reply, StepError> {
         let result = match (&self.frozen, input) {
             (_, Input::Swap { to, drops, trial }) => self.swap(stamp, (to, drops, trial), outbox).map(|()| Reply::Done),
             (_, Input::Confirm) => self.confirm().map(|()| Reply::Done),
-            (_, Input::Rewind) => self.rewind(outbox).map(Reply::Rewound),
+            (_, Input::Rewind { without }) => self.rewind(&without, outbox, watch).map(Reply::Rewound),
             (Some(fault), input) if !matches!(input, Input::Dispose) => Err(StepError::Frozen(fault.clone())),
             (_, input) => self.check_trial().and_then(|()| {
                 self.fork_if_due(&input);
@@ -465,7 +479,7 @@ impl Room {
                 self.call(Callback::Upgraded, &Arguments { number: from.into(), ..base }, outbox)?;
             }
             // Not applied to a world, but to a room: `step` does, and they are never among the inputs of a replay.
-            Input::Confirm | Input::Rewind => return Err(StepError::NoTrial),
+            Input::Confirm | Input::Rewind { .. } => return Err(StepError::NoTrial),
             Input::Terminate { grace } => {
                 let number = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
                 self.call(Callback::Terminate, &Arguments { number, ..base }, outbox)?;

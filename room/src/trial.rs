@@ -1,10 +1,12 @@
 //! A swap on trial: what is kept for the way back, and the way back.
 
+use crate::LogicVersion;
 use crate::input::{Input, LogicFault, Lost, Stamp, StepError, TrialId};
 use crate::limits::TRIAL_INPUTS_MAX;
 use crate::outbox::{Outbox, Output};
+use crate::raw::PROCESS;
 use crate::room::{Back, Room, silence};
-use logic_api::PlayerId;
+use logic_api::{PlayerId, Tick};
 
 /// What a room keeps from a swap until it is confirmed or rewound.
 #[derive(Debug)]
@@ -39,7 +41,45 @@ impl Trial {
     }
 }
 
+/// Told of the inputs that a rewind applies once more, so that the one by which the process ends is known.
+///
+/// Contract: `begins` and then `ended`, for one input after the other.
+pub trait Watch {
+    fn begins(&mut self, again: Again<'_>);
+    fn ended(&mut self);
+}
+
+/// Nobody.
+impl Watch for () {
+    fn begins(&mut self, _again: Again<'_>) {}
+    fn ended(&mut self) {}
+}
+
+/// An input since the swap on trial, which a rewind applies once more.
+#[derive(Debug, Clone, Copy)]
+pub struct Again<'a> {
+    pub trial: TrialId,
+    /// Since the swap, from 1: the same whenever the room comes to it.
+    pub number: u32,
+    pub stamp: Stamp,
+    pub input: &'a Input,
+    /// Before it.
+    pub tick: Tick,
+    /// The version from before the swap.
+    pub running: &'a LogicVersion,
+}
+
 impl Room {
+    /// The inputs since the swap on trial, with their numbers as a rewind counts them; none while no version is on trial.
+    pub fn inputs_on_trial(&self) -> impl Iterator<Item = (u32, Stamp, &Input)> {
+        let (before, since) = match &self.trial {
+            None => (&[][..], &[][..]),
+            Some(trial) => (trial.before.as_ref().map_or(&[][..], |before| &before.inputs), &self.back.inputs[..]),
+        };
+        let inputs = before.iter().chain(since).filter(|(_, input)| is_applied_again(input));
+        (1..).zip(inputs).map(|(number, (stamp, input))| (number, *stamp, input))
+    }
+
     /// Inputs since the swap on trial, which a rewind would replay; `None` while no version is on trial.
     ///
     /// At [`TRIAL_INPUTS_MAX`] nothing but a confirm or a rewind is applied.
@@ -68,7 +108,12 @@ impl Room {
 
     /// Of the outputs, only the kicks of the version from before are kept: players cannot be sent their past once more. A room
     /// that was frozen is frozen again.
-    pub(crate) fn rewind(&mut self, outbox: &mut Outbox) -> Result<Vec<Lost>, StepError> {
+    pub(crate) fn rewind(
+        &mut self,
+        without: &[u32],
+        outbox: &mut Outbox,
+        watch: &mut dyn Watch,
+    ) -> Result<Vec<Lost>, StepError> {
         let trial = self.trial.take().ok_or(StepError::NoTrial)?;
         let mut inputs = std::mem::take(&mut self.back.inputs);
         if let Some(mut before) = trial.before {
@@ -80,8 +125,16 @@ impl Room {
         self.restore();
         let (mut lost, mut kicks) = (Vec::new(), Vec::new());
         let _silence = silence();
-        for (stamp, input) in inputs.into_iter().filter(|(_, input)| !matches!(input, Input::Swap { .. })) {
+        let inputs = inputs.into_iter().filter(|(_, input)| is_applied_again(input));
+        for (number, (stamp, input)) in (1..).zip(inputs) {
+            if without.binary_search(&number).is_ok() {
+                lost.push(self.pass_over(stamp, input, outbox));
+                continue;
+            }
+            let (tick, running) = (self.tick, &*self.logic);
+            watch.begins(Again { trial: trial.id, number, stamp, input: &input, tick, running });
             lost.extend(self.once_more(stamp, input, outbox));
+            watch.ended();
             kicks.extend(outbox.drain().filter(|output| matches!(output, Output::Kick { .. })));
         }
         kicks.into_iter().for_each(|kick| outbox.push(kick));
@@ -90,21 +143,50 @@ impl Room {
 
     fn once_more(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Option<Lost> {
         let (callback, player, number) = (input.callback(), input.player(), input.number());
-        let mut attempt = |input: Input| match &self.frozen {
-            Some(fault) => Err(StepError::Frozen(fault.clone())),
+        let error = self.attempt_unless_frozen(stamp, input, outbox).err()?;
+        Some(self.lost(stamp, Lost { player, number, callback, error }, outbox))
+    }
+
+    /// As if the logic had panicked in it: what keeps time does not go on without it.
+    fn pass_over(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Lost {
+        let (callback, player, number) = (input.callback(), input.player(), input.number());
+        let error = match &self.frozen {
+            Some(fault) => StepError::Frozen(fault.clone()),
             None => {
-                self.fork_if_due(&input);
-                self.attempt(stamp, input, outbox)
+                let message = "it ended the process, and is passed over".to_owned();
+                let (version, tick, location) = (self.logic.version(), self.tick, String::new());
+                let fault = LogicFault { version, callback: PROCESS, message, location, tick };
+                if matches!(input, Input::Tick) {
+                    self.frozen = Some(fault.clone());
+                }
+                StepError::Fault(fault)
             }
         };
-        let error = attempt(input).err()?;
+        self.lost(stamp, Lost { player, number, callback, error }, outbox)
+    }
+
+    fn lost(&mut self, stamp: Stamp, lost: Lost, outbox: &mut Outbox) -> Lost {
+        let Lost { player, number, .. } = lost;
         if number > 0 {
             // Its sender knows that it was consumed. A room that is frozen cannot keep that, nor anything else since.
-            let _unless_frozen = attempt(Input::Skip { player, number });
+            let _unless_frozen = self.attempt_unless_frozen(stamp, Input::Skip { player, number }, outbox);
         }
         outbox.clear();
-        Some(Lost { player, number, callback, error })
+        lost
     }
+
+    fn attempt_unless_frozen(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Result<(), StepError> {
+        if let Some(fault) = &self.frozen {
+            return Err(StepError::Frozen(fault.clone()));
+        }
+        self.fork_if_due(&input);
+        self.attempt(stamp, input, outbox).map(drop)
+    }
+}
+
+/// A rewind goes back to before the swap: all but that.
+fn is_applied_again(input: &Input) -> bool {
+    !matches!(input, Input::Swap { .. })
 }
 
 impl Input {
@@ -146,7 +228,7 @@ impl Input {
             Self::Signal { .. } => "signal",
             Self::Swap { .. } => "upgraded",
             Self::Confirm => "confirm",
-            Self::Rewind => "rewind",
+            Self::Rewind { .. } => "rewind",
             Self::Terminate { .. } => "terminate",
             Self::Dispose => "dispose",
         }

@@ -10,6 +10,7 @@ use engine::journal::replay::Replay;
 use engine::journal::segments::Found;
 use logic_api::PlayerId;
 use room::{Input, LogicVersion, Outbox, Pool, Room, Stamp, VersionMark};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,7 +56,7 @@ impl Kept {
         let stepped = match &mut self.recorder {
             None => self.room.step(stamp, input, outbox),
             Some(recorder) => {
-                recorder.step(&mut self.room, stamp, input, |room, input| room.step(stamp, input, outbox))
+                recorder.step(&mut self.room, stamp, input, |room, input, _| room.step(stamp, input, outbox))
             }
         };
         stepped.expect("applied");
@@ -182,7 +183,7 @@ fn measure_replay(report: &mut Report, logic: &Arc<LogicVersion>) {
     let took = seconds(|| {
         let files = keeper.files();
         let found = Found::read(&**files, &folder).expect("sound").expect("a journal");
-        let mut replay = Replay::new("main", &Pool::new(), None);
+        let mut replay = Replay::new("main", &Pool::new(), None, BTreeMap::new());
         for record in found.records(&**files, found.first()) {
             let record = record.expect("sound");
             replay.apply(&record, &mut |_| Ok(logic.clone()), None).expect("applied");

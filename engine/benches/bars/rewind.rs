@@ -52,7 +52,7 @@ pub(crate) fn measure(report: &mut Report) {
         assert_eq!(room.trial_inputs(), Some(count));
         let hash = room.state_hash();
         let mut rewound = Reply::Done;
-        let rewind = seconds(|| rewound = step(&mut room, Input::Rewind));
+        let rewind = seconds(|| rewound = step(&mut room, Input::rewind()));
         assert_eq!(rewound, Reply::Rewound(Vec::new()), "no input is lost");
         assert_eq!((room.state_hash(), room.world().players().len()), (hash, PLAYERS as usize), "turn {turn}");
         drop(room.take_spent());

@@ -106,7 +106,7 @@ pub(crate) fn measure(report: &mut Report) {
                 let input = Input::swap(to.clone());
                 let pause = seconds(|| room.step(STAMP, input, &mut outbox).expect("every row has its place"));
                 drop(room.take_spent());
-                room.step(STAMP, Input::Rewind, &mut outbox).expect("a version is on trial");
+                room.step(STAMP, Input::rewind(), &mut outbox).expect("a version is on trial");
                 drop(room.take_spent());
                 pause
             })

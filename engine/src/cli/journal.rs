@@ -4,13 +4,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use room::{Record, check_snapshot};
+use room::Record;
 
-use crate::config::{Config, ConfigError, Flags};
+use crate::cli::folder::{FolderError, RoomsFolder};
 use crate::journal::files::Disk;
 use crate::journal::frame::{Position, StoredRecord};
-use crate::journal::keeper::{ROOMS_FOLDER, room_names};
-use crate::journal::log::LogError;
+use crate::journal::recovery::check_unborn;
 use crate::journal::segments::{Damage, Found};
 use crate::journal::snapshots;
 
@@ -21,37 +20,11 @@ pub const TAIL_RECORDS: usize = 20;
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Log(#[from] LogError),
+    Folder(#[from] FolderError),
     #[error(transparent)]
     Damage(#[from] Damage),
-    #[error("{folder} keeps no room{}; it has {known}", .room.as_ref().map_or(String::new(), |room| format!(" {room:?}")))]
-    NoRoom { folder: String, room: Option<String>, known: String },
     #[error("{0}")]
     NotSound(String),
-}
-
-/// The folder of the rooms, and which of them are meant.
-fn rooms(
-    data: Option<PathBuf>,
-    config: Option<PathBuf>,
-    room: Option<&str>,
-) -> Result<(PathBuf, Vec<String>), JournalError> {
-    let config = Config::load(Flags { config, data, ..Flags::default() })?;
-    let folder = config.data.join(ROOMS_FOLDER);
-    let known = room_names(&Disk, &folder)?;
-    let is_meant = |name: &&String| room.is_none_or(|room| room == name.as_str());
-    let meant: Vec<String> = known.iter().filter(is_meant).cloned().collect();
-    if meant.is_empty() {
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        return Err(JournalError::NoRoom {
-            folder: folder.display().to_string(),
-            room: room.map(str::to_owned),
-            known,
-        });
-    }
-    Ok((folder, meant))
 }
 
 /// A line for each room: its records, files and bytes.
@@ -59,10 +32,10 @@ fn rooms(
 /// # Errors
 /// [`JournalError`] if there is none. Damage is told in the room's line.
 pub fn list(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<String, JournalError> {
-    let (folder, names) = rooms(data, config, None)?;
+    let rooms = RoomsFolder::open(data, config, None)?;
     let mut rows = vec![["ROOM", "RECORDS", "FROM", "SEGMENTS", "BYTES", "SNAPSHOTS", "STATE"].map(str::to_owned)];
-    for name in names {
-        let room = folder.join(&name);
+    for name in rooms.names.clone() {
+        let room = rooms.of(&name);
         let count = snapshots::list(&Disk, &room).map_or(0, |found| found.len()).to_string();
         rows.push(match Found::read(&Disk, &room) {
             Ok(Some(found)) => {
@@ -84,8 +57,8 @@ pub fn list(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<String, Jo
 /// # Errors
 /// [`JournalError`].
 pub fn tail(room: &str, count: usize, data: Option<PathBuf>, config: Option<PathBuf>) -> Result<String, JournalError> {
-    let (folder, _) = rooms(data, config, Some(room))?;
-    let Some(found) = Found::read(&Disk, &folder.join(room))? else { return Ok(String::new()) };
+    let rooms = RoomsFolder::open(data, config, Some(room))?;
+    let Some(found) = Found::read(&Disk, &rooms.of(room))? else { return Ok(String::new()) };
     let first = found.last.seq.saturating_sub(count as u64).max(found.first().seq);
     let mut text = String::new();
     for record in found.records(&Disk, Position { seq: first, hash: 0 }) {
@@ -99,10 +72,10 @@ pub fn tail(room: &str, count: usize, data: Option<PathBuf>, config: Option<Path
 /// # Errors
 /// [`JournalError::NotSound`] with a line for each thing that is wrong.
 pub fn check(room: Option<&str>, data: Option<PathBuf>, config: Option<PathBuf>) -> Result<String, JournalError> {
-    let (folder, names) = rooms(data, config, room)?;
+    let rooms = RoomsFolder::open(data, config, room)?;
     let (mut text, mut wrong) = (String::new(), Vec::new());
-    for name in names {
-        match check_room(&folder.join(&name)) {
+    for name in &rooms.names {
+        match check_room(&rooms.of(name)) {
             Ok(line) => {
                 let _ = writeln!(text, "{name}: {line}");
             }
@@ -113,33 +86,60 @@ pub fn check(room: Option<&str>, data: Option<PathBuf>, config: Option<PathBuf>)
 }
 
 fn check_room(folder: &Path) -> Result<String, Vec<String>> {
-    let mut wrong = Vec::new();
-    let (mut records, mut end) = (0_u64, "");
+    let failed = |error: &dyn ToString| vec![error.to_string()];
+    let listed = snapshots::list(&Disk, folder).map_err(|error| failed(&error))?;
+    let (mut wrong, mut found) = (Vec::new(), None);
     match Found::read(&Disk, folder) {
-        Ok(None) => {}
-        Ok(Some(found)) => {
-            end = if found.torn.is_some() { ", with a torn end that the next start cuts off" } else { "" };
-            for record in found.records(&Disk, found.first()) {
-                let decoded = record.map_err(|damage| damage.to_string()).and_then(|record| {
-                    let decoded = Record::decode(record.kind, &record.payload);
-                    decoded.map_err(|fault| format!("record {} cannot be read: {fault}", record.seq))
-                });
-                records += 1;
-                wrong.extend(decoded.err());
-            }
-        }
+        Ok(None) => match check_unborn(&Disk, folder) {
+            Ok(()) => return Ok("never whole, and goes at the next start".to_owned()),
+            // As the next start is going to say.
+            Err(error) => wrong.push(error.to_string()),
+        },
+        Ok(Some(journal)) => found = Some(journal),
         Err(damage) => wrong.push(damage.to_string()),
     }
-    let mut count = 0;
-    for snapshot in snapshots::list(&Disk, folder).map_err(|error| vec![error.to_string()])? {
-        count += 1;
-        let path = snapshot.path.display().to_string();
-        let checked = snapshots::open(&Disk, &snapshot.path).map_err(|error| error.to_string());
-        let checked =
-            checked.and_then(|(_, mut reader)| check_snapshot(&mut reader).map_err(|error| error.to_string()));
-        wrong.extend(checked.err().map(|reason| format!("{path}: {reason}")));
+    let records = found.as_ref().map_or(0, |found| check_records(found, &mut wrong));
+    let mut sound = 0;
+    for snapshot in &listed {
+        match check_snapshot_of(found.as_ref(), &snapshot.path) {
+            Ok(()) => sound += 1,
+            Err(reason) => wrong.push(format!("{}: {reason}", snapshot.path.display())),
+        }
     }
-    if wrong.is_empty() { Ok(format!("{records} records and {count} snapshots are sound{end}")) } else { Err(wrong) }
+    let first = found.as_ref().map_or(0, |found| found.first().seq);
+    if first > 0 && sound == 0 {
+        let first = first + 1;
+        wrong
+            .push(format!("the journal starts with record {first}, and no snapshot is sound: the room does not start"));
+    }
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    let is_torn = found.is_some_and(|found| found.torn.is_some());
+    let end = if is_torn { ", with a torn end that the next start cuts off" } else { "" };
+    Ok(format!("{records} records and {sound} snapshots are sound{end}"))
+}
+
+/// How many there are; what is wrong with them is added to `wrong`.
+fn check_records(found: &Found, wrong: &mut Vec<String>) -> u64 {
+    let mut records = 0;
+    for record in found.records(&Disk, found.first()) {
+        let decoded = record.map_err(|damage| damage.to_string()).and_then(|record| {
+            let decoded = Record::decode(record.kind, &record.payload);
+            decoded.map_err(|fault| format!("record {} cannot be read: {fault}", record.seq))
+        });
+        records += 1;
+        wrong.extend(decoded.err());
+    }
+    records
+}
+
+fn check_snapshot_of(found: Option<&Found>, path: &Path) -> Result<(), String> {
+    let head = snapshots::check(&Disk, path).map_err(|error| error.to_string())?;
+    let Some(found) = found else { return Ok(()) };
+    let position = found.position_of(&Disk, head.position.seq).map_err(|damage| damage.to_string())?;
+    let is_of_it = head.room == found.head().room && position == Some(head.position);
+    if is_of_it { Ok(()) } else { Err("it does not belong to this journal".to_owned()) }
 }
 
 /// A record for a person: number, tick, time and what it says.

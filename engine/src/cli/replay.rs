@@ -1,5 +1,7 @@
 //! `engine replay`: a room's journal once more, to look at, to verify, or to try a fix on. Changes nothing that is kept.
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use logic_api::Tick;
-use room::{Input, LogicVersion, Note, Outbox, Pool, Record, RecordKind, Room, Stamp, VersionMark};
+use room::{Input, LogicVersion, Note, Outbox, Pool, Record, RecordKind, Room, Skipped, Stamp, VersionMark};
 
-use crate::config::{Config, ConfigError, Flags};
+use crate::cli::folder::{FolderError, RoomsFolder};
+use crate::cli::watched;
+use crate::config::Config;
+use crate::journal::black_box::BlackBox;
 use crate::journal::compare::{first_difference, first_nan, to_json};
 use crate::journal::files::{Disk, Files};
 use crate::journal::frame::{Position, StoredRecord};
-use crate::journal::keeper::{ROOMS_FOLDER, room_names};
 use crate::journal::log::LogError;
 use crate::journal::recovery::{RecoveryError, oldest_start};
 use crate::journal::replay::{Replay, ReplayError};
@@ -46,6 +50,13 @@ pub struct ReplayFlags {
     /// Compare with every state hash and snapshot that is kept, and with a second replay at every tick.
     #[arg(long)]
     pub verify: bool,
+    /// Leave a record out, by its number as `engine journal tail` shows it; for an input that a rewind applies once more,
+    /// that of the rewind, a dot, and the input's number since the swap. May be given more than once.
+    #[arg(long, value_name = "RECORD[.INPUT]", value_parser = watched::parse)]
+    pub without: Vec<Skipped>,
+    /// Where this process notes what it is about to do, for the one that watches it.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub watched: Option<PathBuf>,
     /// Data folder [default: that of the config file].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -58,7 +69,7 @@ pub struct ReplayFlags {
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayCommandError {
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Folder(#[from] FolderError),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error(transparent)]
@@ -69,8 +80,6 @@ pub enum ReplayCommandError {
     Replay(#[from] Box<ReplayError>),
     #[error(transparent)]
     Load(#[from] LoadError),
-    #[error("{folder} keeps no room {room:?}; it has {known}")]
-    NoRoom { folder: String, room: String, known: String },
     #[error("{0} is not named as a plugin is")]
     Name(String),
     #[error("{path} cannot be written: {source}")]
@@ -79,6 +88,15 @@ pub enum ReplayCommandError {
     NotVerified(String),
     #[error("there is nothing to replay")]
     Nothing,
+    #[error("a process to replay in cannot be had: {0}")]
+    Child(std::io::Error),
+    #[error("the replay was ended by signal {signal}, in none of its inputs")]
+    Ended { signal: i32 },
+    #[error("given up: {ends}, as others before it")]
+    TooMany { ends: String },
+    /// By the process that did the work.
+    #[error("the replay failed")]
+    Told,
 }
 
 /// What is replayed, from where to where.
@@ -89,6 +107,8 @@ struct Journey {
     loader: Loader,
     until: Option<Tick>,
     name: String,
+    without: BTreeMap<Skipped, u64>,
+    black_box: Option<RefCell<BlackBox>>,
 }
 
 /// Does what the flags say; the text sums it up.
@@ -96,20 +116,22 @@ struct Journey {
 /// # Errors
 /// [`ReplayCommandError`].
 pub fn replay(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
-    let ReplayFlags { room, until, with, dump, verify, data, config } = flags;
-    let config = Config::load(Flags { config, data, ..Flags::default() })?;
-    let rooms = config.data.join(ROOMS_FOLDER);
-    let folder = rooms.join(&room);
-    let known = room_names(&Disk, &rooms)?;
-    let found = if known.contains(&room) { Found::read(&Disk, &folder)? } else { None };
-    let Some(found) = found else {
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        return Err(ReplayCommandError::NoRoom { folder: rooms.display().to_string(), room, known });
-    };
-    let loader = Loader::new(&config, &config.data);
+    if flags.watched.is_none() {
+        return watched::replay(&flags);
+    }
+    watched::begin();
+    let ReplayFlags { room, until, with, dump, verify, without, watched, data, config } = flags;
+    let rooms = RoomsFolder::open(data, config, Some(&room))?;
+    let folder = rooms.of(&room);
+    let found = Found::read(&Disk, &folder)?.ok_or(ReplayCommandError::Nothing)?;
+    let (config, loader) = (&rooms.config, Loader::new(&rooms.config, &rooms.config.data));
     let files: Arc<dyn Files> = Arc::new(Disk);
-    let journey = Journey { files, folder, found, loader, until: until.map(Tick), name: room };
-    let with = with.map(|file| journey.candidate(&config, &file)).transpose()?;
+    let opened = watched.map(|folder| BlackBox::open(&*files, &folder)).transpose()?;
+    let black_box = opened.map(|(black_box, _)| RefCell::new(black_box));
+    let never = without.into_iter().map(|skipped| (skipped, u64::MAX));
+    let without = never.chain(found.skipped.clone()).collect();
+    let journey = Journey { files, folder, found, loader, until: until.map(Tick), name: room, without, black_box };
+    let with = with.map(|file| journey.candidate(config, &file)).transpose()?;
     let (mut room, text) = match with {
         Some(candidate) => journey.compared(&candidate)?,
         None if verify => journey.verified()?,
@@ -146,7 +168,12 @@ impl Journey {
     fn start(&self) -> Result<(Replay, Position), ReplayCommandError> {
         let pool = Pool::new();
         let (room, after) = oldest_start(&self.files, &self.folder, &self.found, &pool, &mut self.find())?;
-        Ok((Replay::new(&self.name, &pool, room), after))
+        Ok((Replay::new(&self.name, &pool, room, self.without.clone()), after))
+    }
+
+    fn apply(&self, replay: &mut Replay, record: &StoredRecord) -> Result<(), ReplayError> {
+        let mut black_box = self.black_box.as_ref().map(RefCell::borrow_mut);
+        replay.apply(record, &mut self.find(), black_box.as_deref_mut())
     }
 
     /// Calls `each` with every record up to the last tick that is asked for.
@@ -173,7 +200,7 @@ impl Journey {
         let started = Instant::now();
         let (mut first_us, mut failed) = (None, Vec::new());
         let records = self.records(after, |record| {
-            let applied = replay.apply(record, &mut self.find(), None);
+            let applied = self.apply(&mut replay, record);
             if first_us.is_none() {
                 first_us = replay.room().map(|room| room.now_us());
             }
@@ -197,19 +224,22 @@ impl Journey {
         let (mut one, after) = self.start()?;
         let (mut two, _) = self.start()?;
         let mut snapshots = self.snapshots_after(after);
-        let (mut hashes, mut compared) = (0_u64, 0_u64);
+        let (mut hashes, mut compared, mut skipped) = (0_u64, 0_u64, BTreeSet::new());
         let differs = |reason: String| Err(ReplayCommandError::NotVerified(reason));
         let records = self.records(after, |record| {
             let mut failed = None;
             for replay in [&mut one, &mut two] {
-                match replay.apply(record, &mut self.find(), None) {
-                    Ok(_) => {}
+                match self.apply(replay, record) {
+                    Ok(()) => {}
+                    Err(error) if !error.is_fatal() && !replay.is_as_recorded(record.seq) => {
+                        skipped.insert(error.to_string());
+                    }
                     Err(error) if error.is_fatal() => return Err(Box::new(error).into()),
                     Err(error) => failed = Some(error),
                 }
             }
             if record.kind == RecordKind::HASH {
-                hashes += 1;
+                hashes += u64::from(one.is_as_recorded(record.seq));
                 if let Some((room, nan)) = one.room().and_then(|room| first_nan(room.world()).map(|nan| (room, nan))) {
                     return Err(not_determined(room, &nan));
                 }
@@ -227,7 +257,8 @@ impl Journey {
                 return differs(error.to_string());
             }
             if snapshots.last().is_some_and(|snapshot| snapshot.seq == record.seq)
-                && let (Some(snapshot), Some(room)) = (snapshots.pop(), one.room())
+                && let (Some(snapshot), true, Some(room)) =
+                    (snapshots.pop(), one.is_as_recorded(record.seq), one.room())
             {
                 compared += 1;
                 self.compare_with(&snapshot, room)?;
@@ -238,12 +269,13 @@ impl Journey {
         if let Some(nan) = first_nan(room.world()) {
             return Err(not_determined(&room, &nan));
         }
-        let text = format!(
+        let mut text = format!(
             "verified: {records} records of {} to tick {}, {hashes} state hashes and {compared} snapshots, and a second \
              replay at every tick, are equal\n",
             self.name,
             room.tick()
         );
+        skipped.iter().for_each(|line| text.push_str(&format!("{line}\n")));
         Ok((room, text))
     }
 
@@ -292,12 +324,12 @@ impl Journey {
             change(room, stamp, &mut lines);
         }
         let records = self.records(after, |record| {
-            note(&mut Vec::new(), was.apply(record, &mut self.find(), None))?;
+            note(&mut Vec::new(), self.apply(&mut was, record))?;
             let was_there = other.room().is_some();
             match Record::decode(record.kind, &record.payload) {
                 // The candidate stays, whatever came, and its hashes are its own.
                 Ok(Record::Swap { .. } | Record::Note(Note::Hash(_))) => {}
-                Ok(Record::Input { input: Input::Confirm | Input::Rewind, .. }) => {}
+                Ok(Record::Input { input: Input::Confirm | Input::Rewind { .. }, .. }) => {}
                 Ok(Record::Note(Note::Freeze(fault))) => {
                     if let Some(room) = other.room() {
                         let stamp = Stamp { now_us: room.now_us(), seed: 0 };
@@ -308,7 +340,7 @@ impl Journey {
                         });
                     }
                 }
-                _ => note(&mut lines, other.apply(record, &mut self.find(), None))?,
+                _ => note(&mut lines, self.apply(&mut other, record))?,
             }
             if let (false, Some(room)) = (was_there, other.room()) {
                 let stamp = Stamp { now_us: room.now_us(), seed: 0 };
@@ -345,7 +377,7 @@ fn not_determined(room: &Room, nan: &str) -> ReplayCommandError {
 }
 
 /// Keeps what went another way, and ends with what cannot be applied at all.
-fn note<T>(lines: &mut Vec<String>, applied: Result<T, ReplayError>) -> Result<(), ReplayCommandError> {
+fn note(lines: &mut Vec<String>, applied: Result<(), ReplayError>) -> Result<(), ReplayCommandError> {
     match applied {
         Ok(_) => Ok(()),
         Err(error) if error.is_fatal() => Err(Box::new(error).into()),

@@ -1,24 +1,26 @@
 //! The input under way, noted where it outlives the process: what had begun and not ended when the process did is suspected of
 //! having ended it. Twice in a row, and it is quarantined: the room refuses it, and goes on without it.
 //!
+//! A rewind is no input of that kind: it has to be carried out. Noted are the inputs that it applies once more.
+//!
 //! `<room>/under-way` is mapped; `<room>/quarantine/<input>.<version>` is what was quarantined, for a person to look at.
 //! `docs/journal.md`, "Black box".
 
-use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use room::{LogicFault, LogicVersion, Record, RecordKind};
+use room::{Again, LogicFault, LogicVersion, Record, RecordKind, Room, Skipped, TrialId, Watch, encode_input};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::raw::MappedFile;
+use super::files::{Files, MappedFile};
+use super::log::LogError;
+use super::segments::{failed, place};
 
 pub(super) const FILE: &str = "under-way";
 const QUARANTINE: &str = "quarantine";
 /// Of the file. An input that is longer is told by its hash; the dump has what fits.
 const BOX_BYTES: usize = 256 << 10;
-const MAGIC: [u8; 8] = *b"HOTBOX01";
+const MAGIC: [u8; 8] = *b"HOTBOX02";
 /// Ends of the process in a row that one input may be suspected of.
 const ENDS_MAX: u32 = 2;
 /// Before the payload: the time and the seed, which differ when the same input comes again.
@@ -34,16 +36,41 @@ const AT_TICK: usize = 32;
 /// Whom the ends before this one are laid to.
 const AT_SUSPECT: usize = 40;
 const AT_VERSION: usize = 48;
-const AT_PAYLOAD: usize = 64;
+const AT_RECORD: usize = 56;
+const AT_AGAIN: usize = 64;
+const AT_PAYLOAD: usize = 72;
 
-/// An input, told from others even when it comes again at another time.
+/// How it comes that an input is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// It is new. The same may come again, at another time.
+    New,
+    /// A journal has it, and this is the number of its record.
+    Record(u64),
+    /// A rewind applies it once more. The record is that of the rewind, or 0 where that is new.
+    Again { trial: TrialId, number: u32, record: u64 },
+}
+
+/// An input, told from others even when it comes again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity(u64);
 
 impl Identity {
-    fn of(kind: RecordKind, tick: u64, payload: &[u8]) -> Self {
+    fn of(occasion: Occasion, kind: RecordKind, tick: u64, payload: &[u8]) -> Self {
         let mut hash = Xxh3::new();
         hash.update(&kind.0.to_le_bytes());
+        let numbers = match occasion {
+            Occasion::New => return Self::of_new(hash, kind, tick, payload),
+            Occasion::Record(record) => [record, 0],
+            Occasion::Again { trial, number, .. } => [trial.0, number.into()],
+        };
+        numbers.iter().for_each(|number| hash.update(&number.to_le_bytes()));
+        // With its stamp, which is the same whenever a journal is gone over.
+        hash.update(payload);
+        Self(hash.digest())
+    }
+
+    fn of_new(mut hash: Xxh3, kind: RecordKind, tick: u64, payload: &[u8]) -> Self {
         let said = payload.get(STAMP_BYTES..).unwrap_or_default();
         match kind {
             RecordKind::REQUEST => without_headers(said).iter().for_each(|part| hash.update(part)),
@@ -83,8 +110,18 @@ pub struct BlackBox {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
     pub file: PathBuf,
-    pub kind: RecordKind,
     pub line: String,
+}
+
+/// An input that had begun when the process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnderWay {
+    /// What would have to be left out; record 0 for what is in no journal.
+    pub skipped: Skipped,
+    /// For people.
+    pub line: String,
+    /// As [`short`] names the one that ran.
+    pub version: u64,
 }
 
 impl BlackBox {
@@ -92,31 +129,42 @@ impl BlackBox {
     ///
     /// # Errors
     /// The files cannot be made or read.
-    pub fn open(folder: &Path) -> io::Result<(BlackBox, Option<Quarantined>)> {
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut map = MappedFile::new(&options.open(folder.join(FILE))?, BOX_BYTES)?;
+    pub fn open(files: &dyn Files, folder: &Path) -> Result<(BlackBox, Option<Quarantined>), LogError> {
+        let file = folder.join(FILE);
+        let mut map = files.map(&file, BOX_BYTES).map_err(failed("mapping", &file))?;
         if map.bytes()[..8] != MAGIC {
             map.bytes_mut()[..AT_PAYLOAD].fill(0);
             map.bytes_mut()[..8].copy_from_slice(&MAGIC);
         }
-        let quarantined = quarantined(&folder.join(QUARANTINE))?;
+        let quarantine = folder.join(QUARANTINE);
+        let quarantined = quarantined(files, &quarantine).map_err(failed("listing", &quarantine))?;
         let mut this = BlackBox { map, folder: folder.to_owned(), suspect: None, quarantined };
-        let dumped = if this.number(AT_BUSY) == 0 { None } else { this.blame()? };
+        let dumped = if this.number(AT_BUSY) == 0 { None } else { this.blame(files)? };
         let is_suspect = this.number(AT_ENDS) > 0;
         this.suspect = is_suspect.then(|| Identity(this.long(AT_SUSPECT)));
         Ok((this, dumped))
     }
 
+    /// What was under way in the folder when the process ended that wrote there; `None` if nothing was.
+    ///
+    /// # Errors
+    /// The file cannot be mapped.
+    pub fn under_way(files: &dyn Files, folder: &Path) -> io::Result<Option<UnderWay>> {
+        let map = files.map(&folder.join(FILE), BOX_BYTES)?;
+        let this = BlackBox { map, folder: folder.to_owned(), suspect: None, quarantined: Vec::new() };
+        let skipped = Skipped { record: this.long(AT_RECORD), again: this.number(AT_AGAIN) };
+        Ok((this.number(AT_BUSY) > 0).then(|| UnderWay { skipped, line: this.shown(), version: this.long(AT_VERSION) }))
+    }
+
     /// Lays the end of the process to the input that was under way.
-    fn blame(&mut self) -> io::Result<Option<Quarantined>> {
+    fn blame(&mut self, files: &dyn Files) -> Result<Option<Quarantined>, LogError> {
         let identity = Identity(self.long(AT_IDENTITY));
         let is_again = self.number(AT_ENDS) > 0 && self.long(AT_SUSPECT) == identity.0;
         let ends = if is_again { self.number(AT_ENDS) + 1 } else { 1 };
         let mut dumped = None;
         if ends >= ENDS_MAX {
             let version = self.long(AT_VERSION);
-            dumped = Some(self.dump(identity, version)?);
+            dumped = Some(self.dump(files, identity, version)?);
             self.quarantined.push((identity, version));
         }
         let ends = if dumped.is_some() { 0 } else { ends };
@@ -127,37 +175,90 @@ impl BlackBox {
     }
 
     /// Writes what was under way to the quarantine: the bytes, and beside them a line for a person.
-    fn dump(&self, identity: Identity, version: u64) -> io::Result<Quarantined> {
+    fn dump(&self, files: &dyn Files, identity: Identity, version: u64) -> Result<Quarantined, LogError> {
         let folder = self.folder.join(QUARANTINE);
-        std::fs::create_dir_all(&folder)?;
-        let (kind, tick) = (self.kind(), self.long(AT_TICK));
-        let length = self.number(AT_LENGTH) as usize;
-        let payload = &self.map.bytes()[AT_PAYLOAD..BOX_BYTES.min(AT_PAYLOAD + length)];
-        let shown = match Record::decode(kind, payload) {
+        files.make_folder(&folder).map_err(failed("making", &folder))?;
+        let (tick, shown) = (self.long(AT_TICK), self.shown());
+        let line = format!("at tick {tick}, {ENDS_MAX} times in a row, the process ended in: {shown}");
+        let file = folder.join(format!("{:016x}.{version:016x}", identity.0));
+        let put =
+            |path: &Path, bytes: &[u8]| place(files, &folder, path, |file| file.append(bytes), |_| Ok(())).map(drop);
+        put(&file.with_added_extension("txt"), format!("{line}\n").as_bytes())?;
+        // Last: it is what counts.
+        put(&file, self.payload())?;
+        Ok(Quarantined { file, line })
+    }
+
+    /// What is in the box, for people.
+    fn shown(&self) -> String {
+        let (kind, length) = (self.kind(), self.number(AT_LENGTH));
+        let shown = match Record::decode(kind, self.payload()) {
             Ok(record) => record.to_string(),
             Err(_) => format!("kind {}, {length} bytes", kind.0),
         };
-        let line = format!("at tick {tick}, {ENDS_MAX} times in a row, the process ended in: {shown}");
-        let file = folder.join(format!("{:016x}.{version:016x}", identity.0));
-        std::fs::write(file.with_added_extension("txt"), format!("{line}\n"))?;
-        // Last: it is what counts.
-        std::fs::write(&file, payload)?;
-        Ok(Quarantined { file, kind, line })
+        match (self.long(AT_RECORD), self.number(AT_AGAIN)) {
+            (0, 0) => shown,
+            (0, again) => format!("{shown}, input {again} since the swap that was taken back"),
+            (record, again) => format!("{shown}, {}", Skipped { record, again }),
+        }
+    }
+
+    fn payload(&self) -> &[u8] {
+        let length = self.number(AT_LENGTH) as usize;
+        &self.map.bytes()[AT_PAYLOAD..BOX_BYTES.min(AT_PAYLOAD.saturating_add(length))]
     }
 
     /// An input begins. Why it must not, if it is in quarantine.
     #[inline]
     pub fn begin(
         &mut self,
+        occasion: Occasion,
         kind: RecordKind,
         tick: u64,
         payload: &[u8],
         running: &LogicVersion,
     ) -> Result<(), Box<LogicFault>> {
-        let identity = Identity::of(kind, tick, payload);
+        let identity = Identity::of(occasion, kind, tick, payload);
         if !self.quarantined.is_empty() {
             self.check(identity, tick, running)?;
         }
+        self.note(occasion, identity, (kind, tick, payload), running);
+        Ok(())
+    }
+
+    /// Which of the inputs since the swap on trial a rewind is not to apply, by their numbers.
+    pub fn without(&self, room: &Room) -> Vec<u32> {
+        let (Some(trial), Some(running)) = (room.trial(), room.logic_before_trial()) else { return Vec::new() };
+        if self.quarantined.is_empty() {
+            return Vec::new();
+        }
+        let mut payload = Vec::new();
+        let is_quarantined = |(number, stamp, input): &(u32, room::Stamp, &room::Input)| {
+            payload.clear();
+            let kind = encode_input(*stamp, input, running, &mut payload);
+            let identity = Identity::of(Occasion::Again { trial, number: *number, record: 0 }, kind, 0, &payload);
+            self.quarantined.contains(&(identity, short(running)))
+        };
+        room.inputs_on_trial().filter(is_quarantined).map(|(number, ..)| number).collect()
+    }
+
+    /// Notes what a rewind applies once more. The record is that of the rewind, or 0 where that is new.
+    pub fn rewinding(&mut self, record: u64) -> Rewinding<'_> {
+        Rewinding { black_box: self, record, payload: Vec::new() }
+    }
+
+    fn note(
+        &mut self,
+        occasion: Occasion,
+        identity: Identity,
+        (kind, tick, payload): (RecordKind, u64, &[u8]),
+        running: &LogicVersion,
+    ) {
+        let (record, again) = match occasion {
+            Occasion::New => (0, 0),
+            Occasion::Record(record) => (record, 0),
+            Occasion::Again { number, record, .. } => (record, number),
+        };
         let kept = &payload[..payload.len().min(BOX_BYTES - AT_PAYLOAD)];
         let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         let bytes = self.map.bytes_mut();
@@ -167,8 +268,9 @@ impl BlackBox {
         bytes[AT_IDENTITY..AT_IDENTITY + 8].copy_from_slice(&identity.0.to_le_bytes());
         bytes[AT_TICK..AT_TICK + 8].copy_from_slice(&tick.to_le_bytes());
         bytes[AT_VERSION..AT_VERSION + 8].copy_from_slice(&short(running).to_le_bytes());
+        bytes[AT_RECORD..AT_RECORD + 8].copy_from_slice(&record.to_le_bytes());
+        bytes[AT_AGAIN..AT_AGAIN + 4].copy_from_slice(&again.to_le_bytes());
         self.map.store(AT_BUSY, 1);
-        Ok(())
     }
 
     #[cold]
@@ -205,31 +307,47 @@ impl BlackBox {
     }
 }
 
+/// What a rewind applies once more, on its way into the black box.
+#[derive(Debug)]
+pub struct Rewinding<'a> {
+    black_box: &'a mut BlackBox,
+    record: u64,
+    /// Kept for its memory.
+    payload: Vec<u8>,
+}
+
+impl Watch for Rewinding<'_> {
+    fn begins(&mut self, again: Again<'_>) {
+        let Again { trial, number, stamp, input, tick, running } = again;
+        self.payload.clear();
+        let kind = encode_input(stamp, input, running, &mut self.payload);
+        let occasion = Occasion::Again { trial, number, record: self.record };
+        let identity = Identity::of(occasion, kind, tick.0, &self.payload);
+        self.black_box.note(occasion, identity, (kind, tick.0, &self.payload), running);
+    }
+
+    fn ended(&mut self) {
+        self.black_box.end();
+    }
+}
+
 /// Enough of a version's hash to tell it from others.
-fn short(logic: &LogicVersion) -> u64 {
+pub fn short(logic: &LogicVersion) -> u64 {
     u64::from_be_bytes(*logic.sha256().first_chunk().expect("32 bytes"))
 }
 
-fn quarantined(folder: &Path) -> io::Result<Vec<(Identity, u64)>> {
-    let entries = match folder.read_dir() {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let name = entry?.file_name();
-        let parts = name.to_str().and_then(|name| name.split_once('.'));
-        let hex = |text| u64::from_str_radix(text, 16).ok();
-        // The line for a person has another ending.
-        found.extend(parts.and_then(|(identity, version)| Some((Identity(hex(identity)?), hex(version)?))));
-    }
-    Ok(found)
+fn quarantined(files: &dyn Files, folder: &Path) -> io::Result<Vec<(Identity, u64)>> {
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    // The line for a person has another ending.
+    let parts =
+        |name: &String| name.split_once('.').and_then(|(of, version)| Some((Identity(hex(of)?), hex(version)?)));
+    Ok(files.list(folder)?.iter().filter_map(parts).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::files::Disk;
     use logic_api::prelude::*;
 
     #[derive(World)]
@@ -241,14 +359,14 @@ mod tests {
     const OTHER: [u8; 17] = [9; 17];
 
     fn open(folder: &Path) -> (BlackBox, Option<Quarantined>) {
-        BlackBox::open(folder).unwrap()
+        BlackBox::open(&Disk, folder).unwrap()
     }
 
     fn begin(black_box: &mut BlackBox, stamp: u8, payload: u8) -> Result<(), Box<LogicFault>> {
         let logic = LogicVersion::linked::<Nothing>().unwrap();
         let mut bytes = vec![stamp; STAMP_BYTES];
         bytes.push(payload);
-        black_box.begin(RecordKind::SIGNAL, 5, &bytes, &logic)
+        black_box.begin(Occasion::New, RecordKind::SIGNAL, 5, &bytes, &logic)
     }
 
     #[test]
@@ -295,8 +413,34 @@ mod tests {
 
     #[test]
     fn ticks_are_told_apart_by_their_number() {
-        let of = |tick| Identity::of(RecordKind::TICK, tick, &OTHER[..16]);
+        let of = |tick| Identity::of(Occasion::New, RecordKind::TICK, tick, &OTHER[..16]);
         assert_ne!(of(1), of(2));
-        assert_eq!(Identity::of(RecordKind::SIGNAL, 1, &OTHER), Identity::of(RecordKind::SIGNAL, 2, &OTHER));
+        let of = |tick| Identity::of(Occasion::New, RecordKind::SIGNAL, tick, &OTHER);
+        assert_eq!(of(1), of(2));
+    }
+
+    /// A request like one that ends the process was applied often before: it is none of those.
+    #[test]
+    fn records_of_a_journal_are_told_apart_by_their_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let logic = LogicVersion::linked::<Nothing>().unwrap();
+        let bytes = [vec![7; STAMP_BYTES], vec![1]].concat();
+        for _ in 0..2 {
+            let (mut black_box, dumped) = open(folder.path());
+            assert_eq!(dumped, None);
+            for record in 1..4 {
+                black_box.begin(Occasion::Record(record), RecordKind::SIGNAL, 5, &bytes, &logic).unwrap();
+                black_box.end();
+            }
+            // The same once more, and the process ends.
+            begin(&mut black_box, 7, 1).unwrap();
+            let under_way = BlackBox::under_way(&Disk, folder.path()).unwrap().unwrap();
+            assert_eq!(under_way.skipped, Skipped { record: 0, again: 0 });
+        }
+        let (mut black_box, dumped) = open(folder.path());
+        assert!(dumped.is_some());
+        black_box.begin(Occasion::Record(3), RecordKind::SIGNAL, 5, &bytes, &logic).unwrap();
+        black_box.end();
+        begin(&mut black_box, 8, 1).unwrap_err();
     }
 }

@@ -7,6 +7,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
+pub use super::raw::MappedFile;
+
 /// A file system. Every method may be called from any thread.
 ///
 /// Contract: what was written survives the end of the process; what was written before `sync` returned survives that of the
@@ -23,6 +25,8 @@ pub trait Files: Send + Sync + Debug {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn OpenFile>>;
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+    /// A file of this length in memory, made if it is not there: what is stored in it is not lost with the process.
+    fn map(&self, path: &Path, len: usize) -> io::Result<MappedFile>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// With all that is in it.
@@ -75,6 +79,12 @@ impl Files for Disk {
 
     fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(io::BufReader::with_capacity(READ_BYTES, File::open(path)?)))
+    }
+
+    fn map(&self, path: &Path, len: usize) -> io::Result<MappedFile> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        MappedFile::new(&options.open(path)?, len)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -187,8 +187,8 @@ impl Keeper {
                 // First, so that a room that has a journal has these.
                 files.make_folder(&of_room).map_err(failed("making", &of_room))?;
                 place_settings(&*files, &of_room, &settings)?;
-                let log = Segments::create(files, &of_room, &name, [room, salt], SEGMENT_BYTES)?;
-                let (black_box, _) = BlackBox::open(&of_room).map_err(failed("mapping in", &of_room))?;
+                let log = Segments::create(Arc::clone(&files), &of_room, &name, [room, salt], SEGMENT_BYTES)?;
+                let (black_box, _) = BlackBox::open(&*files, &of_room)?;
                 // A room that is gone already needs none.
                 let _ = opened.send(black_box);
                 Ok(Box::new(log) as Box<dyn Log>)
@@ -200,12 +200,15 @@ impl Keeper {
     /// Goes on keeping a room that was brought back.
     pub fn record_on(&self, recovered: Recovered, pool: &Pool) -> (room::Room, Recorder) {
         let (id, files) = (self.next_log(), Arc::clone(&self.0.files));
-        let Recovered { room, black_box, found, folder, id: room_id, is_confirmed: _ } = recovered;
+        let Recovered { room, black_box, found, folder, id: room_id, skipped, is_confirmed: _ } = recovered;
         let resume = move || Ok(Box::new(Segments::resume(files, &found, SEGMENT_BYTES)?) as Box<dyn Log>);
         self.0.journal.add(id, Box::new(resume));
         let (opened, received) = channel();
         let _ = opened.send(black_box);
-        (room, Recorder::new(self.clone(), (id, folder, room_id), pool.clone(), received))
+        let mut recorder = Recorder::new(self.clone(), (id, folder, room_id), pool.clone(), received);
+        // Before anything that comes after: what is built on a room without them needs them gone for ever.
+        recorder.skipped(room.tick().0, &skipped);
+        (room, recorder)
     }
 
     /// Keeps other settings of a room from here on.
@@ -261,16 +264,16 @@ fn carry_out(files: &dyn Files, journal: &Journal, task: SnapshotTask) -> Result
         SnapshotTask::End(done) => drop(done),
         SnapshotTask::Write { id, folder, room, position, mut image, is_busy, stay } => {
             let tick = image.tick();
-            let folder_stays = stay.folder.lock();
+            let mut sound = stay.sound.lock();
             let is_over = || stay.is_over.load(Ordering::Acquire);
             if is_over() {
                 return Ok(());
             }
-            let upto = match snapshots::write(files, &folder, (room, position), &mut image, &is_over) {
+            let upto = match snapshots::write(files, &folder, (room, position), &mut image, &is_over, &mut sound) {
                 Err(_) if is_over() => return Ok(()),
                 written => written?,
             };
-            drop(folder_stays);
+            drop(sound);
             tracing::debug!(folder = %folder.display(), seq = position.seq, %tick, "snapshot");
             if let Some(upto) = upto {
                 journal.forget(id, upto);

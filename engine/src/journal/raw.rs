@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 /// A file of a fixed length, mapped and shared.
 #[derive(Debug)]
-pub(super) struct MappedFile {
+pub struct MappedFile {
     start: NonNull<u8>,
     len: usize,
 }
@@ -32,6 +32,18 @@ impl MappedFile {
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
         // SAFETY: a new mapping, of a file that is that long. Nobody makes it shorter: it is in the engine's own folder.
         let start = unsafe { mmap(std::ptr::null_mut(), len, protection, flags, file, 0)? };
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at zero"))?;
+        Ok(Self { start, len })
+    }
+
+    /// As long, all zeroes, and gone with the process: for file systems that have no files to map.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn in_memory(len: usize) -> io::Result<Self> {
+        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+        // SAFETY: a new mapping, of nobody else's memory.
+        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, protection, flags)? };
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at zero"))?;
         Ok(Self { start, len })
     }

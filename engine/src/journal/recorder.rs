@@ -1,6 +1,7 @@
 //! What a room's thread has to do with its journal: every input is noted before it is applied, becomes a record if it was, and
 //! its outputs wait for that.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,10 +9,10 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use room::{Input, LogicFault, Note, Pool, RecordKind, Reply, Room, Stamp, StepError, encode_input};
+use room::{Input, LogicFault, Note, Pool, RecordKind, Reply, Room, Skipped, Stamp, StepError, Watch, encode_input};
 
 use super::batch::Batch;
-use super::black_box::BlackBox;
+use super::black_box::{BlackBox, Occasion};
 use super::commit::LogId;
 use super::keeper::{Keeper, SnapshotTask};
 
@@ -80,6 +81,11 @@ impl Recorder {
         self.hash_at_us = stamp.now_us;
     }
 
+    /// The room has been brought back without these.
+    pub(super) fn skipped(&mut self, tick: u64, skipped: &[Skipped]) {
+        skipped.iter().for_each(|skipped| self.batch.push(tick, |out| Note::Skipped(*skipped).encode(out)));
+    }
+
     /// Applies an input by `step`, and has it recorded if it was applied.
     ///
     /// # Errors
@@ -89,18 +95,25 @@ impl Recorder {
         room: &mut Room,
         stamp: Stamp,
         input: Input,
-        step: impl FnOnce(&mut Room, Input) -> Result<Reply, StepError>,
+        step: impl FnOnce(&mut Room, Input, &mut dyn Watch) -> Result<Reply, StepError>,
     ) -> Result<Reply, StepError> {
+        if self.black_box.is_none() {
+            self.black_box = self.opened.try_recv().ok();
+        }
+        let input = match (input, &self.black_box) {
+            (Input::Rewind { .. }, Some(black_box)) => Input::Rewind { without: black_box.without(room).into() },
+            (input, _) => input,
+        };
         let tick = room.tick().0;
         let mut kind = RecordKind(0);
         self.batch.push(tick, |out| {
             kind = encode_input(stamp, &input, room.logic(), out);
             kind
         });
-        if self.black_box.is_none() {
-            self.black_box = self.opened.try_recv().ok();
-        }
-        let begun = self.black_box.as_mut().map(|it| it.begin(kind, tick, self.batch.last(), room.logic()));
+        // A verdict is not refused, whatever comes of it.
+        let is_verdict = matches!(input, Input::Confirm | Input::Rewind { .. });
+        let black_box = self.black_box.as_mut().filter(|_| !is_verdict);
+        let begun = black_box.map(|it| it.begin(Occasion::New, kind, tick, self.batch.last(), room.logic()));
         if let Some(Err(fault)) = begun {
             self.batch.pop();
             if kind == RecordKind::TICK {
@@ -111,9 +124,15 @@ impl Recorder {
             return Err(StepError::Fault(*fault));
         }
         self.is_disposed |= matches!(input, Input::Dispose);
-        let is_swap = matches!(input, Input::Swap { .. } | Input::Rewind);
-        let stepped = step(room, input);
-        self.black_box.iter_mut().for_each(BlackBox::end);
+        let is_swap = matches!(input, Input::Swap { .. } | Input::Rewind { .. });
+        let stepped = match &mut self.black_box {
+            Some(black_box) if is_verdict => step(room, input, &mut black_box.rewinding(0)),
+            black_box => {
+                let stepped = step(room, input, &mut ());
+                black_box.iter_mut().for_each(BlackBox::end);
+                stepped
+            }
+        };
         if stepped.is_err() {
             self.batch.pop();
         } else if is_swap {
@@ -209,7 +228,7 @@ impl Recorder {
         let stay = self.stay;
         stay.is_over.store(true, Ordering::Release);
         self.keeper.journal().run(Box::new(move || {
-            drop(stay.folder.lock());
+            drop(stay.sound.lock());
             Ok(())
         }));
         self.keeper.journal().remove(self.id, Box::new(|| {}));
@@ -222,8 +241,8 @@ impl Recorder {
 pub(super) struct Stay {
     /// The room is gone: what is being written of it is given up.
     pub(super) is_over: AtomicBool,
-    /// Held to write a snapshot.
-    pub(super) folder: Mutex<()>,
+    /// Held to write a snapshot. Those that are known to be sound: read back, and there still.
+    pub(super) sound: Mutex<BTreeSet<u64>>,
 }
 
 fn micros(duration: Duration) -> u64 {

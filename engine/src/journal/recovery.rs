@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use room::{LogicVersion, Pool, Record, RecordKind, Room, SnapshotError};
+use room::{LogicVersion, Pool, Record, RecordKind, Room, Skipped, SnapshotError};
 
 use super::black_box::{self, BlackBox};
 use super::files::Files;
@@ -33,6 +33,8 @@ pub struct Recovered {
     pub folder: PathBuf,
     /// As in the heads of segments.
     pub id: u64,
+    /// What this recovery did without, and no note in the journal tells of as yet.
+    pub skipped: Vec<Skipped>,
     /// What was decided of the version that the room has on trial, if it has one: to stay, or to go.
     pub is_confirmed: bool,
 }
@@ -47,6 +49,10 @@ pub enum RecoveryError {
     #[error("{folder} has no snapshot that can be read, and its journal starts with record {first}; {reason}")]
     NoStart { folder: String, first: u64, reason: String },
     #[error(
+        "{folder} has {snapshots} snapshots and no journal: put its journal back, or move the folder aside to do without the room"
+    )]
+    NoJournal { folder: String, snapshots: usize },
+    #[error(
         "{folder} has no journal, but {name}: this is no room's folder; nothing was changed: move it out of the folder of the rooms"
     )]
     NoRoom { folder: String, name: String },
@@ -54,8 +60,6 @@ pub enum RecoveryError {
     Replay { folder: String, error: Box<ReplayError> },
     #[error("{folder}: {error}")]
     Snapshot { folder: String, error: Box<SnapshotError> },
-    #[error("{folder}: what was under way cannot be read: {error}")]
-    BlackBox { folder: String, error: std::io::Error },
 }
 
 /// Brings a room back; `None` if there is none: it was never whole, or it is gone.
@@ -69,36 +73,33 @@ pub fn recover(
     find: &mut FindVersion<'_>,
 ) -> Result<Option<Recovered>, RecoveryError> {
     let Some(found) = Found::read(&**files, folder)? else {
-        // A room whose journal never got its first segment was never acknowledged.
-        return if snapshots_of(files, folder)?.is_empty() {
-            refuse_foreign(files, folder)?;
-            remove_room(&**files, folder)?;
-            Ok(None)
-        } else {
-            let reason = "put its journal back, or move the folder aside to do without the room".to_owned();
-            Err(RecoveryError::NoStart { folder: shown(folder), first: 0, reason })
-        };
+        check_unborn(&**files, folder)?;
+        remove_room(&**files, folder)?;
+        return Ok(None);
     };
     remove_temporary(&**files, folder)?;
     if let Some(torn) = &found.torn {
         let (file, at, bytes) = (torn.file.display(), torn.at, torn.bytes);
         tracing::warn!("{file}: the last {bytes} bytes, from {at} on, did not reach the disk whole; cut off");
     }
-    let opened = BlackBox::open(folder);
-    let (mut black_box, quarantined) =
-        opened.map_err(|error| RecoveryError::BlackBox { folder: shown(folder), error })?;
+    let (mut black_box, quarantined) = BlackBox::open(&**files, folder)?;
     if let Some(quarantined) = quarantined {
         tracing::error!(file = %quarantined.file.display(), "quarantined: {}", quarantined.line);
     }
     let name = found.head().name.clone();
-    let (room, after) = start(files, folder, &found, snapshots_of(files, folder)?, pool, find)?;
-    let mut replay = Replay::new(&name, pool, room);
+    let Start { room, after, damaged } = start(files, folder, &found, snapshots_of(&**files, folder)?, pool, find)?;
+    let mut replay = Replay::new(&name, pool, room, found.skipped.clone());
     let is_gone =
         replay_all(files, &found, after, &mut replay, find, &mut black_box).map_err(|fault| fault.within(folder))?;
+    // Not before the room is there: one that is refused is left as it is.
+    for (path, why) in damaged {
+        snapshots::set_aside(&**files, folder, &path, &why)?;
+    }
+    let skipped = std::mem::take(&mut replay.skipped);
     match replay.into_room() {
         Some(room) if !is_gone => {
             let (folder, id) = (folder.to_owned(), found.head().room);
-            Ok(Some(Recovered { room, black_box, found, folder, id, is_confirmed: false }))
+            Ok(Some(Recovered { room, black_box, found, folder, id, skipped, is_confirmed: false }))
         }
         // Disposed of, or not created when the process ended.
         _ => {
@@ -108,8 +109,16 @@ pub fn recover(
     }
 }
 
-/// What is about to be removed must have been made by an engine, and be no more than the start of a room.
-fn refuse_foreign(files: &Arc<dyn Files>, folder: &Path) -> Result<(), RecoveryError> {
+/// A room whose journal never got its first segment was never acknowledged: the next start removes its folder. But that must have
+/// been made by an engine, and be no more than the start of a room.
+///
+/// # Errors
+/// [`RecoveryError`]: it is something else, and stays as it is.
+pub fn check_unborn(files: &dyn Files, folder: &Path) -> Result<(), RecoveryError> {
+    let snapshots = snapshots_of(files, folder)?.len();
+    if snapshots > 0 {
+        return Err(RecoveryError::NoJournal { folder: shown(folder), snapshots });
+    }
     let listed = files.list(folder);
     let names = listed.map_err(|source| Damage::Io { what: "listing", file: shown(folder), source })?;
     let is_ours = |name: &str| [ROOM_FILE, black_box::FILE].contains(&name) || name.ends_with(TEMPORARY_SUFFIX);
@@ -152,9 +161,9 @@ impl Recovered {
     }
 }
 
-fn snapshots_of(files: &Arc<dyn Files>, folder: &Path) -> Result<Vec<snapshots::SnapshotFile>, RecoveryError> {
+fn snapshots_of(files: &dyn Files, folder: &Path) -> Result<Vec<snapshots::SnapshotFile>, RecoveryError> {
     let failed = |source| Damage::Io { what: "listing", file: shown(folder), source };
-    Ok(snapshots::list(&**files, folder).map_err(failed)?)
+    Ok(snapshots::list(files, folder).map_err(failed)?)
 }
 
 /// The room at the oldest place from which on all records are kept; no room for its creation.
@@ -171,9 +180,18 @@ pub fn oldest_start(
     if found.first().seq == 0 {
         return Ok((None, found.first()));
     }
-    let mut snapshots = snapshots_of(files, folder)?;
+    let mut snapshots = snapshots_of(&**files, folder)?;
     snapshots.reverse();
-    start(files, folder, found, snapshots, pool, find)
+    let Start { room, after, damaged: _ } = start(files, folder, found, snapshots, pool, find)?;
+    Ok((room, after))
+}
+
+/// Where a replay begins.
+struct Start {
+    room: Option<Room>,
+    after: Position,
+    /// The snapshots that are of no use, and why.
+    damaged: Vec<(PathBuf, String)>,
 }
 
 /// The room of the first snapshot that is whole and fits the journal, and where that is; no room for the journal's own start.
@@ -184,40 +202,42 @@ fn start(
     snapshots: Vec<snapshots::SnapshotFile>,
     pool: &Pool,
     find: &mut FindVersion<'_>,
-) -> Result<(Option<Room>, Position), RecoveryError> {
+) -> Result<Start, RecoveryError> {
+    let mut damaged = Vec::new();
     let mut reason = "put a sound snapshot there, or move the folder aside to do without the room".to_owned();
     for snapshot in snapshots {
         let file = snapshot.path.display().to_string();
+        let mut pass_over = |why: String| {
+            tracing::error!("{file} is passed over: {why}");
+            reason = format!("{file}: {why}; {reason}");
+            damaged.push((snapshot.path.clone(), why));
+        };
         let opened = snapshots::open(&**files, &snapshot.path);
         let (head, mut reader) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                tracing::error!("{file} is passed over: {error}");
-                reason = format!("{file}: {error}; {reason}");
+                pass_over(error.to_string());
                 continue;
             }
         };
         if head.room != found.head().room || found.position_of(&**files, head.position.seq)? != Some(head.position) {
-            tracing::error!("{file} is passed over: it does not belong to this journal");
+            pass_over("it does not belong to this journal".to_owned());
             continue;
         }
         match Room::from_snapshot(&mut reader, pool, &mut *find) {
-            Ok(room) => return Ok((Some(room), head.position)),
+            Ok(room) => return Ok(Start { room: Some(room), after: head.position, damaged }),
             // Another snapshot would need the same version, or an older one.
             Err(error @ (SnapshotError::Version { .. } | SnapshotError::Schema { .. })) => {
                 return Err(RecoveryError::Snapshot { folder: shown(folder), error: Box::new(error) });
             }
-            Err(error) => {
-                tracing::error!("{file} is passed over: {error}");
-                reason = format!("{file}: {error}; {reason}");
-            }
+            Err(error) => pass_over(error.to_string()),
         }
     }
     if found.first().seq > 0 {
         let first = found.first().seq + 1;
         return Err(RecoveryError::NoStart { folder: shown(folder), first, reason });
     }
-    Ok((None, found.first()))
+    Ok(Start { room: None, after: found.first(), damaged })
 }
 
 /// Why a replay stopped.
@@ -259,6 +279,7 @@ fn replay_all(
             };
             match applied {
                 Err(error) if error.is_fatal() => return Err(Stopped::Replay(Box::new(error))),
+                Err(error @ ReplayError::Skipped { .. }) => tracing::error!(room = name, "{error}"),
                 Err(error) if worries < WORRIES_MAX => {
                     worries += 1;
                     tracing::error!(room = name, "{error}; see docs/determinism.md");

@@ -1,11 +1,12 @@
 //! Applying records to a room: what recovery does, and `engine replay`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use logic_api::Tick;
-use room::{Input, LogicVersion, Malformed, Note, Outbox, Pool, Record, Reply, Room, StepError, VersionMark};
+use room::{Input, LogicVersion, Malformed, Note, Outbox, Pool, Record, Room, Skipped, Stamp, StepError, VersionMark};
 
-use super::black_box::BlackBox;
+use super::black_box::{BlackBox, Occasion};
 use super::frame::StoredRecord;
 
 /// Finds the version that a record names, or says why it cannot be had.
@@ -20,6 +21,10 @@ pub enum ReplayError {
     Version { seq: u64, wanted: VersionMark, reason: String },
     #[error("record {seq} is a {found}, but a room's first record is its creation")]
     NoRoom { seq: u64, found: String },
+    #[error("record {seq} ({record}) ended the process, and without it there is no room")]
+    NotCreated { seq: u64, record: String },
+    #[error("record {seq} ({record}) ended the process, and is passed over")]
+    Skipped { seq: u64, record: String },
     #[error("record {seq} ({record}) was applied once, and fails now: {error}")]
     Step { seq: u64, record: String, error: StepError },
     #[error("after record {seq}, at tick {tick}, the state hash is {found:016x}; {expected:016x} was recorded")]
@@ -29,7 +34,7 @@ pub enum ReplayError {
 impl ReplayError {
     /// Whether the record is none that this engine can apply; else the room went on, in another way than before.
     pub fn is_fatal(&self) -> bool {
-        matches!(self, Self::Unreadable { .. } | Self::Version { .. } | Self::NoRoom { .. })
+        matches!(self, Self::Unreadable { .. } | Self::Version { .. } | Self::NoRoom { .. } | Self::NotCreated { .. })
     }
 }
 
@@ -40,14 +45,27 @@ pub struct Replay {
     pool: Pool,
     room: Option<Room>,
     outbox: Outbox,
+    /// What is not to be applied, and the record from which on that was so.
+    without: BTreeMap<Skipped, u64>,
+    /// Before this record the room is another than it was at the time.
+    other_until: u64,
+    /// What was not applied beside that, because it ends the process.
+    pub skipped: Vec<Skipped>,
     /// Records so far.
     pub records: u64,
 }
 
 impl Replay {
-    /// From the room's creation, or from a snapshot of it.
-    pub fn new(name: &str, pool: &Pool, room: Option<Room>) -> Self {
-        Self { name: name.to_owned(), pool: pool.clone(), room, outbox: Outbox::new(), records: 0 }
+    /// From the room's creation, or from a snapshot of it. What is in `without` is not applied; the number is that of the record
+    /// from which on the room was without it, [`u64::MAX`] where it never was.
+    pub fn new(name: &str, pool: &Pool, room: Option<Room>, without: BTreeMap<Skipped, u64>) -> Self {
+        let (name, pool, outbox, skipped) = (name.to_owned(), pool.clone(), Outbox::new(), Vec::new());
+        Self { name, pool, room, outbox, without, other_until: 0, skipped, records: 0 }
+    }
+
+    /// Whether the room at this record is to be the one that it was at the time.
+    pub fn is_as_recorded(&self, seq: u64) -> bool {
+        seq >= self.other_until
     }
 
     pub fn room(&mut self) -> Option<&mut Room> {
@@ -66,23 +84,12 @@ impl Replay {
         &mut self,
         stored: &StoredRecord,
         find: &mut FindVersion<'_>,
-        black_box: Option<&mut BlackBox>,
-    ) -> Result<Option<Reply>, ReplayError> {
+        mut black_box: Option<&mut BlackBox>,
+    ) -> Result<(), ReplayError> {
         let seq = stored.seq;
         let record = Record::decode(stored.kind, &stored.payload);
         let record = record.map_err(|fault| ReplayError::Unreadable { seq, fault })?;
         self.records += 1;
-        self.apply_record(seq, stored, record, find, black_box)
-    }
-
-    fn apply_record(
-        &mut self,
-        seq: u64,
-        stored: &StoredRecord,
-        record: Record,
-        find: &mut FindVersion<'_>,
-        black_box: Option<&mut BlackBox>,
-    ) -> Result<Option<Reply>, ReplayError> {
         let found = |find: &mut FindVersion<'_>, mark: &VersionMark| {
             find(mark).map_err(|reason| ReplayError::Version { seq, wanted: mark.clone(), reason })
         };
@@ -91,42 +98,111 @@ impl Replay {
         let (stamp, input) = match record {
             Record::Create { stamp, version, config } => {
                 let logic = found(find, &version)?;
+                if !self.begin(stored, &logic, black_box.as_deref_mut()) {
+                    return Err(ReplayError::NotCreated { seq, record: shown });
+                }
                 let created = Room::create(&self.name, logic, &self.pool, stamp, &config, &mut self.outbox);
+                black_box.into_iter().for_each(BlackBox::end);
                 self.outbox.drain().for_each(drop);
                 self.room = Some(created.map_err(failed)?);
-                return Ok(None);
+                return Ok(());
             }
             Record::Swap { stamp, to, drops, trial } => {
                 (stamp, Input::Swap { to: found(find, &to)?, drops: drops.into(), trial })
             }
             Record::Input { stamp, input } => (stamp, input),
-            Record::Note(note) => return self.note(seq, note).map(|()| None),
+            Record::Note(note) => return self.note(seq, note),
         };
-        let room = self.room.as_mut().ok_or_else(|| ReplayError::NoRoom { seq, found: shown.clone() })?;
-        let stepped = match black_box {
-            None => room.step(stamp, input, &mut self.outbox),
-            Some(black_box) => {
-                let begun = black_box.begin(stored.kind, stored.tick, &stored.payload, room.logic());
-                begun.map_err(|fault| failed(StepError::Fault(*fault)))?;
-                let stepped = room.step(stamp, input, &mut self.outbox);
-                black_box.end();
+        let Some(running) = self.room.as_ref().map(|room| Arc::clone(room.logic())) else {
+            return Err(ReplayError::NoRoom { seq, found: shown });
+        };
+        let stepped = match input {
+            Input::Rewind { without } => self.rewind((seq, stamp), &without, black_box),
+            Input::Confirm => self.step(stamp, input),
+            input if self.begin(stored, &running, black_box.as_deref_mut()) => {
+                let stepped = self.step(stamp, input);
+                black_box.into_iter().for_each(BlackBox::end);
                 stepped
+            }
+            input => {
+                if let Input::Message { player, number, .. } = input {
+                    // Its sender knows that it was consumed.
+                    let _unless_gone = self.step(stamp, Input::Skip { player, number });
+                }
+                return Err(ReplayError::Skipped { seq, record: shown });
+            }
+        };
+        stepped.map_err(failed)
+    }
+
+    /// False if the input of this record is to be passed over.
+    fn begin(&mut self, stored: &StoredRecord, running: &LogicVersion, black_box: Option<&mut BlackBox>) -> bool {
+        let skipped = Skipped { record: stored.seq, again: 0 };
+        if let Some(since) = self.without.get(&skipped) {
+            self.other_until = self.other_until.max(*since);
+            return false;
+        }
+        let Some(black_box) = black_box else { return true };
+        let occasion = Occasion::Record(stored.seq);
+        let begun = black_box.begin(occasion, stored.kind, stored.tick, &stored.payload, running).is_ok();
+        if !begun {
+            self.skipped.push(skipped);
+            self.other_until = u64::MAX;
+        }
+        begun
+    }
+
+    fn rewind(
+        &mut self,
+        (seq, stamp): (u64, Stamp),
+        without: &[u32],
+        black_box: Option<&mut BlackBox>,
+    ) -> Result<(), StepError> {
+        let of_record = |again| Skipped { record: seq, again };
+        let mut without: BTreeSet<u32> = without.iter().copied().collect();
+        for (skipped, since) in self.without.range(of_record(1)..=of_record(u32::MAX)) {
+            without.insert(skipped.again);
+            self.other_until = self.other_until.max(*since);
+        }
+        let (Some(room), outbox) = (self.room.as_mut(), &mut self.outbox) else { return Err(StepError::NoTrial) };
+        let stepped = match black_box {
+            None => room.step(stamp, Input::Rewind { without: without.into_iter().collect() }, outbox),
+            Some(black_box) => {
+                let new = black_box.without(room).into_iter().filter(|again| without.insert(*again));
+                let new: Vec<Skipped> = new.map(of_record).collect();
+                if !new.is_empty() {
+                    self.other_until = u64::MAX;
+                }
+                self.skipped.extend(new);
+                let input = Input::Rewind { without: without.into_iter().collect() };
+                room.step_watched(stamp, input, outbox, &mut black_box.rewinding(seq))
             }
         };
         self.outbox.drain().for_each(drop);
         drop(room.take_spent());
-        stepped.map(Some).map_err(failed)
+        stepped.map(drop)
+    }
+
+    fn step(&mut self, stamp: Stamp, input: Input) -> Result<(), StepError> {
+        let Some(room) = self.room.as_mut() else { return Ok(()) };
+        let stepped = room.step(stamp, input, &mut self.outbox);
+        self.outbox.drain().for_each(drop);
+        drop(room.take_spent());
+        stepped.map(drop)
     }
 
     fn note(&mut self, seq: u64, note: Note) -> Result<(), ReplayError> {
+        let is_as_recorded = self.is_as_recorded(seq);
         let Some(room) = self.room.as_mut() else {
             return Err(ReplayError::NoRoom { seq, found: Record::Note(note).to_string() });
         };
         match note {
             Note::Freeze(fault) => room.freeze(fault),
+            // Known from the start.
+            Note::Skipped(_) => {}
             Note::Hash(expected) => {
                 let found = room.state_hash();
-                if found != expected {
+                if found != expected && is_as_recorded {
                     return Err(ReplayError::Hash { seq, tick: room.tick(), expected, found });
                 }
             }

@@ -3,8 +3,11 @@
 //! `<folder>/<seq of its first record>.journal`. A new segment is written beside its name, synced and renamed, after the one before
 //! it was synced: so only the last one can have an end that did not reach the disk.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use room::{Note, Record, RecordKind, Skipped};
 
 use super::batch::{Batch, KEPT_BYTES_MAX};
 use super::files::{Files, OpenFile};
@@ -51,6 +54,8 @@ pub struct Found {
     pub last: Position,
     /// What the end of the last segment has beyond that.
     pub torn: Option<Torn>,
+    /// What recoveries did without, and the record that says so: what is before that came to be with it.
+    pub skipped: BTreeMap<Skipped, u64>,
 }
 
 /// The end of a journal, as a write left it that did not reach the disk whole.
@@ -99,13 +104,17 @@ impl Found {
                 Some(_) => {}
                 None => {
                     let (folder, last) = (folder.to_owned(), head.after);
-                    found = Some(Found { folder, segments: Vec::new(), last, torn: None });
+                    let skipped = BTreeMap::new();
+                    found = Some(Found { folder, segments: Vec::new(), last, torn: None, skipped });
                 }
             }
             let found = found.as_mut().expect("set above");
             let is_last = number + 1 == count;
             let mut frames = Frames { bytes, at: SEGMENT_HEAD_BYTES, head: head.clone(), position: found.last };
             while let Some(frame) = frames.next() {
+                if let Ok(frame) = &frame {
+                    found.skipped.extend(frame.records.iter().filter_map(skipped_by));
+                }
                 if let Err(fault) = frame {
                     if is_last && is_torn(&frames.bytes, frames.at, &head, frames.position) {
                         let (at, bytes) = (frames.at as u64, (frames.bytes.len() - frames.at) as u64);
@@ -203,6 +212,18 @@ impl Found {
             }
         }
         Ok(None)
+    }
+}
+
+/// What a record says that a recovery did without, and its number; `None` for most.
+fn skipped_by(record: &StoredRecord) -> Option<(Skipped, u64)> {
+    if record.kind != RecordKind::SKIPPED {
+        return None;
+    }
+    match Record::decode(record.kind, &record.payload) {
+        Ok(Record::Note(Note::Skipped(skipped))) => Some((skipped, record.seq)),
+        // Found when it is applied.
+        _ => None,
     }
 }
 

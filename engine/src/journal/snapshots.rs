@@ -1,11 +1,12 @@
 //! The snapshots of a room as files: `<folder>/<seq of the last record in it>.snapshot`, a head and what `room` writes.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crc32c::crc32c;
-use room::{Image, check_snapshot};
+use room::{Image, SnapshotError, check_snapshot};
 
 use super::files::{Files, OpenFile};
 use super::frame::Position;
@@ -13,7 +14,9 @@ use super::log::LogError;
 use super::segments::{failed, place};
 
 pub(super) const SNAPSHOT_SUFFIX: &str = ".snapshot";
-/// How many are kept: if the newest cannot be read, there is another one.
+/// What the name of one ends with that cannot be used: it is kept for people.
+pub const DAMAGED_SUFFIX: &str = ".damaged";
+/// How many sound ones are kept: if the newest cannot be read one day, there is another one.
 pub const SNAPSHOTS_KEPT: usize = 2;
 
 const MAGIC: [u8; 8] = *b"HOTSFIL1";
@@ -90,8 +93,32 @@ pub fn open(files: &dyn Files, path: &Path) -> io::Result<(SnapshotHead, Box<dyn
     Ok((head, reader))
 }
 
+/// Reads a snapshot to its end, and compares its checksums.
+///
+/// # Errors
+/// It cannot be read, or it is damaged.
+pub fn check(files: &dyn Files, path: &Path) -> io::Result<SnapshotHead> {
+    let (head, mut reader) = open(files, path)?;
+    let damaged = |error: SnapshotError| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+    check_snapshot(&mut reader).map_err(damaged)?;
+    Ok(head)
+}
+
+/// Takes a snapshot that cannot be used out of those that count. It can be given its name back.
+///
+/// # Errors
+/// [`LogError`].
+pub fn set_aside(files: &dyn Files, folder: &Path, path: &Path, why: &str) -> Result<(), LogError> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(DAMAGED_SUFFIX);
+    files.rename(path, Path::new(&aside)).map_err(failed("renaming", path))?;
+    files.sync_folder(folder).map_err(failed("syncing", folder))?;
+    tracing::error!("{} is moved aside, to {DAMAGED_SUFFIX}: {why}", path.display());
+    Ok(())
+}
+
 /// Writes a snapshot, reads it back and compares its checksums; then the oldest go. Says up to where records are not needed any
-/// more: they are in every snapshot that is kept.
+/// more: they are in every snapshot that is kept, each of which is sound. `sound` are those of which that is known.
 ///
 /// # Errors
 /// [`LogError`], also once `is_over` says that nobody needs it. The snapshots that were there are still there.
@@ -101,6 +128,7 @@ pub fn write(
     (room, position): (u64, Position),
     image: &mut Image,
     is_over: &dyn Fn() -> bool,
+    sound: &mut BTreeSet<u64>,
 ) -> Result<Option<Position>, LogError> {
     let head = SnapshotHead { room, position, sha256: image.logic().mark().sha256 };
     let path = folder.join(format!("{:020}{SNAPSHOT_SUFFIX}", position.seq));
@@ -110,24 +138,35 @@ pub fn write(
         image.write(&mut out)?;
         out.flush()
     };
-    place(files, folder, &path, write, |written| read_back(files, written, head))?;
-    let kept = list(files, folder).map_err(failed("listing", folder))?;
-    for old in kept.iter().skip(SNAPSHOTS_KEPT) {
-        files.remove(&old.path).map_err(failed("removing", &old.path))?;
-    }
-    let oldest = kept.get(SNAPSHOTS_KEPT - 1);
-    let position = |file: &SnapshotFile| open(files, &file.path).map(|(head, _)| head.position);
-    // One that cannot be read keeps its records, which may help.
-    Ok(oldest.and_then(|file| position(file).ok()))
+    let read_back = |written: &Path| match check(files, written)? {
+        found if found == head => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "its head is another")),
+    };
+    place(files, folder, &path, write, read_back)?;
+    sound.insert(position.seq);
+    prune(files, folder, room, sound)
 }
 
-fn read_back(files: &dyn Files, path: &Path, head: SnapshotHead) -> io::Result<()> {
-    let (found, mut reader) = open(files, path)?;
-    let damaged = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    if found != head {
-        return Err(damaged("its head is another".to_owned()));
+/// Removes all but the newest sound snapshots.
+fn prune(files: &dyn Files, folder: &Path, room: u64, sound: &mut BTreeSet<u64>) -> Result<Option<Position>, LogError> {
+    let mut kept = Vec::new();
+    for SnapshotFile { path, seq } in list(files, folder).map_err(failed("listing", folder))? {
+        if kept.len() == SNAPSHOTS_KEPT {
+            files.remove(&path).map_err(failed("removing", &path))?;
+            sound.remove(&seq);
+            continue;
+        }
+        let checked = if sound.contains(&seq) { open(files, &path).map(|(head, _)| head) } else { check(files, &path) };
+        match checked {
+            Ok(head) if head.room == room && head.position.seq == seq => {
+                sound.insert(seq);
+                kept.push(head.position);
+            }
+            Ok(_) => set_aside(files, folder, &path, "it is of another room, or of another place")?,
+            Err(error) => set_aside(files, folder, &path, &error.to_string())?,
+        }
     }
-    check_snapshot(&mut reader).map_err(|error| damaged(error.to_string()))
+    Ok(kept.get(SNAPSHOTS_KEPT - 1).copied())
 }
 
 struct Appending<'a> {

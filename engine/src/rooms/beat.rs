@@ -73,7 +73,7 @@ impl Beat {
             Input::Signal { .. } => 11,
             Input::Swap { .. } => 12,
             Input::Confirm => 13,
-            Input::Rewind => 14,
+            Input::Rewind { .. } => 14,
             Input::Terminate { .. } => 15,
             Input::Dispose => 16,
         };
@@ -133,7 +133,7 @@ mod tests {
             Input::Request(Arc::default()),
             Input::Signal { name: "".into(), bytes: Arc::from([]) },
             Input::Confirm,
-            Input::Rewind,
+            Input::rewind(),
             Input::Terminate { grace: Duration::ZERO },
             Input::Dispose,
         ];

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use logic_api::PlayerId;
 use room::limits::TRIAL_INPUTS_MAX;
-use room::{Input, LogicVersion, Lost, Output, Reply, StepError};
+use room::{Input, LogicVersion, Lost, Output, Reply, Room, StepError, Watch};
 use tokio::sync::oneshot;
 use wire::limits::{VERSION_NAME_BYTES_MAX, cut};
 use wire::{CloseCode, EngineFrame, InputError, Joined, Severity};
@@ -41,7 +41,9 @@ impl Seat {
         let result = match &mut self.recorder {
             None => self.room.step(stamp, input, outbox),
             Some(recorder) => {
-                recorder.step(&mut self.room, stamp, input, |room, input| room.step(stamp, input, outbox))
+                let step =
+                    |room: &mut Room, input, watch: &mut dyn Watch| room.step_watched(stamp, input, outbox, watch);
+                recorder.step(&mut self.room, stamp, input, step)
             }
         };
         drop(busy);

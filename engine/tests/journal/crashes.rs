@@ -1,6 +1,7 @@
 //! Random work on a journal, and a crash at a random moment, again and again: what was synced is there, in order, and what is
 //! there is what was written.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use engine::journal::frame::Position;
@@ -138,7 +139,7 @@ fn a_kill_at_each_step_of_a_snapshot_leaves_one_that_is_whole() {
     let stamp = Stamp { now_us: 1, seed: 1 };
     let mut room = Room::create("main", logic.clone(), &pool, stamp, b"", &mut unheard).unwrap();
     let mut log = create(&disk, SEGMENT_BYTES);
-    let mut first = true;
+    let (mut first, mut sound) = (true, BTreeSet::new());
     for _ in 0..6 {
         for _ in 0..5 {
             room.step(stamp, Input::Tick, &mut unheard).unwrap();
@@ -146,7 +147,7 @@ fn a_kill_at_each_step_of_a_snapshot_leaves_one_that_is_whole() {
         }
         log.divide().unwrap();
         let mut image = room.image().unwrap();
-        let upto = snapshots::write(&disk, &folder(), (7, log.position()), &mut image, &|| false).unwrap();
+        let upto = snapshots::write(&disk, &folder(), (7, log.position()), &mut image, &|| false, &mut sound).unwrap();
         upto.into_iter().for_each(|upto| log.forget(upto).unwrap());
         if std::mem::take(&mut first) {
             disk.keep_steps();
@@ -165,5 +166,37 @@ fn a_kill_at_each_step_of_a_snapshot_leaves_one_that_is_whole() {
         assert_eq!(read_after(&step, &was, head.position).len() as u64, was.last.seq - head.position.seq);
         assert!(was.first().seq <= head.position.seq);
     }
+    assert_eq!(snapshots::list(&disk, &folder()).unwrap().len(), snapshots::SNAPSHOTS_KEPT);
+}
+
+/// A snapshot that cannot be read any more is none of the two on which the removal of records relies.
+#[test]
+fn records_stay_until_two_snapshots_after_them_are_sound() {
+    let logic = LogicVersion::linked::<Nothing>().unwrap();
+    let (disk, pool, mut unheard) = (MemoryDisk::default(), Pool::new(), Outbox::new());
+    let stamp = Stamp { now_us: 1, seed: 1 };
+    let mut room = Room::create("main", logic.clone(), &pool, stamp, b"", &mut unheard).unwrap();
+    let mut log = create(&disk, SEGMENT_BYTES);
+    let mut snapshot = |sound: &mut BTreeSet<u64>| {
+        append(&mut log, &[(7, 1, vec![0; 16])]).unwrap();
+        log.divide().unwrap();
+        let mut image = room.image().unwrap();
+        snapshots::write(&disk, &folder(), (7, log.position()), &mut image, &|| false, sound).unwrap()
+    };
+    let mut sound = BTreeSet::new();
+    assert_eq!(snapshot(&mut sound), None);
+    assert_eq!(snapshot(&mut sound).unwrap().seq, 1);
+    let newest = snapshots::list(&disk, &folder()).unwrap().remove(0);
+    let mut bytes = disk.bytes(&newest.path);
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    disk.put(&newest.path, bytes);
+    // By the next process, which knows nothing of them yet.
+    let mut sound = BTreeSet::new();
+    assert_eq!(snapshot(&mut sound).unwrap().seq, 1, "the damaged one does not count");
+    assert_eq!(sound, BTreeSet::from([1, 3]));
+    assert!(disk.paths().contains(&newest.path.with_added_extension("damaged")));
+    assert_eq!(snapshot(&mut sound).unwrap().seq, 3);
+    assert_eq!(sound, BTreeSet::from([3, 4]));
     assert_eq!(snapshots::list(&disk, &folder()).unwrap().len(), snapshots::SNAPSHOTS_KEPT);
 }

@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use engine::journal::files::{Files, OpenFile};
+use engine::journal::files::{Files, MappedFile, OpenFile};
 use engine::journal::frame::SECTOR_BYTES;
 use logic_api::Rng;
 use parking_lot::Mutex;
@@ -186,6 +186,10 @@ impl Files for MemoryDisk {
 
     fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(Cursor::new(self.read(path)?)))
+    }
+
+    fn map(&self, _path: &Path, len: usize) -> io::Result<MappedFile> {
+        self.change(0, |_, _| MappedFile::in_memory(len))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -330,3 +330,48 @@ fn a_replay_shows_the_past_and_what_a_fix_would_have_changed() {
     let failure = setup.failure(&["replay", "--room", "other"]);
     assert!(failure.ends_with("keeps no room \"other\"; it has main"), "{failure}");
 }
+
+/// The names of a kind of file in the room `main`.
+fn files_of(setup: &Setup, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(setup.data().join("rooms/main")).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|is| is == extension)).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn a_damaged_snapshot_is_moved_aside_and_does_not_count() {
+    let engine = setup().with("snapshot_interval_ms = 100").start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    engine.until("two are kept", |engine| files_of(&engine.setup, "snapshot").len() == 2);
+    let setup = engine.killed();
+    let newest = files_of(&setup, "snapshot").pop().unwrap();
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&newest, &bytes).unwrap();
+    assert!(setup.failure(&["journal", "check"]).contains(" is damaged in the block at byte "));
+    let engine = setup.start();
+    assert_eq!(engine.get("/count"), "2 in 1001\n");
+    assert!(engine.log().contains(" is moved aside, to .damaged: "), "{}", engine.log());
+    let aside = newest.with_added_extension("damaged");
+    assert_eq!(std::fs::read(aside).unwrap(), bytes);
+    engine.until("two are kept again", |engine| files_of(&engine.setup, "snapshot").len() == 2);
+    let setup = engine.killed();
+    assert!(run(&setup, &["journal", "check"]).contains(" and 2 snapshots are sound"));
+    assert_eq!(files_of(&setup, "damaged").len(), 1);
+}
+
+#[test]
+fn snapshots_without_their_journal_are_no_sound_room() {
+    let engine = setup().with("snapshot_interval_ms = 100").start();
+    engine.until("there is one", |engine| !files_of(&engine.setup, "snapshot").is_empty());
+    let setup = engine.killed();
+    files_of(&setup, "journal").iter().for_each(|path| std::fs::rename(path, path.with_extension("away")).unwrap());
+    let expected = " snapshots and no journal: put its journal back, or move the folder aside to do without the room";
+    let failure = setup.failure(&["journal", "check"]);
+    assert!(failure.starts_with("main: ") && failure.ends_with(expected), "{failure}");
+    assert!(setup.failure(&["serve"]).contains(expected));
+    files_of(&setup, "away").iter().for_each(|path| std::fs::rename(path, path.with_extension("journal")).unwrap());
+    assert!(setup.start().get("/count").ends_with(" in 1001\n"));
+}

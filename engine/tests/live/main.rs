@@ -13,6 +13,7 @@ mod loading;
 mod metrics;
 mod players;
 mod rooms;
+mod skipped;
 mod starting;
 mod trials;
 mod walk_through;

@@ -15,9 +15,11 @@ use std::{fmt, slice};
 
 /// What a fault may be said to have happened in beside a callback: going over a room's inputs again, the process itself,
 /// and a migration.
-const NO_CALLBACKS: [&str; 3] = ["replay", "process", MIGRATE];
+const NO_CALLBACKS: [&str; 3] = ["replay", PROCESS, MIGRATE];
 /// What a migration is called in a fault.
 pub(crate) const MIGRATE: &str = "migrate";
+/// What is said of an input that ends the process.
+pub(crate) const PROCESS: &str = "process";
 
 /// The callbacks, as [`LogicVersion`] calls them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

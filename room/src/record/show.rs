@@ -1,6 +1,6 @@
 //! A line for each record, for people.
 
-use super::{Note, Record, VersionMark};
+use super::{Note, Record, Skipped, VersionMark};
 use crate::input::Input;
 use std::fmt;
 
@@ -23,6 +23,16 @@ impl fmt::Display for Record {
             Self::Input { input, .. } => show_input(input, f),
             Self::Note(Note::Freeze(fault)) => write!(f, "frozen: {fault}"),
             Self::Note(Note::Hash(hash)) => write!(f, "state hash {hash:016x}"),
+            Self::Note(Note::Skipped(skipped)) => write!(f, "{skipped} ended the process: the room goes on without it"),
+        }
+    }
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { record, again: 0 } => write!(f, "record {record}"),
+            Self { record, again } => write!(f, "input {again} since the swap, in the rewind of record {record},"),
         }
     }
 }
@@ -43,7 +53,11 @@ fn show_input(input: &Input, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Input::Presence { player, is_connected: true } => write!(f, "player {player} is back, unheard by the logic"),
         Input::Presence { player, .. } => write!(f, "connection of player {player} lost, unheard by the logic"),
         Input::Confirm => f.write_str("the version on trial stays"),
-        Input::Rewind => f.write_str("the version on trial goes: back to before its swap"),
+        Input::Rewind { without } => {
+            f.write_str("the version on trial goes: back to before its swap")?;
+            let numbers: Vec<_> = without.iter().map(ToString::to_string).collect();
+            if numbers.is_empty() { Ok(()) } else { write!(f, ", without input {} since then", numbers.join(", ")) }
+        }
         Input::Tick => f.write_str("tick"),
         Input::Request(request) => {
             write!(f, "{} {:?}", request.method, request.path)?;

@@ -4,7 +4,7 @@ use crate::game::New;
 use crate::support::linked;
 use logic_api::{PlayerId, Tick, Version};
 use proptest::prelude::*;
-use room::{Input, LogicFault, Note, Record, RecordKind, Request, Stamp, TrialId, encode_input};
+use room::{Input, LogicFault, Note, Record, RecordKind, Request, Skipped, Stamp, TrialId, encode_input};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +40,8 @@ fn input() -> impl Strategy<Value = Input> {
         (player(), any::<u32>()).prop_map(|(player, number)| Input::Skip { player, number }),
         (player(), any::<bool>()).prop_map(|(player, is_connected)| Input::Presence { player, is_connected }),
         Just(Input::Confirm),
-        Just(Input::Rewind),
+        proptest::collection::btree_set(1..u32::MAX, 0..4)
+            .prop_map(|numbers| Input::Rewind { without: numbers.into_iter().collect() }),
         Just(Input::Tick),
         request().prop_map(|request| Input::Request(Arc::new(request))),
         (".{0,50}", bytes()).prop_map(|(name, bytes)| Input::Signal { name: name.into(), bytes: bytes.into() }),
@@ -59,7 +60,8 @@ fn note() -> impl Strategy<Value = Note> {
         let (version, tick) = (Version(version), Tick(tick));
         Note::Freeze(LogicFault { version, callback, message, location, tick })
     });
-    prop_oneof![fault, any::<u64>().prop_map(Note::Hash)]
+    let skipped = (any::<u64>(), any::<u32>()).prop_map(|(record, again)| Note::Skipped(Skipped { record, again }));
+    prop_oneof![fault, any::<u64>().prop_map(Note::Hash), skipped]
 }
 
 fn encode(stamp: Stamp, input: &Input) -> (RecordKind, Vec<u8>) {

@@ -368,7 +368,7 @@ impl Simulation {
     }
 
     fn rewind(&mut self) {
-        let rewound = self.driver.step(Input::Rewind);
+        let rewound = self.driver.step(Input::rewind());
         let Some(Trial { model, frozen, accepted }) = self.trial.take() else {
             assert_eq!(rewound, Err(StepError::NoTrial));
             return;

@@ -272,7 +272,7 @@ fn what_was_prepared_comes_to_the_same() {
         room.step(signal("panic")).unwrap_err();
         assert_eq!(room.room().state_hash(), before);
         for room in [&mut room, &mut plain] {
-            room.step(Input::Rewind).unwrap();
+            room.step(Input::rewind()).unwrap();
         }
         assert_eq!(room.room().state_hash(), plain.room().state_hash());
     }
@@ -283,7 +283,7 @@ fn a_rewind_goes_back_over_a_change_of_tables() {
     let (mut room, mut never) = (room_of(300), room_of(300));
     let before = room.room().state_hash();
     room.step(Input::swap(linked::<two::World>())).unwrap();
-    room.step(Input::Rewind).unwrap();
+    room.step(Input::rewind()).unwrap();
     assert_eq!(room.room().state_hash(), before);
     room.read(|world| assert_eq!(world.avatars.iter().next().unwrap().bio, "the life of 300"));
     for room in [&mut room, &mut never] {

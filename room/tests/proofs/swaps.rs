@@ -3,7 +3,7 @@
 use crate::game::{Different, Forgetful, New, Old, PanicsWhenUpgraded, order};
 use crate::support::{self, Driver, get, join, linked};
 use logic_api::PlayerId;
-use room::{FORK_TICKS, Input, Lost, Output, Reply, StepError, TrialId, limits};
+use room::{Again, FORK_TICKS, Input, Lost, Output, Reply, StepError, TrialId, Watch, limits};
 
 fn message(what: u8) -> Input {
     support::message(1, &[what, 1, 0])
@@ -16,7 +16,7 @@ fn room() -> Driver {
 }
 
 fn rewind(room: &mut Driver) -> Vec<Lost> {
-    match room.must(Input::Rewind) {
+    match room.must(Input::rewind()) {
         Reply::Rewound(lost) => lost,
         other => panic!("{other:?}"),
     }
@@ -121,7 +121,7 @@ fn a_swap_that_was_confirmed_is_not_taken_back() {
     assert_eq!((room.room.trial(), room.room.trial_inputs()), (Some(TrialId(7)), Some(0)));
     room.must(Input::Confirm);
     assert_eq!((room.room.trial(), room.room.trial_inputs()), (None, None));
-    for verdict in [Input::Rewind, Input::Confirm] {
+    for verdict in [Input::rewind(), Input::Confirm] {
         assert_eq!(room.step(verdict), Err(StepError::NoTrial));
     }
     assert_eq!(version(&room), 1002);
@@ -200,5 +200,67 @@ fn a_logic_with_a_memory_of_its_own_is_found_out() {
     assert_eq!(String::from_utf8(counts).unwrap(), "0 0");
     assert!(matches!(room.step(message(0)), Err(StepError::Frozen(_))));
     room.must(Input::swap(linked::<Old>()));
+    room.tick();
+}
+
+/// What a rewind applies once more, as it is told.
+#[derive(Default)]
+struct Told {
+    begun: Vec<(u32, &'static str, u64)>,
+    ended: usize,
+}
+
+impl Watch for Told {
+    fn begins(&mut self, again: Again<'_>) {
+        let Again { trial, number, input, tick, running, .. } = again;
+        assert_eq!((trial, running.version().0, self.ended), (TrialId(7), 1001, self.begun.len()));
+        self.begun.push((number, input.callback(), tick.0));
+    }
+
+    fn ended(&mut self) {
+        self.ended += 1;
+    }
+}
+
+#[test]
+fn a_rewind_tells_of_each_input_and_leaves_out_what_ends_the_process() {
+    for ticks in [0, 3 * FORK_TICKS] {
+        let mut room = room();
+        room.must(Input::Swap { to: linked::<New>(), drops: [].into(), trial: TrialId(7) });
+        (0..ticks).for_each(|_| room.tick());
+        for what in [order::ADD, order::ADD, order::NOTE] {
+            room.must(message(what));
+        }
+        let first = u32::try_from(ticks).unwrap() + 1;
+        let known: Vec<_> = room.room.inputs_on_trial().map(|(number, _, input)| (number, input.callback())).collect();
+        assert_eq!(known[known.len() - 3..], [(first, "message"), (first + 1, "message"), (first + 2, "message")]);
+        let mut told = Told::default();
+        let input = Input::Rewind { without: [first + 1].into() };
+        let rewound = room.room.step_watched(support::stamp(1), input, &mut room.outbox, &mut told);
+        let Ok(Reply::Rewound(lost)) = rewound else { panic!("{rewound:?}") };
+        let [Lost { player: PlayerId(1), number: 2, callback: "message", error: StepError::Fault(fault) }] = &lost[..]
+        else {
+            panic!("{lost:?}")
+        };
+        assert_eq!((fault.callback, fault.version.0), ("process", 1001));
+        let (last, ended) = (told.begun[told.begun.len() - 2..].to_vec(), told.ended);
+        assert_eq!(last, [(first, "message", ticks), (first + 2, "message", ticks)]);
+        assert_eq!((told.begun.len(), ended), (known.len() - 1, known.len() - 1));
+        assert_eq!(room.room.world().player(PlayerId(1)).map(|player| player.consumed), Some(3));
+        assert!(room.room.frozen().is_none());
+    }
+}
+
+#[test]
+fn a_tick_that_ends_the_process_in_a_rewind_freezes_the_room() {
+    let mut room = room();
+    room.must(Input::swap(linked::<New>()));
+    (0..2).for_each(|_| room.tick());
+    room.must(message(order::ADD));
+    let Reply::Rewound(lost) = room.must(Input::Rewind { without: [2].into() }) else { panic!("it is a rewind") };
+    assert!(matches!(lost[..], [Lost { callback: "tick", .. }, Lost { error: StepError::Frozen(_), .. }]), "{lost:?}");
+    assert_eq!(room.room.frozen().map(|fault| fault.callback), Some("process"));
+    assert_eq!((room.room.tick().0, version(&room)), (1, 1001));
+    room.must(Input::swap(linked::<New>()));
     room.tick();
 }

@@ -65,7 +65,7 @@ fn timers_survive_a_swap_and_its_undoing() {
     room.must(Input::swap(linked::<New>()));
     room.must(message(order::TIMER, 4, 2));
     let mut twin = room.room.twin();
-    assert_eq!(room.must(Input::Rewind), room::Reply::Rewound(Vec::new()));
+    assert_eq!(room.must(Input::rewind()), room::Reply::Rewound(Vec::new()));
     room.inputs -= 1;
     (0..6).for_each(|_| room.tick());
     assert_eq!(fired(&mut room), "1:1@2 2:2@4");

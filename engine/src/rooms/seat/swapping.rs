@@ -130,7 +130,7 @@ impl Seat {
 
     /// What is lost by it.
     fn rewind_room(&mut self) -> Vec<Lost> {
-        let Ok(Reply::Rewound(lost)) = self.step(Input::Rewind) else { return Vec::new() };
+        let Ok(Reply::Rewound(lost)) = self.step(Input::rewind()) else { return Vec::new() };
         self.outlet.forget_version();
         self.outlet.let_go();
         self.thaws_when_all_swapped = false;

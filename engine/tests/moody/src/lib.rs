@@ -3,11 +3,13 @@
 //!
 //! | version | |
 //! |---|---|
-//! | 1001 | its `tick` panics in a room that is spoilt; it alone takes what is `odd` |
+//! | 1001 | its `tick` panics in a room that is spoilt; it alone takes what is `odd`; it does not survive `/brittle` |
 //! | 1002 | ticks in spoilt rooms, too |
 //! | 1003 | its `upgraded` panics |
 //! | 1004 | its `upgraded` never returns |
 //! | 1005 | its `upgraded` ends the process |
+//!
+//! None of them survives `/trap` in an engine that has `MOODY_TRAP` in its environment.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -125,6 +127,9 @@ impl Logic for Moody {
             "/count" => Response::text(format!("{} in {}\n", self.state.count, Self::version())),
             "/panic" => panic!("the request was told to"),
             "/abort" => std::process::abort(),
+            "/brittle" if Self::version() == Version(1001) => std::process::abort(),
+            "/trap" if std::env::var_os("MOODY_TRAP").is_some() => std::process::abort(),
+            "/brittle" | "/trap" => Response::text("whole\n"),
             "/doom" => {
                 self.state.doomed = 1;
                 Response::text("doomed\n")

@@ -1,0 +1,116 @@
+//! `engine replay` in a process of its own: an input that ends it is told, and the next one goes on without it.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use room::Skipped;
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use crate::cli::replay::{ReplayCommandError, ReplayFlags};
+use crate::journal::black_box::{BlackBox, UnderWay};
+use crate::journal::files::Disk;
+
+/// Inputs that may end the process before the replay is given up.
+const ENDS_MAX: usize = 16;
+/// By these a process ends itself; by any other it is ended, and no input is to blame.
+const FAULTS: [Signal; 6] = [Signal::ABORT, Signal::SEGV, Signal::BUS, Signal::ILL, Signal::FPE, Signal::TRAP];
+
+/// Replays in child processes, each without what ended those before it, until one comes to its end.
+///
+/// # Errors
+/// [`ReplayCommandError`]; of a child that came to an end and failed, it has told why.
+pub(super) fn replay(flags: &ReplayFlags) -> Result<String, ReplayCommandError> {
+    let folder = Folder::make().map_err(ReplayCommandError::Child)?;
+    let mut without: Vec<Skipped> = Vec::new();
+    loop {
+        let mut child = Command::new("/proc/self/exe");
+        child.args(std::env::args_os().skip(1)).arg("--watched").arg(&folder.0);
+        child.args(without.iter().flat_map(|skipped| ["--without".to_owned(), written(skipped)]));
+        let status = child.status().map_err(ReplayCommandError::Child)?;
+        let Some(signal) = status.signal() else {
+            return if status.success() { Ok(String::new()) } else { Err(ReplayCommandError::Told) };
+        };
+        let is_fault = FAULTS.iter().any(|fault| fault.as_raw() == signal);
+        let under_way = BlackBox::under_way(&Disk, &folder.0).map_err(ReplayCommandError::Child)?;
+        let Some(UnderWay { skipped, line, .. }) = under_way.filter(|_| is_fault) else {
+            return Err(ReplayCommandError::Ended { signal });
+        };
+        let ends = format!("{line} ends the process by signal {signal}");
+        if flags.verify {
+            let written = written(&skipped);
+            return Err(ReplayCommandError::NotVerified(format!("{ends}; --without {written} leaves it out")));
+        }
+        if without.len() == ENDS_MAX || without.contains(&skipped) {
+            return Err(ReplayCommandError::TooMany { ends });
+        }
+        eprintln!("{ends}; the replay goes on without it");
+        without.push(skipped);
+    }
+}
+
+/// Such a child does not outlive its parent.
+pub(super) fn begin() {
+    // It may have gone just now: then nobody reads what comes of this.
+    let _ends_with_it = set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+/// `RECORD`, or `RECORD.INPUT` for an input since the swap that a rewind takes back.
+pub(super) fn parse(text: &str) -> Result<Skipped, String> {
+    let (record, again) = text.split_once('.').unwrap_or((text, "0"));
+    match (record.parse(), again.parse()) {
+        (Ok(record), Ok(again)) if record > 0 => Ok(Skipped { record, again }),
+        _ => Err("a record's number is expected, or that of a rewind, a dot and the number of an input since the swap"
+            .into()),
+    }
+}
+
+fn written(skipped: &Skipped) -> String {
+    match skipped {
+        Skipped { record, again: 0 } => record.to_string(),
+        Skipped { record, again } => format!("{record}.{again}"),
+    }
+}
+
+/// Where a child notes what it is about to do; removed when this is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> std::io::Result<Folder> {
+        let mut number = 0_u32;
+        loop {
+            let path = std::env::temp_dir().join(format!("hotseat-replay-{}-{number}", std::process::id()));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Folder(path)),
+                // Left behind by one that was killed.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Nothing depends on it.
+        let _left_behind = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_written_as_it_is_read() {
+        for (text, record, again) in [("17", 17, 0), ("17.3", 17, 3)] {
+            assert_eq!(parse(text), Ok(Skipped { record, again }));
+            assert_eq!(written(&Skipped { record, again }), text);
+        }
+        for text in ["", "0", "x", "1.", "1.x", "-1", "1.2.3"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}
