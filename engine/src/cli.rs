@@ -68,8 +68,9 @@ Examples:
   engine dev my-game --listen 127.0.0.1:0
 
 A build that fails changes nothing: the version before plays on, and the compiler's words are shown here and on the players'
-pages. Each start begins with a new world in data-dev; a folder given by --data keeps its world. Built versions go to the
-plugins folder as dev.<version>.so, and old ones are removed.")]
+pages. Watched are the crate, its path dependencies, and whatever other files the code takes in. Each start begins with a new
+world in data-dev; a folder given by --data keeps its world. Built versions go to the plugins folder as dev.<version>.so, and old
+ones are removed.")]
     Dev(DevFlags),
     /// Swap every room of a running engine to a plugin, and wait until the new code has answered.
     #[command(after_help = "\

@@ -22,6 +22,7 @@ use engine::new_game::{NewGameError, new_game};
 use engine::serve::{self, Door, ServeError};
 use engine::stop::Stop;
 use engine::watchdog::Restart;
+use tokio::runtime::Handle;
 
 /// For what the runtime still does when everything has ended: nothing that is waited for.
 const RUNTIME_END_MAX: Duration = Duration::from_secs(1);
@@ -178,7 +179,11 @@ async fn serve_until_stopped(mut config: Config, data: &DataFolder, mut dev: Opt
     // Whoever started this may not be listening; then the address is in the data folder and in the log.
     let _unheard = writeln!(io::stdout(), "{announced}");
     silence_stdout();
-    let following = dev.map(|dev| tokio::spawn(follow(dev, Arc::clone(&engine), stop)));
+    // On a thread of its own: it looks through folders and copies libraries, which players' connections must not wait for.
+    let following = dev.map(|dev| {
+        let (engine, runtime) = (Arc::clone(&engine), Handle::current());
+        tokio::task::spawn_blocking(move || runtime.block_on(follow(dev, engine, stop)))
+    });
     door.serve(Arc::clone(&engine), requests).await;
     let followed = match following {
         Some(following) => following.await.expect("following a crate does not panic"),

@@ -134,6 +134,21 @@ fn read(success: bool, messages: &[u8], words: &[u8]) -> Built {
     }
 }
 
+/// The files of this machine that a library was built from, by cargo's own word: those that its code takes in by
+/// `include_str!` and the like among them. Cargo writes them beside it. None if it has not.
+pub(super) fn files_of(library: &Path) -> Vec<PathBuf> {
+    std::fs::read_to_string(library.with_extension("d")).map(|text| listed(&text)).unwrap_or_default()
+}
+
+/// Reads the first rule of a makefile, as cargo writes it: the library, a colon, its files; a space in a name has a
+/// backslash before it.
+fn listed(text: &str) -> Vec<PathBuf> {
+    let Some((_, list)) = text.lines().next().and_then(|rule| rule.split_once(": ")) else { return Vec::new() };
+    // No path has a zero byte.
+    let list = list.replace("\\ ", "\0");
+    list.split_whitespace().map(|file| PathBuf::from(file.replace('\0', " "))).collect()
+}
+
 /// A text without the escape sequences that colour it: ESC, `[`, and so on to a letter.
 fn without_colours(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
@@ -149,6 +164,13 @@ fn without_colours(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_files_of_a_library_are_read_from_what_cargo_writes() {
+        let text = "/my\\ games/libpit.so: /my\\ games/src/lib.rs /words.txt\n\n/words.txt:\n";
+        assert_eq!(listed(text), [Path::new("/my games/src/lib.rs"), Path::new("/words.txt")]);
+        assert_eq!(listed(""), Vec::<PathBuf>::new());
+    }
 
     #[test]
     fn the_library_is_the_last_artifact_and_errors_come_before_warnings() {

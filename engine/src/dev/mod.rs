@@ -9,9 +9,9 @@ mod data;
 mod plugins;
 mod sources;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Config;
 use crate::engine::Engine;
@@ -141,7 +141,7 @@ impl Dev {
 
     /// Builds; a change meanwhile ends the build, since its outcome is of no use any more. `None`: the stop came.
     async fn build(&mut self, stop: &Stop) -> Result<Option<Step>, DevError> {
-        let begun = Instant::now();
+        let (begun, begun_at) = (Instant::now(), SystemTime::now());
         if let Err(error) = self.look_again() {
             let why = format!("the build cannot begin: {error}");
             say(&why);
@@ -160,6 +160,7 @@ impl Dev {
         match built {
             Built::Library(path) => {
                 let name = self.plugins.put(version, &path)?;
+                self.watch_files_of(&path, begun_at)?;
                 say(&format!("built version {version} in {took}"));
                 Ok(Some(Step::Version(version, name)))
             }
@@ -177,6 +178,15 @@ impl Dev {
         if self.sources.manifests_changed() {
             self.logic = LogicCrate::read(&self.folder)?;
             self.sources.also(&self.logic.folders)?;
+        }
+        Ok(())
+    }
+
+    /// What the code takes in may lie anywhere.
+    fn watch_files_of(&mut self, library: &Path, begun_at: SystemTime) -> Result<(), DevError> {
+        let new = self.sources.also_files(build::files_of(library), begun_at)?;
+        if let Some(names) = self.shown(&new) {
+            say(&format!("watching {names} too"));
         }
         Ok(())
     }
@@ -219,12 +229,16 @@ impl Dev {
     }
 
     fn say_changed(&self, files: &[PathBuf]) {
-        let shown = |file: &PathBuf| self.logic.shown(file);
-        match files {
-            [] => {}
-            [file] => say(&format!("changed {}", shown(file))),
-            [file, others @ ..] => say(&format!("changed {} and {} more", shown(file), others.len())),
+        if let Some(names) = self.shown(files) {
+            say(&format!("changed {names}"));
         }
+    }
+
+    /// The first of some files, and how many more there are.
+    fn shown(&self, files: &[PathBuf]) -> Option<String> {
+        let (first, others) = files.split_first()?;
+        let first = self.logic.shown(first);
+        Some(if others.is_empty() { first } else { format!("{first} and {} more", others.len()) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The files that a logic is made of, and when they change: by content, not by every touch of an editor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
@@ -37,6 +37,8 @@ pub(super) struct Sources {
     /// Something has happened somewhere below the watched folders.
     events: mpsc::UnboundedReceiver<()>,
     roots: Vec<PathBuf>,
+    /// Files that are looked at wherever they lie and whatever they are called.
+    single: BTreeSet<PathBuf>,
     passed_over: Vec<PathBuf>,
     folders: Vec<PathBuf>,
     files: BTreeMap<PathBuf, Content>,
@@ -75,6 +77,7 @@ impl Sources {
             watcher,
             events,
             roots: Vec::new(),
+            single: BTreeSet::new(),
             passed_over,
             folders: Vec::new(),
             files: BTreeMap::new(),
@@ -91,6 +94,31 @@ impl Sources {
         self.roots.extend(new);
         self.files = self.look()?;
         Ok(())
+    }
+
+    /// Watches these files too, which a build that began at this time has read. Gives those that were not watched before.
+    pub(super) fn also_files(
+        &mut self,
+        files: impl IntoIterator<Item = PathBuf>,
+        read_since: SystemTime,
+    ) -> Result<Vec<PathBuf>, WatchError> {
+        let is_new = |file: &PathBuf| {
+            let is_made = self.passed_over.iter().any(|folder| file.starts_with(folder));
+            !is_made && !self.files.contains_key(file) && !self.single.contains(file) && file.is_file()
+        };
+        let new: BTreeSet<_> = files.into_iter().filter(is_new).collect();
+        self.single.extend(new.iter().cloned());
+        let now = self.look()?;
+        for file in &new {
+            let Some(content) = now.get(file) else { continue };
+            // What was written since the build began, the build may not have seen.
+            if content.modified.is_some_and(|modified| modified >= read_since) {
+                self.stirred.get_or_insert(Instant::now());
+            } else {
+                self.files.insert(file.clone(), *content);
+            }
+        }
+        Ok(new.into_iter().collect())
     }
 
     /// Waits until files have changed; gives them. Dropping it before that loses nothing.
@@ -154,7 +182,7 @@ impl Sources {
         let mut watched = Vec::new();
         while let Some(folder) = folders.pop() {
             if !self.folders.contains(&folder) {
-                self.begin_to_watch(&folder)?;
+                begin_to_watch(&mut self.watcher, &self.roots, &folder)?;
             }
             // It may be gone by now; then the folder above tells.
             for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
@@ -174,16 +202,22 @@ impl Sources {
             }
             watched.push(folder);
         }
+        for file in &self.single {
+            let folder = file.parent().expect("a file lies in a folder");
+            if !watched.iter().any(|watched| watched == folder) {
+                if !self.folders.iter().any(|watched| watched == folder) {
+                    begin_to_watch(&mut self.watcher, &self.roots, folder)?;
+                }
+                watched.push(folder.to_owned());
+            }
+            if !files.contains_key(file)
+                && let Some(content) = self.content(file)
+            {
+                files.insert(file.clone(), content);
+            }
+        }
         self.folders = watched;
         Ok(files)
-    }
-
-    fn begin_to_watch(&mut self, folder: &Path) -> Result<(), WatchError> {
-        match self.watcher.watch(folder, RecursiveMode::NonRecursive) {
-            Ok(()) => Ok(()),
-            Err(_) if !folder.exists() && !self.roots.iter().any(|root| root == folder) => Ok(()),
-            Err(error) => Err(WatchError::Watch { folder: folder.display().to_string(), reason: error.to_string() }),
-        }
     }
 
     fn is_wanted_folder(&self, parent: &Path, path: &Path) -> bool {
@@ -216,6 +250,14 @@ impl Sources {
             hasher.write_u128(since.map_or(0, |since| since.as_nanos()));
         }
         Some(Content { modified, bytes, hash: hasher.finish() })
+    }
+}
+
+fn begin_to_watch(watcher: &mut RecommendedWatcher, roots: &[PathBuf], folder: &Path) -> Result<(), WatchError> {
+    match watcher.watch(folder, RecursiveMode::NonRecursive) {
+        Ok(()) => Ok(()),
+        Err(_) if !folder.exists() && !roots.iter().any(|root| root == folder) => Ok(()),
+        Err(error) => Err(WatchError::Watch { folder: folder.display().to_string(), reason: error.to_string() }),
     }
 }
 
@@ -279,5 +321,40 @@ mod tests {
         fs::write(root.join("Cargo.toml"), "[package] ").unwrap();
         check(&mut sources, &root, &["Cargo.toml"]).await;
         assert!(sources.manifests_changed() && !sources.manifests_changed());
+    }
+
+    #[tokio::test]
+    async fn single_files_are_watched_wherever_they_lie() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        for made in ["game/src", "game/target", "art"] {
+            fs::create_dir_all(root.join(made)).unwrap();
+        }
+        for file in ["game/src/lib.rs", "game/words.md", "game/target/made.rs", "art/map.txt", "art/other.txt"] {
+            fs::write(root.join(file), "one").unwrap();
+        }
+        let mut sources = Sources::watch(&[root.join("game")], [&root.join("game/target")]).unwrap();
+        let later = SystemTime::now() + Duration::from_secs(3600);
+        let named =
+            || ["game/src/lib.rs", "game/words.md", "game/target/made.rs", "art/map.txt"].map(|file| root.join(file));
+        let new = sources.also_files(named(), later).unwrap();
+        assert_eq!(new, [root.join("art/map.txt"), root.join("game/words.md")], "what is neither watched nor built");
+        assert!(sources.also_files(named(), later).unwrap().is_empty());
+
+        fs::write(root.join("art/other.txt"), "two").unwrap();
+        fs::write(root.join("art/map.txt"), "two").unwrap();
+        check(&mut sources, &root, &["art/map.txt"]).await;
+        fs::write(root.join("game/words.md"), "two").unwrap();
+        check(&mut sources, &root, &["game/words.md"]).await;
+        // As editors save, and then as somebody tidies up.
+        fs::write(root.join("art/new"), "three").unwrap();
+        fs::rename(root.join("art/new"), root.join("art/map.txt")).unwrap();
+        check(&mut sources, &root, &["art/map.txt"]).await;
+        fs::remove_file(root.join("art/map.txt")).unwrap();
+        check(&mut sources, &root, &["art/map.txt"]).await;
+
+        // Written while a build was under way that may have read it before.
+        sources.also_files([root.join("art/other.txt")], SystemTime::UNIX_EPOCH).unwrap();
+        check(&mut sources, &root, &["art/other.txt"]).await;
     }
 }

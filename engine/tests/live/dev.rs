@@ -14,7 +14,7 @@ const TOUCHED: &str = "src/lib.rs";
 
 /// A game that `engine new` has made. Its dependencies are those of this workspace, built already.
 fn new_game() -> (Setup, PathBuf) {
-    let setup = Setup::new(Path::new("."), &[]);
+    let setup = Setup::new(Path::new("."), &[]).with("show_faults = false");
     let made = setup.run(&["new", "snake-pit"]);
     assert!(made.status.success(), "{made:?}");
     let game = setup.path("snake-pit");
@@ -31,6 +31,11 @@ fn replace(game: &Path, from: &str, to: &str) {
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.contains(from), "{from} in {text}");
     std::fs::write(file, text.replace(from, to)).unwrap();
+}
+
+/// A file beside the folder of the game.
+fn setup_file(game: &Path, name: &str) -> PathBuf {
+    game.parent().expect("it lies in a folder").join(name)
 }
 
 fn version(engine: &Engine) -> u64 {
@@ -102,9 +107,29 @@ fn a_new_game_is_tested_and_changes_while_it_runs() {
         assert!(log.contains(line), "{line} in {log}");
     }
 
+    // Files from elsewhere that the code takes in are watched, too; and whoever plays here may see all of a fault.
+    let words = setup_file(&game, "words.md");
+    std::fs::write(&words, "one").unwrap();
+    replace(&game, "*bytes else { return }", "*bytes else { panic!(include_str!(\"../../words.md\")) }");
+    engine.until("it is built in", |engine| version(engine) == 1004);
+    std::fs::write(&words, "two bytes are expected").unwrap();
+    engine.until("it is built anew", |engine| version(engine) == 1005);
+    player.say(b"?");
+    let text = loop {
+        let frame = player.next().expect("the connection stays");
+        if let (_, EngineFrame::Error { text, .. }) = EngineFrame::decode(&frame).unwrap() {
+            break text.to_owned();
+        }
+    };
+    assert!(text.ends_with(": two bytes are expected"), "{text}");
+    let log = engine.log();
+    for line in ["words.md too", "words.md\ndev: building version 1005"] {
+        assert!(log.contains(line), "{line} in {log}");
+    }
+
     // In the middle of a build: neither cargo nor a compiler is left.
     replace(&game, "// mended", "");
-    engine.until("it builds", |engine| engine.log().contains("building version 1004"));
+    engine.until("it builds", |engine| engine.log().contains("building version 1006"));
     engine.signal(Signal::INT);
     let (code, setup) = engine.ended();
     assert_eq!(code, Some(0));
