@@ -287,7 +287,7 @@ impl SessionMetrics {
             ),
             refused: register.counters(
                 "hotseat_handshakes_refused_total",
-                "WebSocket handshakes that were refused, by cause.",
+                "Connections that ended before they were a player's, by cause: refused handshakes of WebSockets, and requests that never ended.",
                 &["cause"],
             ),
         }

@@ -19,7 +19,6 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -232,7 +231,13 @@ async fn connection<B: Backend>(
         first = timeout(head_timeout, first_byte(&stream)) => first,
         () = stop.begun() => return,
     };
-    let Ok(Some(first)) = first else { return };
+    let Ok(Some(first)) = first else {
+        // Who says nothing cannot be answered: it is not known what they speak.
+        if first.is_err() {
+            front.count_refused("silent");
+        }
+        return;
+    };
     if first == PREAMBLE[0]
         && let Some(lobby) = front.lobby()
     {
@@ -241,25 +246,29 @@ async fn connection<B: Backend>(
     }
     let front = &*front;
     let answer = service_fn(|request| async move { Ok::<_, Infallible>(front.answer(peer, request).await) });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(head_timeout)
-            .max_header_size(HEAD_BYTES_MAX)
-            .max_buf_size(READ_AHEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), answer)
-            .with_upgrades()
-    );
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(READ_AHEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), answer)
+        .with_upgrades();
     let ended = tokio::select! {
         biased;
-        ended = connection.as_mut() => ended,
+        ended = &mut connection => ended,
         () = stop.begun() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection ended early");
+    let Err(error) = ended else { return };
+    tracing::debug!(%peer, %error, "a connection ended early");
+    // A connection that is kept alive and says nothing more has not begun a head.
+    if error.is_timeout()
+        && let Some(parts) = connection.into_parts().filter(|parts| !parts.read_buf.is_empty())
+    {
+        // Not waited for: it is short, and whoever does not take it has no use for it.
+        let _unread = parts.io.into_inner().try_write(&front.head_timeout(head_timeout));
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{Response, StatusCode, header};
+use axum::http::{HeaderMap, Response, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::Request;
@@ -76,7 +76,32 @@ impl<B: Backend> Front<B> {
             Some(lobby) => lobby.upgrade(&head, upgrade),
             None => Err(Refusal::new(Kind::Unavailable, "nobody-plays", "players cannot connect here")),
         };
-        upgraded.unwrap_or_else(|refusal| refusal.response(&head.headers))
+        upgraded.unwrap_or_else(|refusal| {
+            self.count_refused(refusal.code());
+            refusal.response(&head.headers)
+        })
+    }
+
+    /// What a client is sent whose request began and did not end in time: nobody will answer it.
+    pub(crate) fn head_timeout(&self, waited: Duration) -> Vec<u8> {
+        let reason = format!("the head of the request did not arrive within {} ms", waited.as_millis());
+        let refusal = Refusal::new(Kind::RequestTimeout, "head-timeout", reason);
+        self.count_refused(refusal.code());
+        let response = refusal.response::<String>(&HeaderMap::new());
+        self.requests.count(response.status());
+        let mut text = format!("HTTP/1.1 {}\r\nconnection: close\r\n", response.status());
+        for (name, value) in response.headers() {
+            text += &format!("{name}: {}\r\n", value.to_str().expect("the headers of a refusal are text"));
+        }
+        text += &format!("content-length: {}\r\n\r\n{}", response.body().len(), response.body());
+        text.into_bytes()
+    }
+
+    /// A connection that became no player's, and was to.
+    pub(crate) fn count_refused(&self, cause: &'static str) {
+        if let Some(lobby) = self.lobby() {
+            lobby.count_refused(cause);
+        }
     }
 
     async fn admin(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<axum::body::Body> {

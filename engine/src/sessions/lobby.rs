@@ -87,6 +87,11 @@ impl Lobby {
         Lobby { limits, metrics, stop, rooms, auth, tokens, allowed_origins, allowed_hosts, slots, started }
     }
 
+    /// Somebody who did not come as far as a connection. The cause is a word of the source.
+    pub(crate) fn count_refused(&self, cause: &'static str) {
+        self.metrics.count_refused(cause);
+    }
+
     /// Connections of players at this moment.
     pub fn connections(&self) -> usize {
         self.limits.connections_max - self.slots.available_permits()

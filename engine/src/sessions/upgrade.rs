@@ -86,7 +86,6 @@ impl Lobby {
         if origins.next().is_none() && origin.to_str().is_ok_and(is_accepted) {
             return Ok(());
         }
-        self.metrics.count_refused("origin-foreign");
         let reason = format!(
             "a page of the origin \"{}\" may not connect; add it to allowed_origins in engine.toml, or its \
              host to allowed_hosts",

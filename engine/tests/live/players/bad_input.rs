@@ -28,21 +28,38 @@ fn rss(engine: &Engine) -> u64 {
 }
 
 /// Somebody who plays beside all this, and must not notice.
-struct Witness(Client);
+struct Witness {
+    client: Client,
+    since: Instant,
+    /// Of then.
+    tick: u64,
+}
+
+/// Of the rooms in these tests, where nothing else is said.
+const TICK_HZ: f64 = 20.0;
+/// The part of the ticks that a machine with much else to do owes a room.
+const TICKS_RUN_MIN: f64 = 0.25;
 
 impl Witness {
     fn new(engine: &Engine) -> Witness {
         let mut client = Client::open(engine.address, Transport::Tcp);
         client.join(b"witness");
-        Witness(client)
+        Witness { since: Instant::now(), tick: client.header.tick, client }
     }
 
-    /// Still there, and answered; whatever the others made the logic say is passed over.
+    /// Still there, and answered; whatever the others made the logic say is passed over. The room has ticked all the while.
     #[track_caller]
     fn is_undisturbed(&mut self) {
-        self.0.say(b"here");
-        while self.0.hear() != "here" {}
+        self.client.say(b"here");
+        while self.client.hear() != "here" {}
+        let ticks = self.client.header.tick - self.tick;
+        let owed = self.since.elapsed().as_secs_f64() * TICK_HZ * TICKS_RUN_MIN;
+        assert!(ticks as f64 >= owed.floor(), "{ticks} ticks, where {owed:.0} are the least");
     }
+}
+
+fn closes(engine: &Engine, cause: &str, code: CloseCode) -> u64 {
+    engine.metric(&format!("hotseat_closes_total{{cause=\"{cause}\",code=\"{code}\"}}"))
 }
 
 /// These bytes, behind a Join where `joins`, end the connection with this code, and are counted with this cause.
@@ -67,6 +84,7 @@ fn check(engine: &Engine, transport: Transport, joins: bool, bytes: &[u8], code:
 fn frames_that_are_none_are_told_apart() {
     let engine = start("frame_bytes_max = 1000");
     let mut witness = Witness::new(&engine);
+    let before = rss(&engine);
     let long = frame(&ClientFrame::Message { number: 1, bytes: &[0; 1000] });
     let whole = [
         (true, frame(&ClientFrame::Ping(1))[..5].to_vec(), CloseCode::BadFrame, "frame-cut"),
@@ -97,13 +115,16 @@ fn frames_that_are_none_are_told_apart() {
     let mut client = Client::bare(engine.address, Transport::Tcp);
     client.send_bytes(b"\0HS\x02");
     assert_eq!(client.closing().0, CloseCode::BadFrame);
+    assert_eq!(closes(&engine, "preamble-wrong", CloseCode::BadFrame), 1);
     witness.is_undisturbed();
+    assert!(rss(&engine) < before + GROWTH_MAX);
 }
 
 #[test]
 fn web_socket_frames_that_break_its_rules_are_told_apart() {
     let engine = start("frame_bytes_max = 1000");
     let mut witness = Witness::new(&engine);
+    let before = rss(&engine);
     let ping = frame(&ClientFrame::Ping(1));
     let fragment = |first: u8| web_socket_frame(first, &ping);
     let huge = [0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
@@ -132,6 +153,34 @@ fn web_socket_frames_that_break_its_rules_are_told_apart() {
     assert_eq!(client.hear(), "in pieces");
     client.send_bytes(&web_socket_frame(0x88, b"\x03\xe8bye"));
     while client.next_raw().is_some() {}
+    witness.is_undisturbed();
+    assert!(rss(&engine) < before + GROWTH_MAX);
+}
+
+#[test]
+fn a_token_is_its_bearers_and_one_that_was_made_up_is_nobodys() {
+    let (engine, other) = (start(""), start(""));
+    let mut witness = Witness::new(&engine);
+    let mut owner = Client::open(engine.address, Transport::Tcp);
+    let joined = owner.join(b"owner");
+    let foreign = Client::open(other.address, Transport::Tcp).join(b"").token;
+    let others = joined.token.replace(char::is_uppercase, "a");
+    for transport in BOTH {
+        for token in [&*foreign, &joined.token[1..], &format!("{}A", joined.token), &others, "", &"A".repeat(256)] {
+            let mut client = Client::open(engine.address, transport);
+            client.send(&ClientFrame::Resume { token });
+            let reason = "the token is none of this engine's".to_owned();
+            assert_eq!(client.closing(), (CloseCode::BadToken, reason));
+        }
+        // Stolen, it is as good as its owner, who is told at once, and need not wait until something is missing.
+        let mut thief = Client::open(engine.address, transport);
+        assert_eq!(thief.resume(&joined.token).player, joined.player);
+        let reason = "a newer connection of the same player has taken over".to_owned();
+        assert_eq!(owner.closing_at_last(), (CloseCode::TakenOver, reason));
+        owner = thief;
+    }
+    assert_eq!(closes(&engine, "token-wrong", CloseCode::BadToken), 12);
+    assert_eq!(closes(&engine, "taken-over", CloseCode::TakenOver), 2);
     witness.is_undisturbed();
 }
 
@@ -219,6 +268,7 @@ fn a_hundred_thousand_random_frames_are_taken_and_the_bad_ones_told_apart() {
 fn a_flood_is_cut_off() {
     let engine = start("frames_per_second_max = 50");
     let mut witness = Witness::new(&engine);
+    let before = rss(&engine);
     for transport in BOTH {
         let mut client = Client::open(engine.address, transport);
         client.join(b"");
@@ -229,7 +279,9 @@ fn a_flood_is_cut_off() {
             (CloseCode::TooFast, "more than 50 frames a second (frames_per_second_max)")
         );
     }
+    assert_eq!(closes(&engine, "too-fast", CloseCode::TooFast), 2);
     witness.is_undisturbed();
+    assert!(rss(&engine) < before + GROWTH_MAX);
 }
 
 #[test]
@@ -259,36 +311,44 @@ fn a_slow_reader_is_dropped_and_nobody_waits_for_it() {
 
 #[test]
 fn who_says_nothing_or_hardly_anything_is_dropped() {
-    let engine = start("handshake_timeout_ms = 200\nping_interval_ms = 50\npong_timeout_ms = 300");
+    let engine = start("handshake_timeout_ms = 500\nping_interval_ms = 50\npong_timeout_ms = 300");
     let mut witness = Witness::new(&engine);
     // Nobody joins.
     for transport in BOTH {
         let mut client = Client::open(engine.address, transport);
-        let reason = "no Join or Resume within 200 ms".to_owned();
+        let reason = "no Join or Resume within 500 ms".to_owned();
         assert_eq!(client.closing(), (CloseCode::TooSlow, reason));
     }
     // A handshake that never begins, or never ends.
-    for start in [&b""[..], b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgr"] {
+    for (start, expected) in [("", ""), ("GET /ws HTTP/1.1\r\nHost: x\r\nUpgr", "HTTP/1.1 408 Request Timeout\r\n")] {
         let mut stream = TcpStream::connect(engine.address).unwrap();
-        stream.write_all(start).unwrap();
-        let mut rest = Vec::new();
-        stream.read_to_end(&mut rest).unwrap();
-        assert!(!rest.starts_with(b"HTTP/1.1 101"));
+        stream.write_all(start.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(expected) && answer.is_empty() == expected.is_empty(), "{answer}");
+        let says_why = answer.ends_with("\r\n\r\nthe head of the request did not arrive within 500 ms\n");
+        assert_eq!(says_why, !expected.is_empty(), "{answer}");
+    }
+    for cause in ["silent", "head-timeout"] {
+        assert_eq!(engine.metric(&format!("hotseat_handshakes_refused_total{{cause=\"{cause}\"}}")), 1);
     }
     let mut preamble = Client::bare(engine.address, Transport::Tcp);
     preamble.send_bytes(b"\0H");
     assert_eq!(preamble.closing().0, CloseCode::TooSlow);
+    assert_eq!(closes(&engine, "join-timeout", CloseCode::TooSlow), 3);
     // Half open: it is there for the kernel, and for nobody else. It reads nothing, so it answers no ping.
     let mut half_open = Client::open(engine.address, Transport::WebSocket);
     half_open.join(b"");
-    engine.until("it is dropped", |engine| {
-        engine.get("/metrics").contains("hotseat_closes_total{cause=\"pong-timeout\",code=\"4408\"} 1")
-    });
     assert_eq!(half_open.closing_at_last().0, CloseCode::TooSlow);
-    // Byte by byte, each soon enough to be a sign of life, the frame never ending.
-    let mut slow = Client::open(engine.address, Transport::Tcp);
+    // The witness was silent all the while, and is gone for the same reason.
+    assert_eq!(witness.client.closing_at_last().0, CloseCode::TooSlow);
+    assert_eq!(closes(&engine, "pong-timeout", CloseCode::TooSlow), 2);
+}
+
+/// Byte by byte, each soon enough to be a sign of life, the frame never ending.
+fn write_slowly(mut slow: Client, start: &[u8]) {
     slow.join(b"");
-    slow.send_bytes(&1000_u32.to_le_bytes());
+    slow.send_bytes(start);
     let started = Instant::now();
     let mut writer = slow.stream.try_clone().unwrap();
     let (closed, is_closed) = std::sync::mpsc::channel::<()>();
@@ -300,16 +360,38 @@ fn who_says_nothing_or_hardly_anything_is_dropped() {
         }
     });
     let (code, reason) = slow.closing_at_last();
-    assert_eq!((code, reason.as_str()), (CloseCode::TooSlow, "a frame took longer than 300 ms to come"));
+    assert_eq!((code, reason.as_str()), (CloseCode::TooSlow, "a frame took longer than 1000 ms to come"));
     let _ended_already = closed.send(());
     writing.join().unwrap();
-    // The witness was silent all the while, and is gone for the same reason.
-    assert_eq!(witness.0.closing_at_last().0, CloseCode::TooSlow);
+}
+
+#[test]
+fn a_slow_writer_is_dropped() {
+    let engine = start("ping_interval_ms = 600000\npong_timeout_ms = 1000");
+    let before = rss(&engine);
+    let whole = web_socket_frame(0x82, &[0; 1000]);
+    // Whole fragments of a message that never ends are no better than a frame.
+    let rest = web_socket_frame(0x80, &[0; 1000]);
+    let fragment = [web_socket_frame(0x02, b"xx"), rest[..8].to_vec()].concat();
+    let starts = [
+        (Transport::Tcp, &1000_u32.to_le_bytes()[..]),
+        (Transport::WebSocket, &whole[..8]),
+        (Transport::WebSocket, &fragment),
+    ];
+    std::thread::scope(|scope| {
+        for (transport, start) in starts {
+            let slow = Client::open(engine.address, transport);
+            scope.spawn(move || write_slowly(slow, start));
+        }
+    });
+    assert_eq!(closes(&engine, "frame-timeout", CloseCode::TooSlow), 3);
+    assert!(rss(&engine) < before + GROWTH_MAX);
 }
 
 #[test]
 fn a_join_storm_gets_the_seats_that_there_are() {
     let engine = start("players_max = 20\nconnections_max = 60");
+    let before = rss(&engine);
     let mut clients: Vec<_> = (0..50).map(|number| Client::open(engine.address, BOTH[number % 2])).collect();
     for client in &mut clients {
         client.send(&ClientFrame::Join { room: "", credentials: "", hello: b"" });
@@ -335,6 +417,10 @@ fn a_join_storm_gets_the_seats_that_there_are() {
     let mut more = Client::open(engine.address, Transport::Tcp);
     let reason = "60 connections are open (connections_max)".to_owned();
     assert_eq!(more.closing(), (CloseCode::Failed, reason));
+    assert_eq!(closes(&engine, "not-admitted", CloseCode::NoPlace), 30);
+    assert_eq!(closes(&engine, "no-connection", CloseCode::Failed), 1);
+    assert_eq!(engine.metric("hotseat_handshakes_refused_total{cause=\"no-connection\"}"), 1);
+    assert!(rss(&engine) < before + GROWTH_MAX);
     joined[0].say(b"who");
     while joined[0].hear() != "20 of 20" {}
 }

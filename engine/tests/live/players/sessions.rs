@@ -346,19 +346,23 @@ fn who_comes_and_goes_is_known_even_if_the_logic_fails_on_it() {
 
 #[test]
 fn a_room_that_gets_to_nobody_is_not_waited_for() {
-    let engine = start("handshake_timeout_ms = 300");
+    let engine = start("handshake_timeout_ms = 1000");
     let mut client = Client::open(engine.address, TCP);
     let joined = client.join(b"");
     client.say(b"loop");
-    for transport in BOTH {
-        for first in
-            [ClientFrame::Join { room: "", credentials: "", hello: b"" }, ClientFrame::Resume { token: &joined.token }]
-        {
-            let mut late = Client::open(engine.address, transport);
-            late.send(&first);
-            let reason = "the room main did not get to it within 300 ms".to_owned();
-            assert_eq!(late.closing(), (CloseCode::Failed, reason));
-        }
+    let join = ClientFrame::Join { room: "", credentials: "", hello: b"" };
+    let resume = ClientFrame::Resume { token: &joined.token };
+    let late = BOTH.into_iter().flat_map(|transport| [(transport, &join), (transport, &resume)]);
+    let late: Vec<_> = late
+        .map(|(transport, first)| {
+            let mut client = Client::open(engine.address, transport);
+            client.send(first);
+            client
+        })
+        .collect();
+    for mut client in late {
+        let reason = "the room main did not get to it within 1000 ms".to_owned();
+        assert_eq!(client.closing(), (CloseCode::Failed, reason));
     }
     assert_eq!(engine.metric("hotseat_closes_total{cause=\"room-stuck\",code=\"4500\"}"), 4);
 }
