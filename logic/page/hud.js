@@ -114,6 +114,8 @@ export function showNotice({ severity, text }) {
   const banner = find('notice');
   banner.hidden = severity === 0;
   banner.classList.toggle('information', severity === 1);
+  // A compiler points at columns; a sentence may be broken where the banner ends.
+  banner.classList.toggle('prose', severity === 1 || text.startsWith(FROZEN));
   write(find('notice-title'), noticeTitle(severity, text));
   write(find('notice-text'), text);
 }
