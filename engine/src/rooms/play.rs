@@ -160,8 +160,7 @@ impl Seat {
 
     /// What a connection brings.
     pub(super) fn hear(&mut self, player: PlayerId, link: Arc<Link>, what: FromPlayer) {
-        let leaves = self.players.get(player).is_some_and(Session::leaves);
-        if leaves || !self.players.is_link_of(player, &link) {
+        if !self.players.hears(player, &link) {
             return;
         }
         match what {

@@ -16,6 +16,9 @@ use crate::rooms::error::ToldFault;
 use crate::rooms::outlet::{Outlet, Slot};
 use crate::sessions::{Bad, Link, Out};
 
+/// Connections that are gone and that messages which wait hold on to, at most.
+const LOST_LINKS_MAX: usize = 64;
+
 /// What all rooms share of how players are treated.
 #[derive(Debug)]
 pub(super) struct House {
@@ -98,6 +101,8 @@ pub(super) struct Players {
     waiting_bytes: usize,
     /// The part of it that came by connections which are gone, and that nobody will look at.
     lost_bytes: usize,
+    /// Those connections: each is an open file for as long as a message of it waits.
+    lost_links: usize,
     pub(super) house: Arc<House>,
 }
 
@@ -140,6 +145,7 @@ impl Players {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             lost_bytes: 0,
+            lost_links: 0,
             house,
         }
     }
@@ -164,6 +170,12 @@ impl Players {
     /// Whether this is the connection that the player has now: what comes from an older one is passed over.
     pub(super) fn is_link_of(&self, player: PlayerId, link: &Arc<Link>) -> bool {
         let session = self.sessions.get(&player);
+        session.and_then(|session| session.link.as_ref()).is_some_and(|own| Arc::ptr_eq(own, link))
+    }
+
+    /// As [`Players::is_link_of`], while it has something to say: what comes behind a leave is passed over, too.
+    pub(super) fn hears(&self, player: PlayerId, link: &Arc<Link>) -> bool {
+        let session = self.sessions.get(&player).filter(|session| !session.leaves);
         session.and_then(|session| session.link.as_ref()).is_some_and(|own| Arc::ptr_eq(own, link))
     }
 
@@ -203,6 +215,9 @@ impl Players {
             && let Some(link) = &session.link
         {
             outlet.close(link, &mut session.slot, bad);
+            if link.in_room_bytes() == 0 {
+                session.link = None;
+            }
         }
     }
 
@@ -242,7 +257,7 @@ impl Players {
         let wish = self.waiting.pop_front()?;
         self.waiting_bytes -= wish.message_bytes();
         if self.waiting.is_empty() {
-            self.lost_bytes = 0;
+            (self.lost_bytes, self.lost_links) = (0, 0);
         }
         if let Wish::Return(player) = &wish
             && let Some(session) = self.sessions.get_mut(player)
@@ -253,12 +268,16 @@ impl Players {
     }
 
     /// What came by a connection that is gone is sent again by the next one, so it need not wait: a client that comes and
-    /// goes while the room is frozen would fill the memory. What is lost is looked for only once it is half of all, for
-    /// thousands may go at once.
+    /// goes while the room is frozen would fill the memory. What is lost is looked for only once it is half of all, or
+    /// came by many connections, for thousands may go at once.
     fn lose_messages_of(&mut self, had: &Option<(Arc<Link>, Slot)>) {
-        let Some((link, _)) = had else { return };
-        self.lost_bytes += link.in_room_bytes();
-        if self.waiting_bytes == 0 || self.lost_bytes < self.waiting_bytes / 2 {
+        let bytes = had.as_ref().map_or(0, |(link, _)| link.in_room_bytes());
+        if self.waiting_bytes == 0 || bytes == 0 {
+            return;
+        }
+        self.lost_bytes += bytes;
+        self.lost_links += 1;
+        if self.lost_bytes < self.waiting_bytes / 2 && self.lost_links < LOST_LINKS_MAX {
             return;
         }
         let sessions = &self.sessions;
@@ -270,7 +289,7 @@ impl Players {
             _ => true,
         });
         self.waiting_bytes = self.waiting.iter().map(Wish::message_bytes).sum();
-        self.lost_bytes = 0;
+        (self.lost_bytes, self.lost_links) = (0, 0);
     }
 
     /// When the next grace ends, at the earliest.
@@ -332,7 +351,7 @@ impl Players {
             link.iter().for_each(|link| outlet.close(link, &mut slot, bad.clone()));
         }
         self.waiting.clear();
-        (self.waiting_bytes, self.lost_bytes) = (0, 0);
+        (self.waiting_bytes, self.lost_bytes, self.lost_links) = (0, 0, 0);
     }
 }
 
@@ -349,16 +368,44 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_does_not_grow_by_coming_and_going() {
-        let grace = Duration::from_secs(60);
-        let house = House {
-            grace,
-            shows_faults: false,
-            notice: Mutex::default(),
-            metrics: Metrics::new().sessions(),
-            keeper: None,
+    async fn connections_that_are_gone_are_let_go() {
+        let mut players = players();
+        let (player, other) = (PlayerId(1), PlayerId(2));
+        let wait = |players: &mut Players, player, link: &Arc<Link>, bytes: &[u8]| {
+            link.gave(Link::cost(bytes.len()));
+            players.wait(Wish::Message { player, link: Arc::clone(link), number: 1, bytes: bytes.into() });
         };
-        let mut players = Players::new(Arc::new(house));
+        let steady = link().await;
+        players.connect(other, Arc::clone(&steady), 0);
+        // So much that what the other one says is never half of it.
+        wait(&mut players, other, &steady, &[0; 1 << 20]);
+        let mut seen = Vec::new();
+        for _ in 0..2 * LOST_LINKS_MAX {
+            let link = link().await;
+            players.connect(player, Arc::clone(&link), 0);
+            wait(&mut players, player, &link, b"x");
+            seen.push(Arc::downgrade(&link));
+            drop((link, players.disconnect(player, Instant::now())));
+            let open = seen.iter().filter(|link| link.strong_count() > 0).count();
+            assert!(open < LOST_LINKS_MAX, "{open} connections are kept");
+        }
+        // Whoever leaves is kept only for what they have said.
+        let silent = link().await;
+        players.connect(player, Arc::clone(&silent), 0);
+        players.take_leave(&mut Outlet::default(), player, Bad::frame("left", "left"));
+        assert_eq!(Arc::strong_count(&silent), 1);
+        assert!(!players.hears(player, &silent) && players.hears(other, &steady));
+    }
+
+    fn players() -> Players {
+        let (grace, metrics) = (Duration::from_secs(60), Metrics::new().sessions());
+        let house = House { grace, shows_faults: false, notice: Mutex::default(), metrics, keeper: None };
+        Players::new(Arc::new(house))
+    }
+
+    #[tokio::test]
+    async fn what_waits_does_not_grow_by_coming_and_going() {
+        let mut players = players();
         let (player, other, bytes) = (PlayerId(1), PlayerId(2), Arc::<[u8]>::from([0; 1000]));
         let say = |players: &mut Players, player, link: &Arc<Link>, number| {
             link.gave(Link::cost(bytes.len()));
@@ -385,6 +432,6 @@ mod tests {
             }
         }
         assert_eq!(numbers, (1..=10).collect::<Vec<_>>());
-        assert_eq!((players.waiting_bytes, players.lost_bytes), (0, 0));
+        assert_eq!((players.waiting_bytes, players.lost_bytes, players.lost_links), (0, 0, 0));
     }
 }
