@@ -17,6 +17,7 @@ pub mod plan;
 )]
 mod raw;
 mod record;
+mod rehearsal;
 mod request;
 mod room;
 mod schema_check;
@@ -32,6 +33,7 @@ pub use json::RowView;
 pub use outbox::{Outbox, Output};
 pub use raw::{BadLogic, LogicVersion, PAGE_BYTES, Pool};
 pub use record::{Note, RECORD_FORMAT, Record, RecordKind, Skipped, VersionMark, encode_input};
+pub use rehearsal::Rehearsal;
 pub use request::{Request, Response};
 pub use room::{FORK_TICKS, Room, Spent};
 pub use snapshot::{Image, SNAPSHOT_FORMAT, SnapshotError, check_snapshot};

@@ -10,7 +10,7 @@ use crate::trial::{Trial, Watch};
 use crate::world::World;
 use crate::{LogicVersion, Request, Response, VersionMark};
 use logic_api::abi::status;
-use logic_api::{PlayerId, Tick};
+use logic_api::{PlayerId, Tick, Version};
 use std::io;
 use std::sync::Arc;
 
@@ -107,6 +107,10 @@ impl Room {
         &self.world
     }
 
+    pub(crate) fn into_world(self) -> World {
+        self.world
+    }
+
     pub(crate) fn world_mut(&mut self) -> &mut World {
         &mut self.world
     }
@@ -124,22 +128,15 @@ impl Room {
 
     /// A room of its own that goes on from here: the same world, logic and tick. What is tried on it does not happen to this one.
     pub fn twin(&mut self) -> Self {
-        let mut world = self.fork_world();
-        let back = Back { world: world.fork(), logic: self.logic.clone(), tick: self.tick, inputs: Vec::new() };
-        Self {
+        Self::of_parts(Parts {
             name: self.name.clone(),
             logic: self.logic.clone(),
-            world,
+            world: self.fork_world(),
             tick: self.tick,
             seq: self.seq,
             now_us: self.now_us,
             frozen: self.frozen.clone(),
-            back,
-            trial: None,
-            spent: Spent::default(),
-            prepared: None,
-            forks: 0,
-        }
+        })
     }
 
     /// The room as it is, for a snapshot; none while a swap may still be taken back, for that needs what came before it.
@@ -170,10 +167,14 @@ impl Room {
         pool: &Pool,
         find: impl FnOnce(&VersionMark) -> Result<Arc<LogicVersion>, String>,
     ) -> Result<Self, SnapshotError> {
-        let Parts { name, logic, mut world, tick, seq, now_us, frozen } = Parts::read(from, pool, find)?;
+        Ok(Self::of_parts(Parts::read(from, pool, find)?))
+    }
+
+    pub(crate) fn of_parts(parts: Parts) -> Self {
+        let Parts { name, logic, mut world, tick, seq, now_us, frozen } = parts;
         let back = Back { world: world.fork(), logic: logic.clone(), tick, inputs: Vec::new() };
         let spent = Spent::default();
-        Ok(Self { name, logic, world, tick, seq, now_us, frozen, back, trial: None, spent, prepared: None, forks: 1 })
+        Self { name, logic, world, tick, seq, now_us, frozen, back, trial: None, spent, prepared: None, forks: 1 }
     }
 
     /// How often the room has forked its world.
@@ -473,10 +474,8 @@ impl Room {
             }
             Input::Swap { to, drops, .. } => {
                 self.rewrite(to, drops, stamp.seed)?;
-                let from = self.logic.version().0;
-                self.logic = to.clone();
-                self.call(Callback::Init, &base, outbox)?;
-                self.call(Callback::Upgraded, &Arguments { number: from.into(), ..base }, outbox)?;
+                let from = std::mem::replace(&mut self.logic, to.clone()).version();
+                self.upgrade(from, stamp, outbox)?;
             }
             // Not applied to a world, but to a room: `step` does, and they are never among the inputs of a replay.
             Input::Confirm | Input::Rewind { .. } => return Err(StepError::NoTrial),
@@ -489,6 +488,14 @@ impl Room {
             }
         }
         Ok(Reply::Done)
+    }
+
+    /// Has the version that runs the room take it over.
+    pub(crate) fn upgrade(&mut self, from: Version, stamp: Stamp, outbox: &mut Outbox) -> Result<(), LogicFault> {
+        let base = Arguments { tick: self.tick.0, now_us: stamp.now_us, seed: stamp.seed, ..Arguments::default() };
+        self.call(Callback::Init, &base, outbox)?;
+        self.call(Callback::Upgraded, &Arguments { number: from.0.into(), ..base }, outbox)?;
+        Ok(())
     }
 
     fn join(&mut self, player: PlayerId, base: &Arguments<'_>, outbox: &mut Outbox) -> Result<Reply, StepError> {

@@ -68,6 +68,11 @@ pub enum SnapshotError {
 }
 
 impl Image {
+    /// The room's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The last input that is in it.
     pub fn seq(&self) -> Seq {
         self.seq
@@ -144,7 +149,20 @@ impl Parts {
         if schema_bytes(logic.schema()) != head.schema {
             return Err(SnapshotError::Schema { version: head.version });
         }
-        let schema = logic.schema().clone();
+        let world = head.read_world(blocks, logic.schema().clone(), pool)?;
+        let Head { name, tick, seq, now_us, frozen, .. } = head;
+        Ok(Self { name, logic, world, tick, seq, now_us, frozen })
+    }
+}
+
+impl Head {
+    /// The rest of the stream.
+    fn read_world<R: io::Read>(
+        &self,
+        mut blocks: Blocks<'_, R>,
+        schema: Arc<Schema>,
+        pool: &Pool,
+    ) -> Result<World, SnapshotError> {
         let tables = Tables::read(&schema, pool, |layout| {
             let (mut table, pages) = blocks.read(BlockKind::TABLE, |from| RawTable::read_head(layout, pool, from))?;
             for _ in 0..pages {
@@ -158,10 +176,31 @@ impl Parts {
         for _ in 0..pages {
             blocks.read(BlockKind::HEAP_PAGE, |from| heap.read_page(from))?;
         }
-        let mut world = World::of_parts(schema, tables, heap, head.timers, &head.players);
+        let mut world = World::of_parts(schema, tables, heap, self.timers.clone(), &self.players);
         blocks.end(Some(world.state_hash()))?;
-        let Head { name, tick, seq, now_us, frozen, .. } = head;
-        Ok(Self { name, logic, world, tick, seq, now_us, frozen })
+        Ok(world)
+    }
+}
+
+/// A room that was read where there need not be the version that ran it.
+#[derive(Debug)]
+pub(crate) struct Bare {
+    pub(crate) name: Arc<str>,
+    pub(crate) version: VersionMark,
+    pub(crate) world: World,
+    pub(crate) tick: Tick,
+}
+
+impl Bare {
+    /// Reads what [`Image::write`] wrote, by the schema that is in it.
+    pub(crate) fn read(from: &mut impl io::Read, pool: &Pool) -> Result<Self, SnapshotError> {
+        let mut blocks = Blocks::start(from)?;
+        let head = blocks.read(BlockKind::ROOM, read_room)?;
+        let damaged = |what: String| SnapshotError::Damaged { at: 0, what };
+        let schema: Schema = postcard::from_bytes(&head.schema).map_err(|error| damaged(error.to_string()))?;
+        crate::schema_check::check(&schema).map_err(|lines| damaged(lines.join("; ")))?;
+        let world = head.read_world(blocks, Arc::new(schema), pool)?;
+        Ok(Self { name: head.name, version: head.version, world, tick: head.tick })
     }
 }
 

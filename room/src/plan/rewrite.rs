@@ -35,7 +35,7 @@ pub struct Rewrite {
 }
 
 /// Why a plan cannot be carried out. The world that it is for has not been touched.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum RewriteError {
     /// A row has a value that the new schema has no place for.
     #[error("{0}")]
@@ -73,7 +73,6 @@ struct TableRewrite {
     indexes: Vec<Option<Index>>,
 }
 
-#[derive(Clone)]
 struct PageRewrite {
     /// The old page. Held, so that its memory cannot become another page meanwhile.
     source: Arc<Block>,
@@ -115,24 +114,6 @@ impl Rewrite {
         assert!(plan.refusals().is_empty(), "a refused plan is not carried out");
         let tables = plan.tables.iter().map(|_| TableRewrite::default()).collect();
         Self { plan, to, drops, seed, tables, bytes: 0, bytes_max, pages_rewritten: 0 }
-    }
-
-    /// The same as far as it has been carried out, for another fork of the world.
-    #[must_use]
-    pub fn fork(&mut self) -> Self {
-        let tables = self.tables.iter_mut().map(|table| TableRewrite {
-            layout: table.layout.clone(),
-            slots: table.slots,
-            pages: table.pages.clone(),
-            indexes: table.indexes.iter_mut().map(|index| index.as_mut().map(Index::fork)).collect(),
-        });
-        Self {
-            tables: tables.collect(),
-            plan: self.plan.clone(),
-            to: self.to.clone(),
-            drops: self.drops.clone(),
-            ..*self
-        }
     }
 
     /// Pages that have been rewritten so far, one that has changed in between once more.

@@ -17,6 +17,7 @@ mod keys;
 mod padding;
 mod reads;
 mod records;
+mod rehearsals;
 mod rooms;
 mod schema;
 mod schema_refused;

@@ -8,7 +8,7 @@ use room::testing::TestRoom;
 use room::{Input, Outbox, Pool, StepError};
 use std::sync::Arc;
 
-mod one {
+pub(crate) mod one {
     use super::*;
 
     #[derive(Debug, Row, Clone, Copy, PartialEq, Default)]
@@ -106,7 +106,7 @@ mod one {
     }
 }
 
-mod two {
+pub(crate) mod two {
     use super::*;
 
     #[derive(Debug, Row, Clone, Copy, PartialEq, Default)]
@@ -202,7 +202,7 @@ mod two {
     }
 }
 
-fn room_of(count: u32) -> TestRoom<one::World> {
+pub(crate) fn room_of(count: u32) -> TestRoom<one::World> {
     test_room(count.to_string().as_bytes())
 }
 
