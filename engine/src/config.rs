@@ -79,6 +79,8 @@ pub const TERMINATE_GRACE_MS: Limit = Limit::new(0, 3_000, 60_000);
 pub const PLUGIN_BYTES_MAX: Limit = Limit::new(4 * KIB, 256 * MIB, 4096 * MIB);
 pub const REWRITE_TIMEOUT_MS: Limit = Limit::new(10, 30_000, 60_000);
 pub const REWRITE_BYTES_MAX: Limit = Limit::new(MIB, 4096 * MIB, 1 << 40);
+/// Twice as much and more is in the memory of the child that tries a version on copies of the rooms.
+pub const REHEARSAL_BYTES_MAX: Limit = Limit::new(0, 256 * MIB, 1024 * MIB);
 pub const PROBE_TIMEOUT_MS: Limit = Limit::new(10, 2_000, 60_000);
 pub const REQUEST_BODY_BYTES_MAX: Limit = Limit::new(1, MIB, 64 * MIB);
 pub const REQUEST_TIMEOUT_MS: Limit = Limit::new(1, 5_000, 60_000);
@@ -100,7 +102,9 @@ const _: () = assert!(FRAME_BYTES_MAX.max <= usize::MAX as u64);
 const _: () = assert!(QUEUE_BYTES_MAX.max <= usize::MAX as u64);
 const _: () = assert!(TICK_HZ.max <= u32::MAX as u64 && ROOM_THREADS.max <= usize::MAX as u64);
 const _: () = assert!(REQUEST_BODY_BYTES_MAX.max <= usize::MAX as u64 && PLUGIN_BYTES_MAX.max <= i64::MAX as u64);
-const _: () = assert!(REWRITE_BYTES_MAX.max <= usize::MAX as u64);
+// A room, its rewritten tables, and what `upgraded` makes of them.
+const _: () = assert!(3 * REHEARSAL_BYTES_MAX.max < crate::loader::probe::CHILD_MEMORY_BYTES_MAX);
+const _: () = assert!(REWRITE_BYTES_MAX.max <= usize::MAX as u64 && REHEARSAL_BYTES_MAX.max <= REWRITE_BYTES_MAX.max);
 
 /// What a player needs to join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -184,6 +188,8 @@ pub struct Config {
     pub probe_timeout: Duration,
     pub rewrite_timeout: Duration,
     pub rewrite_bytes_max: usize,
+    /// How large the rooms are together on which a version is tried before it is loaded; 0: it is tried on none.
+    pub rehearsal_bytes_max: usize,
     pub request_body_bytes_max: usize,
     pub request_timeout: Duration,
     /// How long a version is on trial after its swap; zero: it is confirmed at once.
@@ -311,6 +317,7 @@ impl Default for Config {
             probe_timeout: Duration::from_millis(PROBE_TIMEOUT_MS.default),
             rewrite_timeout: Duration::from_millis(REWRITE_TIMEOUT_MS.default),
             rewrite_bytes_max: usize::try_from(REWRITE_BYTES_MAX.default).unwrap_or(usize::MAX),
+            rehearsal_bytes_max: usize::try_from(REHEARSAL_BYTES_MAX.default).expect("asserted above"),
             request_body_bytes_max: usize::try_from(REQUEST_BODY_BYTES_MAX.default).expect("asserted above"),
             request_timeout: Duration::from_millis(REQUEST_TIMEOUT_MS.default),
             probation: PROBATION.default,

@@ -22,7 +22,7 @@ use crate::loader::load::Loader;
 use crate::loader::name::{NameFault, PluginName};
 use crate::loader::source;
 use crate::loader::versions::Mapped;
-use crate::loads::{Loads, RewriteLimits};
+use crate::loads::{Loads, PrepareLimits};
 use crate::lock::{DataFolder, shown};
 use crate::metrics::Metrics;
 use crate::probation::{ENGINE, Failed, FailedError, FailedVersions, Kept, Trials, Tried, Verdicts, VerdictsError};
@@ -122,7 +122,7 @@ impl Engine {
             build_id = mapped.map(|mapped| mapped.build_id.to_string()),
             "started"
         );
-        let (stop, time_max) = (door.stop(), config.probe_timeout);
+        let stop = door.stop();
         let (auth, tokens) = (Auth::new(config)?, Tokens::load_or_make(data.path())?);
         let lobby = Lobby::new(config, rooms.clone(), auth, tokens, metrics.sessions(), stop.clone());
         let trials = Trials::new(rooms.clone(), kept, Arc::clone(&metrics), stop.clone(), config.probation);
@@ -132,8 +132,11 @@ impl Engine {
             Arc::clone(&trials),
             Arc::clone(&metrics),
             stop.clone(),
-            time_max,
-            RewriteLimits { time_max: config.rewrite_timeout, bytes_max: config.rewrite_bytes_max },
+            PrepareLimits {
+                rewrite_time_max: config.rewrite_timeout,
+                rewrite_bytes_max: config.rewrite_bytes_max,
+                rehearsal_bytes_max: config.rehearsal_bytes_max,
+            },
         );
         let (started_at, started) = (Timestamp::now(), Instant::now());
         let lobby = Arc::new(lobby);

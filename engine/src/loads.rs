@@ -2,6 +2,7 @@
 //!
 //! One at a time. Everything that can fail is done before a room is touched; what then fails is taken back in every room.
 
+mod rehearsal;
 mod tables;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use logic_api::Manifest;
 use logic_api::changes::Changes;
 use prometheus::IntGauge;
 use room::{LogicVersion, StepError, TrialId};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::http::{Kind, LoadRequest, Refusal};
@@ -25,8 +27,9 @@ use crate::rooms::{NotSwapped, Rooms, Swapped};
 use crate::status::{Loaded, Outcome, RoomPause, SwapRecord, VersionName, VersionPlan};
 use crate::stop::Stop;
 
-pub use tables::RewriteLimits;
+pub use rehearsal::PrepareLimits;
 
+use rehearsal::RoomsToTry;
 use tables::Prepared;
 
 /// Loads under way and waiting, at most.
@@ -41,11 +44,7 @@ pub struct Loads {
     rooms: Rooms,
     metrics: Arc<Metrics>,
     stop: Stop,
-    /// How long `upgraded` may take where it is rehearsed.
-    rehearsal_time_max: Duration,
-    /// How long the tables may take to be rewritten before a swap, and how large they may become.
-    rewrite_time_max: Duration,
-    rewrite_bytes_max: usize,
+    limits: PrepareLimits,
     places: Semaphore,
     trials: Arc<Trials>,
 }
@@ -97,14 +96,11 @@ impl Loads {
         trials: Arc<Trials>,
         metrics: Arc<Metrics>,
         stop: Stop,
-        time_max: Duration,
-        rewrites: RewriteLimits,
+        limits: PrepareLimits,
     ) -> Loads {
         metrics.versions_mapped.set(i64::try_from(loader.versions.count()).unwrap_or(i64::MAX));
         let places = Semaphore::new(LOADS_MAX);
-        let RewriteLimits { time_max: rewrite_time_max, bytes_max: rewrite_bytes_max } = rewrites;
-        let rehearsal_time_max = time_max;
-        Loads { loader, rooms, metrics, stop, rehearsal_time_max, rewrite_time_max, rewrite_bytes_max, places, trials }
+        Loads { loader, rooms, metrics, stop, limits, places, trials }
     }
 
     /// Swaps every room to the plugin that is asked for. Must be polled to its end: a caller who goes away must not drop it.
@@ -156,10 +152,13 @@ impl Loads {
         Err(Refusal::new(Kind::Unavailable, "engine-stopping", "the engine is stopping and loads nothing any more"))
     }
 
-    /// Maps the plugin, away from the threads that answer.
+    /// Tries the plugin on copies of the rooms in a child process and maps it, away from the threads that answer.
     async fn prepare(&self, request: &LoadRequest) -> Result<Arc<Mapped>, Refused> {
         let LoadRequest { name, force, drops, .. } = request.clone();
         let (loader, rooms, trials) = (Arc::clone(&self.loader), self.rooms.clone(), Arc::clone(&self.trials));
+        let (runtime, twins, limits, losses) = (Handle::current(), self.rooms.clone(), self.limits, drops.clone());
+        let to_try =
+            move || Ok(RoomsToTry::choose(runtime.block_on(twins.twins()).map_err(Refusal::from)?, losses, limits));
         let approve = move |sha256: &Sha256, manifest: &Manifest, changes: &Changes| {
             if !force {
                 let to = Some(VersionName { version: manifest.version.0, name: manifest.name.clone() });
@@ -167,7 +166,7 @@ impl Loads {
             }
             tables::check(&rooms, manifest, changes, &drops)
         };
-        let prepare = move || loader.load(&name, approve);
+        let prepare = move || loader.load_for(&name, approve, to_try);
         let prepared = tokio::task::spawn_blocking(prepare).await;
         self.metrics.versions_mapped.set(i64::try_from(self.loader.versions.count()).unwrap_or(i64::MAX));
         prepared.unwrap_or_else(|error| {
@@ -198,9 +197,7 @@ impl Loads {
         request: &LoadRequest,
         who: &str,
     ) -> Result<InRooms, Refusal> {
-        let mut prepared = self.prepare_tables(to, &request.drops.as_slice().into()).await?;
-        self.rehearse(to, &mut prepared).await?;
-        let Prepared { tables, plans } = prepared;
+        let Prepared { tables, plans } = self.prepare_tables(to, &request.drops.as_slice().into()).await?;
         let rooms = self.rooms.clone();
         let reserved = tokio::task::spawn_blocking(move || rooms.reserve_pages()).await;
         assert!(reserved.is_ok(), "pages can be reserved: {reserved:?}");
@@ -241,7 +238,7 @@ impl Loads {
     }
 }
 
-/// Counts a rehearsal for as long as its thread lives.
+/// Counts a rewrite for as long as its thread lives.
 struct Running(IntGauge);
 
 impl Running {
@@ -313,15 +310,24 @@ fn micros(duration: Duration) -> u64 {
 
 impl From<LoadError> for Refusal {
     fn from(error: LoadError) -> Refusal {
-        let kind = match error.class() {
-            Class::BadName => Kind::BadRequest,
-            Class::NotFound => Kind::NotFound,
-            Class::Conflict => Kind::Conflict,
-            Class::Unloadable => Kind::Unprocessable,
-            Class::Unavailable => Kind::Unavailable,
-        };
-        let printed = error.printed().unwrap_or_default().lines().rev().take(PRINTED_LINES_MAX);
+        let printed = error.printed().unwrap_or_default().lines().rev();
+        let printed = printed.filter(|line| !line.trim().is_empty()).take(PRINTED_LINES_MAX);
         let printed: Vec<_> = printed.map(|line| format!("it printed: {line}")).collect();
-        Refusal::new(kind, error.code(), error.to_string()).with_details(printed.into_iter().rev())
+        let refusal = match &error {
+            LoadError::Probe { fault, .. } => rehearsal::refusal(fault),
+            _ => None,
+        };
+        let refusal = refusal.unwrap_or_else(|| Refusal::new(kind_of(&error), error.code(), error.to_string()));
+        refusal.with_details(printed.into_iter().rev())
+    }
+}
+
+fn kind_of(error: &LoadError) -> Kind {
+    match error.class() {
+        Class::BadName => Kind::BadRequest,
+        Class::NotFound => Kind::NotFound,
+        Class::Conflict => Kind::Conflict,
+        Class::Unloadable => Kind::Unprocessable,
+        Class::Unavailable => Kind::Unavailable,
     }
 }

@@ -14,7 +14,8 @@ use engine::config::{Config, ConfigError};
 use engine::dev::{self, Dev, DevError};
 use engine::engine::{Engine, EngineError};
 use engine::kept;
-use engine::loader::{load, probe_child};
+use engine::loader::load;
+use engine::loader::probe;
 use engine::lock::{DataFolder, DataFolderError};
 use engine::logs::{self, LogError, LogFormat};
 use engine::metrics::Metrics;
@@ -66,7 +67,7 @@ impl From<EngineError> for Failure {
 
 fn main() -> ExitCode {
     // Before anything else: the child that tries a plugin has no threads, and no use for a command line.
-    if let Some(request) = probe_child::asked() {
+    if let Some(request) = probe::child::asked() {
         request.run(|staged| Ok(load::summarize(staged)));
     }
     match run(Cli::parse().command) {

@@ -50,8 +50,8 @@ pub struct Metrics {
     /// 1 while a version is on trial.
     pub on_trial: IntGauge,
     verdicts: IntCounterVec,
-    /// Written by each rehearsal's thread.
-    pub rehearsals: IntGauge,
+    /// Written by each rewrite's thread.
+    pub rewrites: IntGauge,
     /// Rooms that there are. Written by the rooms' threads, as the two below.
     pub rooms_open: IntGauge,
     pub rooms_opened: IntCounter,
@@ -162,8 +162,8 @@ impl Metrics {
                 "Trials by how they ended: whether the version stayed, and why.",
                 &["verdict", "why"],
             ),
-            rehearsals: register
-                .gauge("hotseat_rehearsals", "Rehearsals that run: one that stays was left behind and holds a core."),
+            rewrites: register
+                .gauge("hotseat_rewrites", "Tables being rewritten: one that stays was left behind and holds a core."),
             rooms_open: register.gauge("hotseat_rooms", "Rooms that there are."),
             rooms_opened: register.counter("hotseat_rooms_opened_total", "Rooms opened, those of the config included."),
             rooms_closed: register.counter("hotseat_rooms_closed_total", "Rooms closed."),

@@ -16,8 +16,7 @@ use engine::loader::{
     error::Class,
     intake::Intake,
     name::PluginName,
-    probe::{ProbeOptions, Probed},
-    probe_child,
+    probe::{self, Probe, ProbeOptions, Probed},
     seal::Seal,
     stage::Stage,
 };
@@ -26,10 +25,10 @@ use libtest_mimic::{Arguments, Failed, Trial};
 const ROOT: &str = "hotseat_root";
 
 fn main() -> ExitCode {
-    if let Some(request) = probe_child::asked() {
+    if let Some(request) = probe::child::asked() {
         request.run(|path| {
             let answer = raw::call(path, ROOT)?;
-            if answer == 13 { Err("thirteen is refused here".into()) } else { Ok(answer) }
+            if answer == 13 { Err("thirteen is refused here".into()) } else { Ok((answer, None)) }
         });
     }
     let tests: [(&str, fn()); 14] = [
@@ -96,7 +95,8 @@ impl Setup {
     fn probe(&self) -> Result<Probed<u32>, engine::loader::error::LoadError> {
         let candidate = self.intake.read(&name("a.so"))?;
         let staged = self.intake.stage(&candidate)?;
-        self.intake.probe(&candidate, &staged)
+        let probe: Probe<u32> = self.intake.probe(&candidate, &staged)?;
+        probe.rehearse(std::iter::empty()).map_err(|fault| candidate.not_probed(fault))
     }
 }
 
@@ -219,7 +219,7 @@ fn a_plugin_that_forks_is_refused_and_no_process_stays() {
 }
 
 fn a_plugin_that_changes_the_process_is_refused() {
-    let expected = "a.so: opens or closes files while being loaded: logic has none";
+    let expected = "a.so: opens or closes files: logic has none";
     for code in ["open(\"/dev/null\", O_RDONLY);", "close(0);", "dup2(open(\"/dev/full\", O_RDWR), 0);"] {
         check(&format!("AT_START go(void) {{ {code} }}"), "changes-files", expected);
     }

@@ -145,9 +145,15 @@ impl Engine {
     }
 
     pub(crate) fn get(&self, target: &str) -> String {
-        let address = self.server.address;
+        self.send("GET", target, "")
+    }
+
+    pub(crate) fn send(&self, method: &str, target: &str, body: &str) -> String {
+        let (address, len) = (self.server.address, body.len());
         let mut stream = TcpStream::connect(address).expect("it listens");
-        write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
+        let head =
+            format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {len}");
+        write!(stream, "{head}\r\n\r\n{body}").expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()

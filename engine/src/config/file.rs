@@ -15,14 +15,15 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::{
     ALLOWED_HOSTS_MAX, ALLOWED_ORIGINS_MAX, AWAY_GRACE_MS, CONNECTIONS_MAX, Config, ConfigError, DURABILITY_MS,
     FRAME_BYTES_MAX, FRAMES_PER_SECOND_MAX, HANDSHAKE_TIMEOUT_MS, Limit, PING_INTERVAL_MS, PLAYERS_MAX,
-    PLUGIN_BYTES_MAX, PONG_TIMEOUT_MS, PROBATION, PROBE_TIMEOUT_MS, QUEUE_BYTES_MAX, REQUEST_BODY_BYTES_MAX,
-    REQUEST_TIMEOUT_MS, REWRITE_BYTES_MAX, REWRITE_TIMEOUT_MS, ROOM_LINGER_MS, ROOM_THREADS, ROOMS_MAX,
-    SNAPSHOT_INTERVAL_MS, SNAPSHOT_JOURNAL_BYTES, TERMINATE_GRACE_MS, TICK_HZ, TimeLimit, WATCHDOG, WATCHDOG_RESTART,
+    PLUGIN_BYTES_MAX, PONG_TIMEOUT_MS, PROBATION, PROBE_TIMEOUT_MS, QUEUE_BYTES_MAX, REHEARSAL_BYTES_MAX,
+    REQUEST_BODY_BYTES_MAX, REQUEST_TIMEOUT_MS, REWRITE_BYTES_MAX, REWRITE_TIMEOUT_MS, ROOM_LINGER_MS, ROOM_THREADS,
+    ROOMS_MAX, SNAPSHOT_INTERVAL_MS, SNAPSHOT_JOURNAL_BYTES, TERMINATE_GRACE_MS, TICK_HZ, TimeLimit, WATCHDOG,
+    WATCHDOG_RESTART,
 };
 use crate::journal::Durability;
 use crate::rooms::RoomName;
 
-const KEYS: [&str; 37] = [
+const KEYS: [&str; 38] = [
     "listen",
     "plugins",
     "data",
@@ -55,6 +56,7 @@ const KEYS: [&str; 37] = [
     "probe_timeout_ms",
     "rewrite_timeout_ms",
     "rewrite_bytes_max",
+    "rehearsal_bytes_max",
     "request_body_bytes_max",
     "request_timeout_ms",
     "probation",
@@ -143,6 +145,7 @@ fn set(config: &mut Config, key: &str, value: Value<'_>) -> Result<(), Refused> 
         "probe_timeout_ms" => config.probe_timeout = millis(value, PROBE_TIMEOUT_MS)?,
         "rewrite_timeout_ms" => config.rewrite_timeout = millis(value, REWRITE_TIMEOUT_MS)?,
         "rewrite_bytes_max" => config.rewrite_bytes_max = number(value, REWRITE_BYTES_MAX)?,
+        "rehearsal_bytes_max" => config.rehearsal_bytes_max = number(value, REHEARSAL_BYTES_MAX)?,
         "request_body_bytes_max" => config.request_body_bytes_max = number(value, REQUEST_BODY_BYTES_MAX)?,
         "request_timeout_ms" => config.request_timeout = millis(value, REQUEST_TIMEOUT_MS)?,
         "probation" => config.probation = time(value, PROBATION)?,
@@ -193,6 +196,7 @@ fn accepted(key: &str) -> String {
         "probe_timeout_ms" => PROBE_TIMEOUT_MS.to_string(),
         "rewrite_timeout_ms" => REWRITE_TIMEOUT_MS.to_string(),
         "rewrite_bytes_max" => REWRITE_BYTES_MAX.to_string(),
+        "rehearsal_bytes_max" => REHEARSAL_BYTES_MAX.to_string(),
         "request_body_bytes_max" => REQUEST_BODY_BYTES_MAX.to_string(),
         "request_timeout_ms" => REQUEST_TIMEOUT_MS.to_string(),
         "watchdog" => format!("{WATCHDOG}, in quotes (0s: never)"),
@@ -352,6 +356,7 @@ mod tests {
             probe_timeout_ms = 10
             rewrite_timeout_ms = 20
             rewrite_bytes_max = 1048576
+            rehearsal_bytes_max = 0
             request_body_bytes_max = 1
             request_timeout_ms = 60000
             probation = "250ms"
@@ -392,6 +397,7 @@ mod tests {
             probe_timeout: Duration::from_millis(10),
             rewrite_timeout: Duration::from_millis(20),
             rewrite_bytes_max: 1 << 20,
+            rehearsal_bytes_max: 0,
             request_body_bytes_max: 1,
             request_timeout: Duration::from_secs(60),
             probation: Duration::from_millis(250),
@@ -413,8 +419,8 @@ mod tests {
                 "data = \"a\n",
             ],
             expect![[r#"
-                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, show_faults, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, request_body_bytes_max, request_timeout_ms, probation, watchdog, watchdog_restart
-                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, show_faults, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, request_body_bytes_max, request_timeout_ms, probation, watchdog, watchdog_restart
+                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, show_faults, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, rehearsal_bytes_max, request_body_bytes_max, request_timeout_ms, probation, watchdog, watchdog_restart
+                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, show_faults, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, rehearsal_bytes_max, request_body_bytes_max, request_timeout_ms, probation, watchdog, watchdog_restart
                 engine.toml line 2: duplicate key, in "data = \"b\""
                 engine.toml line 1: string values must be quoted, expected literal string, in "tick_hz ="
                 engine.toml line 2: unclosed array, expected `]`, in "rooms = [\"a\""

@@ -12,7 +12,7 @@ use super::{
     error::LoadError,
     map_fault::MapFault,
     name::PluginName,
-    probe::{self, ProbeOptions, Probed},
+    probe::{Probe, ProbeFault, ProbeOptions},
     seal::{self, Seal},
     source,
     stage::Stage,
@@ -64,6 +64,12 @@ impl Candidate {
         }
         Err(MapFault::Echo { expected, found: found.to_owned() })
     }
+
+    /// What speaks against it, found in the probe.
+    #[must_use]
+    pub fn not_probed(&self, fault: ProbeFault) -> LoadError {
+        LoadError::Probe { name: self.name.clone(), fault: Box::new(fault) }
+    }
 }
 
 impl Intake {
@@ -83,9 +89,11 @@ impl Intake {
     }
 
     /// Maps the staged copy in a child process. Blocks for as long as that takes.
-    pub fn probe<T: DeserializeOwned>(&self, candidate: &Candidate, staged: &Path) -> Result<Probed<T>, LoadError> {
-        probe::probe(staged, &self.probe)
-            .map_err(|fault| LoadError::Probe { name: candidate.name.clone(), fault: Box::new(fault) })
+    ///
+    /// # Errors
+    /// [`LoadError::Probe`]
+    pub fn probe<T: DeserializeOwned>(&self, candidate: &Candidate, staged: &Path) -> Result<Probe<T>, LoadError> {
+        Probe::start(staged, &self.probe).map_err(|fault| candidate.not_probed(fault))
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     intake::{Candidate, Intake, check},
     map_fault::MapFault,
     name::PluginName,
-    probe::{ProbeOptions, Probed},
+    probe::{Probe, ProbeFault, ProbeOptions, Probed, RoomToTry},
     raw,
     stage::Stage,
     versions::{Mapped, Versions},
@@ -39,9 +39,11 @@ pub struct Summary {
 }
 
 /// Run in the probe's child: maps the plugin and asks it what it is. A refusal is what it found, too.
-pub fn summarize(staged: &Path) -> Result<Summary, MapFault> {
-    let logic = raw::map(staged)?;
-    Ok(summary_of(&logic))
+pub fn summarize(staged: &Path) -> (Result<Summary, MapFault>, Option<Arc<LogicVersion>>) {
+    match raw::map(staged) {
+        Ok(logic) => (Ok(summary_of(&logic)), Some(logic)),
+        Err(fault) => (Err(fault), None),
+    }
 }
 
 impl Loader {
@@ -51,7 +53,11 @@ impl Loader {
             stage: Stage::new(data),
             root_symbol: raw::ROOT_SYMBOL,
             plugin_bytes_max: config.plugin_bytes_max,
-            probe: ProbeOptions { time_max: config.probe_timeout, ..ProbeOptions::default() },
+            probe: ProbeOptions {
+                time_max: config.probe_timeout,
+                rewrite_time_max: config.rewrite_timeout,
+                ..ProbeOptions::default()
+            },
         };
         Self { intake, versions: Versions::new() }
     }
@@ -66,14 +72,35 @@ impl Loader {
         name: &PluginName,
         approve: impl FnOnce(&Sha256, &Manifest, &Changes) -> Result<(), E>,
     ) -> Result<Arc<Mapped>, E> {
+        self.load_for(name, approve, || Ok(std::iter::empty()))
+    }
+
+    /// As [`Loader::load`], and it is tried on copies of rooms in the probe's child, before anything of it is in this process.
+    /// `rooms` is asked for them once it is approved.
+    ///
+    /// # Errors
+    /// [`LoadError`], or what `approve` or `rooms` says.
+    pub fn load_for<E: From<LoadError>, R: Iterator<Item = RoomToTry>>(
+        &self,
+        name: &PluginName,
+        approve: impl FnOnce(&Sha256, &Manifest, &Changes) -> Result<(), E>,
+        rooms: impl FnOnce() -> Result<R, E>,
+    ) -> Result<Arc<Mapped>, E> {
         let candidate = self.intake.read(name)?;
         if let Some(mapped) = self.versions.get(&candidate.sha256) {
             approve(&candidate.sha256, mapped.logic.manifest(), mapped.logic.changes())?;
+            let mut rooms = rooms()?.peekable();
+            if rooms.peek().is_some() {
+                let staged = self.intake.stage(&candidate)?;
+                self.intake.look(&candidate, &staged)?.rehearse(rooms).map_err(|fault| candidate.not_probed(fault))?;
+            }
             return Ok(mapped);
         }
         let staged = self.intake.stage(&candidate)?;
-        let summary = self.intake.summary(&candidate, &staged)?;
+        let looked = self.intake.look(&candidate, &staged)?;
+        let summary = looked.summary();
         approve(&candidate.sha256, &summary.manifest, &summary.changes)?;
+        looked.rehearse(rooms()?).map_err(|fault| candidate.not_probed(fault))?;
         Ok(self.versions.map(&candidate, &staged).map_err(|fault| not_mapped(&candidate, fault))?)
     }
 }
@@ -124,18 +151,48 @@ fn summary_of(logic: &LogicVersion) -> Summary {
     }
 }
 
+/// A plugin that a child process has mapped, and what it says of itself.
+#[derive(Debug)]
+struct Looked {
+    probe: Probe<Result<Summary, MapFault>>,
+    name: PluginName,
+}
+
+impl Looked {
+    fn summary(&self) -> &Summary {
+        self.probe.loaded().as_ref().expect("what cannot be mapped is not looked at")
+    }
+
+    /// Tries it on the rooms, and ends the child.
+    fn rehearse(self, rooms: impl Iterator<Item = RoomToTry>) -> Result<Summary, ProbeFault> {
+        let Probed { loaded, printed, .. } = self.probe.rehearse(rooms)?;
+        if !printed.is_empty() {
+            tracing::info!(name = %self.name, "the plugin printed while it was probed: {printed}");
+        }
+        Ok(loaded.expect("what cannot be mapped is not looked at"))
+    }
+}
+
 impl Intake {
     /// What a plugin says of itself, without it ever being in this process.
     ///
     /// # Errors
     /// [`LoadError`] if it cannot be mapped, or its code is not what its file says.
     pub fn summary(&self, candidate: &Candidate, staged: &Path) -> Result<Summary, LoadError> {
-        let probed: Probed<Result<Summary, MapFault>> = self.probe(candidate, staged)?;
-        if !probed.printed.is_empty() {
-            tracing::info!(name = %candidate.name, "the plugin printed while it was probed: {}", probed.printed);
+        let looked = self.look(candidate, staged)?;
+        looked.rehearse(std::iter::empty()).map_err(|fault| candidate.not_probed(fault))
+    }
+
+    fn look(&self, candidate: &Candidate, staged: &Path) -> Result<Looked, LoadError> {
+        let probe: Probe<Result<Summary, MapFault>> = self.probe(candidate, staged)?;
+        let fault = match probe.loaded() {
+            Ok(summary) => candidate.check_echo(&summary.build_id).err(),
+            Err(fault) => Some(fault.clone()),
+        };
+        match fault {
+            None => Ok(Looked { probe, name: candidate.name.clone() }),
+            Some(fault) => Err(not_mapped(candidate, fault)),
         }
-        let summary = probed.loaded.and_then(|summary| candidate.check_echo(&summary.build_id).map(|()| summary));
-        summary.map_err(|fault| not_mapped(candidate, fault))
     }
 }
 

@@ -15,10 +15,7 @@ mod map_fault;
 pub mod raw;
 pub mod versions;
 
-mod footing;
 pub mod probe;
-pub mod probe_child;
-mod probe_fault;
 pub mod seal;
 pub mod source;
 pub mod stage;

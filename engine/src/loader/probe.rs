@@ -1,13 +1,23 @@
-//! Runs a plugin's first steps in a child process, so that whatever they do happens there.
+//! Runs a plugin's first steps in a child process, so that whatever they do happens there: its constructors, then its migrations
+//! and its `upgraded` on copies of the rooms.
 //!
-//! The child is this very program (`engine probe PATH NONCE`, see [`super::probe_child`]), started by `posix_spawn`: about two
-//! milliseconds. It maps the plugin as the engine would and says what came of it over a pipe that the plugin's code never
-//! gets to see as standard output. Its word counts only together with an orderly end of the process.
+//! The child is this very program (`engine probe PATH NONCE`, see [`child`]), started by `posix_spawn`: about two milliseconds. It
+//! maps the plugin as the engine would and says what came of it over a pipe that the plugin's code never gets to see as standard
+//! output; rooms come to it by another. Its word counts only together with an orderly end of the process.
+
+pub mod child;
+mod fault;
+mod footing;
+mod heard;
+mod pipe;
+mod rehearsal;
+mod words;
 
 use std::{
-    io::{self, Read},
+    fs::File,
+    io::{self, BufWriter, Write},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd as _, OwnedFd},
         unix::process::{CommandExt as _, ExitStatusExt as _},
     },
     path::{Path, PathBuf},
@@ -15,37 +25,52 @@ use std::{
     time::{Duration, Instant},
 };
 
+use logic_api::changes::Changes;
+use room::{Image, Stamp};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::{Errno, ioctl_fionbio},
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
-pub use super::probe_fault::{Change, ProbeEnd, ProbeFault};
+pub use fault::{After, Change, ProbeEnd, ProbeFault};
+pub use words::{RehearsalFault, Step};
 
-/// The child's first argument; its entry is [`super::probe_child::asked`].
+use heard::Heard;
+use pipe::{Keep, Pipe, printable};
+use words::{ChunkWriter, LINES_BYTES_MAX, RoomHead};
+
+/// The child's first argument; its entry is [`child::asked`].
 pub const PROBE_COMMAND: &str = "probe";
 /// Bytes kept of what the plugin printed: the last ones, where the reason is.
 pub const PRINTED_BYTES_MAX: usize = 2 << 10;
-/// Bytes of one line that the child writes: a schema of some ten thousand fields, and what the source says of
-/// them. Twice as much is read, because there are two lines.
-pub(super) const VERDICT_BYTES_MAX: usize = 16 << 20;
-/// The dynamic linker's own settings: the child must resolve a plugin's libraries as the engine does. It gets no others.
-const ENVIRONMENT: [&str; 2] = ["LD_LIBRARY_PATH", "LD_PRELOAD"];
+/// Address space of the child: many times a plugin's and that of the rooms it is given, and too little for one that allocates
+/// without end to hurt the machine.
+pub(crate) const CHILD_MEMORY_BYTES_MAX: u64 = 4 << 30;
+/// How long the child may take to read a room. Nothing of the plugin runs meanwhile.
+const READ_TIME_MAX: Duration = Duration::from_secs(60);
+/// Bytes of a room that are written at a time.
+const WRITE_BYTES: usize = 64 << 10;
+/// The dynamic linker's own settings, and the stacks of threads: the child must resolve a plugin's libraries as the engine does,
+/// and end where the engine would. It gets no others.
+const ENVIRONMENT: [&str; 3] = ["LD_LIBRARY_PATH", "LD_PRELOAD", "RUST_MIN_STACK"];
 
 /// How a plugin is probed.
 #[derive(Clone, Debug)]
 pub struct ProbeOptions {
     /// The program that is started as the child: this one, whatever has happened to its file since.
     pub program: PathBuf,
-    /// From the child's start to its end.
+    /// For loading, for `upgraded` in one room, and for the end of the process.
     pub time_max: Duration,
+    /// For making the tables of one room those of the version.
+    pub rewrite_time_max: Duration,
 }
 
 impl Default for ProbeOptions {
     fn default() -> Self {
-        Self { program: "/proc/self/exe".into(), time_max: Duration::from_secs(2) }
+        let program = "/proc/self/exe".into();
+        Self { program, time_max: Duration::from_secs(2), rewrite_time_max: Duration::from_secs(30) }
     }
 }
 
@@ -59,196 +84,295 @@ pub struct Probed<T> {
     pub printed: String,
 }
 
-/// What the child writes, one JSON object a line.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Line<T> {
-    /// The one from the command line: nothing else that gets into the pipe has it.
-    pub(super) nonce: String,
-    pub(super) message: Message<T>,
+/// A copy of a room, to try the version on.
+#[derive(Debug)]
+pub struct RoomToTry {
+    pub image: Image,
+    /// What the version that runs it says of older tables.
+    pub changes: Changes,
+    pub drops: Vec<String>,
+    pub stamp: Stamp,
+    pub rewrite_bytes_max: usize,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Message<T> {
-    /// The child is set up; all that goes wrong from here on is the plugin's doing.
-    Ready,
-    Loaded(T),
-    Refused(String),
-    /// The child has this many threads, one of which is its own.
-    Threads(usize),
-    Changed(Change),
-}
-
-/// Maps the staged plugin in a child process. Blocks until that has ended; call it where blocking is allowed.
+/// A child process that has mapped a plugin, and waits for rooms. Dropped, it is ended.
 ///
-/// Must be called from a thread that stays: the kernel kills the child when the thread that started it ends.
-pub fn probe<T: DeserializeOwned>(staged: &Path, options: &ProbeOptions) -> Result<Probed<T>, ProbeFault> {
-    let started = Instant::now();
-    let nonce = nonce();
-    let mut child = Command::new(&options.program)
-        .arg0("engine")
-        .arg(PROBE_COMMAND)
-        .arg(staged)
-        .arg(&nonce)
-        .env_clear()
-        .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // A group of its own, so that what a constructor has forked ends with it.
-        .process_group(0)
-        .spawn()
-        .map_err(|source| ProbeFault::Child { doing: "started", source })?;
-
-    let watched = watch(&mut child, started + options.time_max);
-    // Reaped whatever happened above; before that, the ids cannot have been given to anybody else.
-    end_group(&child);
-    let status = child.wait();
-    let watched = watched.map_err(|source| ProbeFault::Child { doing: "watched", source })?;
-    let status = status.map_err(|source| ProbeFault::Child { doing: "waited for", source })?;
-    let printed = printable(&watched.printed);
-    match judge(&watched, status, &nonce, options.time_max) {
-        Ok(loaded) => Ok(Probed { loaded, took: started.elapsed(), printed }),
-        Err(fault) => Err(fault.with_printed(printed)),
-    }
+/// Lives on the thread that started it: the kernel kills the child when that ends. Its methods block.
+#[derive(Debug)]
+pub struct Probe<T> {
+    child: Child,
+    ended: OwnedFd,
+    said: Pipe,
+    printed: Pipe,
+    /// None once there are no more.
+    rooms: Option<File>,
+    /// The rooms that it was given, by name.
+    given: Vec<String>,
+    heard: Heard<T>,
+    options: ProbeOptions,
+    started: Instant,
+    /// Until when it must have said the next word, and how long that was; none while it waits for us.
+    deadline: Option<(Instant, Duration)>,
+    /// How it ended, once it has.
+    end: Option<ProbeEnd>,
 }
 
-/// What was seen of a child until it ended or its time was up.
-struct Watched {
-    verdict: Vec<u8>,
-    printed: Vec<u8>,
-    timed_out: bool,
+/// Why a wait is over.
+enum Awake {
+    Heard,
+    Writable,
+    Ended,
 }
 
-fn watch(child: &mut Child, deadline: Instant) -> io::Result<Watched> {
-    let ended = pidfd_open(pid(child), PidfdFlags::empty())?;
-    let mut verdict = Pipe::new(child.stdout.take().map(OwnedFd::from), Keep::Start(2 * VERDICT_BYTES_MAX))?;
-    let mut printed = Pipe::new(child.stderr.take().map(OwnedFd::from), Keep::End(PRINTED_BYTES_MAX))?;
-    let timed_out = loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            // Before anything else is read: it must not go on writing.
-            let _ = pidfd_send_signal(&ended, Signal::KILL);
-            break true;
+impl<T: DeserializeOwned> Probe<T> {
+    /// Maps the staged plugin in a child process, and waits until that has said what came of it: [`Probe::loaded`].
+    ///
+    /// # Errors
+    /// [`ProbeFault`]
+    pub fn start(staged: &Path, options: &ProbeOptions) -> Result<Self, ProbeFault> {
+        let started = Instant::now();
+        let nonce = nonce();
+        let child = Command::new(&options.program)
+            .arg0("engine")
+            .arg(PROBE_COMMAND)
+            .arg(staged)
+            .arg(&nonce)
+            .env_clear()
+            .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own, so that what a constructor has forked ends with it.
+            .process_group(0)
+            .spawn()
+            .map_err(|source| ProbeFault::Child { doing: "started", source })?;
+        let mut probe = Self::of(child, nonce, options, started)
+            .map_err(|source| ProbeFault::Child { doing: "watched", source })?;
+        while probe.heard.loaded.is_none() && !probe.heard.is_refused() && probe.end.is_none() {
+            probe.wait(false).map_err(watched)?;
         }
-        let has_ended = wait_for_any(&ended, [&verdict, &printed], left)?;
-        verdict.drain()?;
-        printed.drain()?;
-        if has_ended {
-            break false;
-        }
-    };
-    Ok(Watched { verdict: verdict.kept, printed: printed.kept, timed_out })
-}
-
-/// Sleeps until the child has ended, a pipe has something, or the time is over. Whether it has ended.
-fn wait_for_any(ended: &OwnedFd, pipes: [&Pipe; 2], time: Duration) -> io::Result<bool> {
-    let timeout =
-        Timespec { tv_sec: time.as_secs().try_into().map_err(io::Error::other)?, tv_nsec: time.subsec_nanos().into() };
-    let mut fds = vec![PollFd::new(ended, PollFlags::IN)];
-    fds.extend(pipes.iter().filter_map(|pipe| pipe.fd()).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-    match poll(&mut fds, Some(&timeout)) {
-        Ok(_) | Err(Errno::INTR) => Ok(!fds[0].revents().is_empty()),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// What to do with more bytes than are kept.
-#[derive(Clone, Copy)]
-enum Keep {
-    Start(usize),
-    End(usize),
-}
-
-/// Our end of a child's output, read without blocking and without limit, kept within one.
-struct Pipe {
-    file: Option<std::fs::File>,
-    keep: Keep,
-    kept: Vec<u8>,
-}
-
-impl Pipe {
-    fn new(fd: Option<OwnedFd>, keep: Keep) -> io::Result<Self> {
-        if let Some(fd) = &fd {
-            ioctl_fionbio(fd, true)?;
-        }
-        Ok(Self { file: fd.map(Into::into), keep, kept: Vec::new() })
+        if probe.heard.loaded.is_some() { Ok(probe) } else { Err(probe.judged()) }
     }
 
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.file.as_ref().map(AsFd::as_fd)
+    fn of(mut child: Child, nonce: String, options: &ProbeOptions, started: Instant) -> io::Result<Self> {
+        let parts = (|| {
+            let said = Pipe::new(child.stdout.take().map(OwnedFd::from), Keep::Start(LINES_BYTES_MAX))?;
+            let printed = Pipe::new(child.stderr.take().map(OwnedFd::from), Keep::End(PRINTED_BYTES_MAX))?;
+            let rooms = child.stdin.take().map(|stdin| File::from(OwnedFd::from(stdin)));
+            rooms.as_ref().map_or(Ok(()), |rooms| ioctl_fionbio(rooms, true))?;
+            Ok((pidfd_open(pid(&child), PidfdFlags::empty())?, said, printed, rooms))
+        })();
+        let (ended, said, printed, rooms) = parts.inspect_err(|_: &io::Error| end(&mut child))?;
+        Ok(Self {
+            child,
+            ended,
+            said,
+            printed,
+            rooms,
+            given: Vec::new(),
+            heard: Heard::new(nonce),
+            options: options.clone(),
+            started,
+            deadline: Some((started + options.time_max, options.time_max)),
+            end: None,
+        })
     }
 
-    /// Takes what is there now, though no more than one pipe's worth: a writer without end must not keep us here.
-    fn drain(&mut self) -> io::Result<()> {
-        let mut buffer = [0; 16 << 10];
-        for _ in 0..8 {
-            let Some(file) = &mut self.file else { return Ok(()) };
-            match file.read(&mut buffer) {
-                Ok(0) => self.file = None,
-                Ok(count) => self.take(&buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+    /// What the loader in the child returned.
+    ///
+    /// # Panics
+    /// Never: a probe that has not loaded is none.
+    pub fn loaded(&self) -> &T {
+        self.heard.loaded.as_ref().expect("it has loaded")
+    }
+
+    /// Tries the version on the rooms, one after the other, and ends the child.
+    ///
+    /// # Errors
+    /// [`ProbeFault`]; the rooms after the one that would not take the version have not been looked at.
+    pub fn rehearse(mut self, rooms: impl Iterator<Item = RoomToTry>) -> Result<Probed<T>, ProbeFault> {
+        for mut room in rooms {
+            if self.end.is_some() || self.heard.is_refused() {
+                break;
             }
+            self.given.push(room.image.name().to_owned());
+            if let Err(source) = self.give(&mut room) {
+                self.finish().map_err(watched)?;
+                let fault = self.judged();
+                // It takes no more rooms because of what it has said, or done.
+                return Err(if fault.is_ours() { ProbeFault::Child { doing: "given a room", source } } else { fault });
+            }
+        }
+        self.finish().map_err(watched)?;
+        self.outcome()
+    }
+
+    /// Writes a room to the child, however slowly that reads.
+    fn give(&mut self, room: &mut RoomToTry) -> io::Result<()> {
+        if self.deadline.is_none() {
+            self.deadline = Some((Instant::now() + READ_TIME_MAX, READ_TIME_MAX));
+        }
+        let Stamp { now_us, seed } = room.stamp;
+        let RoomToTry { image, changes, drops, rewrite_bytes_max, .. } = room;
+        let (changes, drops, rewrite_bytes_max) = (std::mem::take(changes), std::mem::take(drops), *rewrite_bytes_max);
+        let head = serde_json::to_vec(&RoomHead { changes, drops, now_us, seed, rewrite_bytes_max })?;
+        let mut out = BufWriter::with_capacity(WRITE_BYTES, ToChild(self));
+        let mut chunks = ChunkWriter(&mut out);
+        chunks.write_all(&head)?;
+        chunks.end()?;
+        let mut chunks = ChunkWriter(&mut out);
+        image.write(&mut chunks)?;
+        chunks.end()?;
+        out.flush()
+    }
+
+    /// Tells the child that there are no more rooms, and waits for its end.
+    fn finish(&mut self) -> io::Result<()> {
+        self.rooms = None;
+        if self.deadline.is_none() {
+            self.deadline = Some((Instant::now() + self.options.time_max, self.options.time_max));
+        }
+        while self.end.is_none() {
+            self.wait(false)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, bytes: &[u8]) {
-        match self.keep {
-            Keep::Start(max) => {
-                let room = max.saturating_sub(self.kept.len());
-                self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    /// Sleeps until the child has said something, takes more bytes of a room, has ended, or has let its time pass.
+    fn wait(&mut self, to_write: bool) -> io::Result<Awake> {
+        let left = self.deadline.map(|(at, _)| at.saturating_duration_since(Instant::now()));
+        // With no time left this still looks once at what is there: we may have been elsewhere.
+        let (has_ended, is_writable) = self.poll(to_write, left)?;
+        self.said.drain()?;
+        self.printed.drain()?;
+        let has_heard = self.heard.look(&self.said.kept);
+        if has_ended {
+            self.end = Some(self.reap()?);
+            return Ok(Awake::Ended);
+        }
+        if has_heard {
+            self.deadline = self.time_of_step().map(|time_max| (Instant::now() + time_max, time_max));
+            return Ok(Awake::Heard);
+        }
+        if let (Some(Duration::ZERO), Some((_, time_max))) = (left, self.deadline) {
+            let _ = pidfd_send_signal(&self.ended, Signal::KILL);
+            self.end = Some(ProbeEnd::TimedOut { time_max });
+            return Ok(Awake::Ended);
+        }
+        Ok(if is_writable { Awake::Writable } else { Awake::Heard })
+    }
+
+    fn poll(&self, to_write: bool, left: Option<Duration>) -> io::Result<(bool, bool)> {
+        let timeout = match left {
+            Some(left) => {
+                let tv_sec = left.as_secs().try_into().map_err(io::Error::other)?;
+                Some(Timespec { tv_sec, tv_nsec: left.subsec_nanos().into() })
             }
-            Keep::End(max) => {
-                self.kept.extend_from_slice(bytes);
-                let excess = self.kept.len().saturating_sub(max);
-                self.kept.drain(..excess);
+            None => None,
+        };
+        let mut fds = vec![PollFd::new(&self.ended, PollFlags::IN)];
+        let rooms = self.rooms.as_ref().filter(|_| to_write);
+        fds.extend(rooms.map(|rooms| PollFd::from_borrowed_fd(rooms.as_fd(), PollFlags::OUT)));
+        let pipes = [&self.said, &self.printed].into_iter().filter_map(Pipe::fd);
+        fds.extend(pipes.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {
+                let is_up = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
+                Ok((is_up(fds.first()), rooms.is_some() && is_up(fds.get(1))))
             }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// How long the child may take for what it does now; none where it waits for us.
+    fn time_of_step(&self) -> Option<Duration> {
+        match self.heard.step {
+            None if self.heard.loaded.is_none() => Some(self.options.time_max),
+            None | Some(Step::Wait) if self.rooms.is_some() => None,
+            None | Some(Step::Wait | Step::Upgrade) => Some(self.options.time_max),
+            Some(Step::Read) => Some(READ_TIME_MAX),
+            Some(Step::Migrate) => Some(self.options.rewrite_time_max),
+        }
+    }
+
+    /// The child is gone, and with it whatever it has forked. Before this, its ids cannot have been given to anybody else.
+    fn reap(&mut self) -> io::Result<ProbeEnd> {
+        end_group(&self.child);
+        Ok(end_of(self.child.wait()?))
+    }
+
+    fn outcome(mut self) -> Result<Probed<T>, ProbeFault> {
+        let took = self.started.elapsed();
+        let printed = printable(&self.printed.kept);
+        let end = self.end.expect("it has ended");
+        // What is dropped after this is a probe that has said nothing.
+        let heard = std::mem::replace(&mut self.heard, Heard::new(String::new()));
+        match heard.judge(end, &self.given) {
+            Ok(loaded) => Ok(Probed { loaded, took, printed }),
+            Err(fault) => Err(fault.with_printed(printed)),
+        }
+    }
+
+    /// What was wrong, where something was.
+    fn judged(mut self) -> ProbeFault {
+        if let Err(error) = self.finish() {
+            return watched(error);
+        }
+        let unexplained = || ProbeFault::Child { doing: "understood", source: io::ErrorKind::InvalidData.into() };
+        self.outcome().err().unwrap_or_else(unexplained)
+    }
+}
+
+impl<T> Drop for Probe<T> {
+    fn drop(&mut self) {
+        if matches!(self.end, None | Some(ProbeEnd::TimedOut { .. })) {
+            end(&mut self.child);
         }
     }
 }
 
-/// Decides by the child's word and by how it ended; both must be good.
-fn judge<T: DeserializeOwned>(
-    watched: &Watched,
-    status: ExitStatus,
-    nonce: &str,
-    time_max: Duration,
-) -> Result<T, ProbeFault> {
-    let (mut ready, mut verdict) = (false, None);
-    for line in watched.verdict.split(|&byte| byte == b'\n') {
-        match serde_json::from_slice::<Line<T>>(line) {
-            Ok(line) if line.nonce == nonce => match line.message {
-                Message::Ready => ready = true,
-                word => verdict = Some(word),
-            },
-            _ => {}
+/// Our end of the pipe by which rooms come to the child.
+struct ToChild<'a, T>(&'a mut Probe<T>);
+
+impl<T: DeserializeOwned> Write for ToChild<'_, T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            let Some(mut rooms) = self.0.rooms.as_ref() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+            match rooms.write(bytes) {
+                // What the child prints meanwhile must be read, or it would wait for that.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if matches!(self.0.wait(true)?, Awake::Ended) {
+                        return Err(io::ErrorKind::BrokenPipe.into());
+                    }
+                }
+                result => return result,
+            }
         }
     }
-    let end = match (watched.timed_out, status.signal(), status.code()) {
-        (true, ..) => ProbeEnd::TimedOut { time_max },
-        (_, Some(signal), _) => ProbeEnd::Signal(signal),
-        (_, None, code) => ProbeEnd::Exit(code.unwrap_or(-1)),
-    };
-    let printed = String::new();
-    match (ready, verdict) {
-        (false, _) => Err(ProbeFault::NotReady { end, printed }),
-        (true, None) => Err(ProbeFault::WhileLoading { end, printed }),
-        // These have already refused it; how the process ended adds nothing.
-        (true, Some(Message::Refused(reason))) => Err(ProbeFault::Refused { reason, printed }),
-        (true, Some(Message::Threads(count))) => Err(ProbeFault::Threads { count, printed }),
-        (true, Some(Message::Changed(change))) => Err(ProbeFault::Changed { change, printed }),
-        (true, Some(Message::Loaded(loaded))) if end == ProbeEnd::Exit(0) => Ok(loaded),
-        (true, Some(_)) => Err(ProbeFault::AfterLoading { end, printed }),
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
+}
+
+fn watched(source: io::Error) -> ProbeFault {
+    ProbeFault::Child { doing: "watched", source }
 }
 
 /// Ends the child if it still runs, and everything that its plugin has forked.
+fn end(child: &mut Child) {
+    end_group(child);
+    // Fails for one that was waited for already.
+    let _ = child.wait();
+}
+
 fn end_group(child: &Child) {
     // No such group: it had never become one, or nobody is left in it.
     let _ = kill_process_group(pid(child), Signal::KILL);
+}
+
+fn end_of(status: ExitStatus) -> ProbeEnd {
+    status.signal().map_or_else(|| ProbeEnd::Exit(status.code().unwrap_or(-1)), ProbeEnd::Signal)
 }
 
 fn pid(child: &Child) -> Pid {
@@ -259,77 +383,4 @@ fn pid(child: &Child) -> Pid {
 fn nonce() -> String {
     use std::hash::{BuildHasher as _, RandomState};
     format!("{:016x}", RandomState::new().hash_one(Instant::now()))
-}
-
-/// Fit for a log and a terminal: no control characters but newlines, no broken UTF-8.
-fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.trim_end().chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Judges a child that wrote these lines and ended like this (a raw wait status).
-    fn check(verdict: &str, status: i32, timed_out: bool) -> Result<u32, String> {
-        let watched = Watched { verdict: verdict.into(), printed: Vec::new(), timed_out };
-        let status = ExitStatus::from_raw(status);
-        judge(&watched, status, "n1", Duration::from_secs(2)).map_err(|fault| fault.to_string())
-    }
-
-    const READY: &str = "{\"nonce\":\"n1\",\"message\":\"ready\"}\n";
-    const LOADED: &str = "{\"nonce\":\"n1\",\"message\":{\"loaded\":7}}\n";
-
-    #[test]
-    fn a_word_counts_with_an_orderly_end() {
-        assert_eq!(check(&format!("{READY}{LOADED}"), 0, false), Ok(7));
-        assert_eq!(check(&format!("noise\n{READY}\n{{}}\n{LOADED}more"), 0, false), Ok(7));
-    }
-
-    #[test]
-    fn no_word_is_no_word_however_it_ends() {
-        let exit = |code: i32| format!("called exit({code}) while being loaded");
-        assert_eq!(check(READY, 0, false), Err(exit(0)));
-        assert_eq!(check(READY, 3 << 8, false), Err(exit(3)));
-        assert_eq!(check(READY, 11, false), Err("crashed while being loaded: signal 11 (SIGSEGV)".into()));
-        let forged = LOADED.replace("n1", "n2");
-        assert_eq!(check(&format!("{READY}{forged}"), 0, false), Err(exit(0)));
-        let cut = &LOADED[..LOADED.len() / 2];
-        assert_eq!(check(&format!("{READY}{cut}"), 0, false), Err(exit(0)));
-    }
-
-    #[test]
-    fn a_bad_end_outweighs_a_good_word() {
-        let both = format!("{READY}{LOADED}");
-        let after = "after being loaded, when its process ended";
-        assert_eq!(check(&both, 6, false), Err(format!("crashed {after}: signal 6 (SIGABRT)")));
-        assert_eq!(check(&both, 1 << 8, false), Err(format!("called exit(1) {after}")));
-        let slow = "did not end within 2 s after being loaded: a destructor that loops?";
-        assert_eq!(check(&both, 9, true), Err(slow.into()));
-    }
-
-    #[test]
-    fn a_child_that_never_got_ready_is_the_engines_own_trouble() {
-        let watched = Watched { verdict: Vec::new(), printed: Vec::new(), timed_out: false };
-        let fault = judge::<u32>(&watched, ExitStatus::from_raw(127 << 8), "n1", Duration::from_secs(2)).unwrap_err();
-        assert!(fault.is_ours());
-        assert_eq!(fault.to_string(), "the probe did not get as far as loading it: its process ended with exit(127)");
-    }
-
-    #[test]
-    fn the_kept_part_of_a_pipe_is_bounded() {
-        let mut start = Pipe::new(None, Keep::Start(4)).unwrap();
-        let mut end = Pipe::new(None, Keep::End(4)).unwrap();
-        for bytes in [&b"abc"[..], b"def", b"ghijklm"] {
-            start.take(bytes);
-            end.take(bytes);
-        }
-        assert_eq!((&*start.kept, &*end.kept), (&b"abcd"[..], &b"jklm"[..]));
-    }
-
-    #[test]
-    fn control_characters_are_not_passed_on() {
-        assert_eq!(printable(b"one\ntwo\x1b[31m\xff\r\n"), "one\ntwo\u{fffd}[31m\u{fffd}");
-    }
 }

@@ -23,6 +23,9 @@ const FOLDER_MODE: u32 = 0o700;
 /// Not writable even by the owner, so that an accidental write fails instead of changing mapped code.
 const FILE_MODE: u32 = 0o400;
 
+/// Bytes of a staged file that are looked at at a time.
+const PIECE_BYTES: usize = 16 << 10;
+
 /// The folder of staged plugins, `<data>/versions`.
 #[derive(Clone, Debug)]
 pub struct Stage {
@@ -123,9 +126,26 @@ fn is_staged(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     if !sound || metadata.len() != bytes.len() as u64 {
         return Ok(false);
     }
-    let mut staged = Vec::with_capacity(bytes.len() + 1);
-    File::open(path)?.read_to_end(&mut staged)?;
-    Ok(staged == bytes)
+    holds(&mut File::open(path)?, bytes)
+}
+
+/// Compares piece by piece: memory for the whole would stay with the thread that runs this.
+fn holds(file: &mut File, mut bytes: &[u8]) -> io::Result<bool> {
+    let mut piece = [0; PIECE_BYTES];
+    loop {
+        let count = match file.read(&mut piece) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if count == 0 {
+            return Ok(bytes.is_empty());
+        }
+        match bytes.split_at_checked(count) {
+            Some((expected, rest)) if piece[..count] == *expected => bytes = rest,
+            _ => return Ok(false),
+        }
+    }
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {

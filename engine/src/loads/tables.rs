@@ -1,15 +1,14 @@
-//! What a load does to the tables of rooms: planned before anything of the version is in this process, carried out in the
-//! background while the rooms play on.
+//! What a load does to the tables of rooms: planned and tried elsewhere before anything of the version is in this process, carried
+//! out in the background while the rooms play on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use logic_api::Manifest;
 use logic_api::changes::Changes;
 use logic_api::schema::Schema;
 use room::plan::{Cancel, Plan, Rewrite, RewriteError};
-use room::{Input, LogicVersion, Outbox, Room, Stamp, StepError, TrialId};
+use room::{LogicVersion, Room, Stamp};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -33,8 +32,8 @@ pub(super) struct Prepared {
     pub(super) plans: Vec<VersionPlan>,
 }
 
-/// A room to try the version on, and when.
-type Twin = (Room, Stamp);
+/// A copy of a room, and when it was made.
+pub(super) type Twin = (Room, Stamp);
 
 /// Refuses a version to whose tables those of a room cannot be carried over.
 pub(super) fn check(rooms: &Rooms, manifest: &Manifest, changes: &Changes, drops: &[String]) -> Result<(), Refused> {
@@ -117,7 +116,7 @@ impl Loads {
 
     /// Rewrites the tables of every room, on a thread of its own: all of them first, then what has changed since.
     pub(super) async fn prepare_tables(&self, to: &Arc<Mapped>, drops: &Arc<[String]>) -> Result<Prepared, Refusal> {
-        let deadline = Instant::now() + self.rewrite_time_max;
+        let deadline = Instant::now() + self.limits.rewrite_time_max;
         let mut prepared = Prepared::default();
         let mut rewrites = BTreeMap::new();
         for round in 0..ROUNDS_MAX {
@@ -130,15 +129,15 @@ impl Loads {
                 }
             }
             let cancel = Cancel::default();
-            let (to, drops, bytes_max) = (Arc::clone(to), Arc::clone(drops), self.rewrite_bytes_max);
+            let (to, drops, bytes_max) = (Arc::clone(to), Arc::clone(drops), self.limits.rewrite_bytes_max);
             let rewrite = {
                 let cancel = cancel.clone();
                 move || update(twins, rewrites, &to, &drops, bytes_max, &cancel)
             };
-            let updated = self.on_thread("rewrite", deadline, rewrite).await?;
+            let updated = self.on_thread(deadline, rewrite).await?;
             let Some(updated) = updated else {
                 cancel.cancel();
-                let seconds = self.rewrite_time_max.as_secs_f32();
+                let seconds = self.limits.rewrite_time_max.as_secs_f32();
                 let reason = format!(
                     "the tables were not rewritten within {seconds} s (rewrite_timeout_ms): a migration does not return, or there \
                      is too much of them"
@@ -155,65 +154,38 @@ impl Loads {
         Ok(prepared)
     }
 
-    /// Runs the new version's `upgraded` on a twin of every room, on a thread of its own.
-    pub(super) async fn rehearse(&self, to: &Arc<Mapped>, prepared: &mut Prepared) -> Result<(), Refusal> {
-        let twins = self.rooms.twins().await?;
-        let forks = prepared.tables.fork();
-        let (to, drops) = (Arc::clone(to), Arc::clone(prepared.tables.drops()));
-        let rehearse = move || {
-            let mut forks = forks;
-            twins.into_iter().try_for_each(|(mut room, stamp)| {
-                if let Some(rewrite) = forks.remove(room.name()) {
-                    room.prepare_swap(rewrite);
-                }
-                let (to, drops) = (Arc::clone(&to.logic), Arc::clone(&drops));
-                let swap = Input::Swap { to, drops, trial: TrialId::default() };
-                room.step(stamp, swap, &mut Outbox::new()).map(drop)
-            })
-        };
-        let outcome = self.on_thread("rehearsal", Instant::now() + self.rehearsal_time_max, rehearse).await?;
-        let refuse = |reason: String| Err(Refusal::new(Kind::Unprocessable, "upgraded-failed", reason));
-        match outcome {
-            Some(Ok(())) => Ok(()),
-            Some(Err(StepError::Unfit(line))) => Err(unfit(line)),
-            Some(Err(error)) => refuse(error.to_string()),
-            None => refuse(format!("upgraded did not return within {} s", self.rehearsal_time_max.as_secs_f32())),
-        }
-    }
-
-    /// Runs code of the new version away from the rooms. `None` if it has not returned by then: a thread cannot be stopped, and is
-    /// left behind with what it has.
-    async fn on_thread<T: Send + 'static>(
+    /// Rewrites away from the rooms. `None` if that has not returned by then: a thread cannot be stopped, and is left behind with
+    /// what it has.
+    async fn on_thread(
         &self,
-        name: &str,
         deadline: Instant,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<Option<T>, Refusal> {
+        work: impl FnOnce() -> Updated + Send + 'static,
+    ) -> Result<Option<Updated>, Refusal> {
         // Loads come one after the other: one that runs now was left behind. Each more would cost another core.
-        if self.metrics.rehearsals.get() > 0 {
-            let reason = "the rehearsal of an earlier version has not returned from `upgraded` or a migration and holds a core; \
-                          nothing is loaded until it does: restart the engine";
-            return Err(Refusal::new(Kind::Unavailable, "rehearsal-stuck", reason));
+        if self.metrics.rewrites.get() > 0 {
+            let reason = "a migration of an earlier version has not returned and holds a core; nothing is loaded until it does: \
+                          restart the engine";
+            return Err(Refusal::new(Kind::Unavailable, "rewrite-stuck", reason));
         }
         let (done, outcome) = oneshot::channel();
-        let running = Running::new(&self.metrics.rehearsals);
+        let running = Running::new(&self.metrics.rewrites);
         let run = move || {
-            // The logic's own log lines come when it is the rooms' turn.
+            // What the logic logs has no place yet: the rooms go on on the version from before.
             let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
             let outcome = work();
             // Before the outcome is known: the next load must not find this one still counted.
             drop(running);
             let _ = done.send(outcome);
         };
-        if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(run) {
-            let reason = format!("no thread can be started to try the version on: {error}");
-            return Err(Refusal::new(Kind::Unavailable, "rehearsal-impossible", reason));
+        if let Err(error) = std::thread::Builder::new().name("rewrite".to_owned()).spawn(run) {
+            let reason = format!("no thread can be started to rewrite the tables on: {error}");
+            return Err(Refusal::new(Kind::Unavailable, "rewrite-impossible", reason));
         }
         match timeout_at(deadline, outcome).await {
             Ok(Ok(outcome)) => Ok(Some(outcome)),
             Ok(Err(_)) => {
-                let reason = "its rehearsal ended without a result; see the log";
-                Err(Refusal::new(Kind::Unprocessable, "upgraded-failed", reason))
+                let reason = "the rewriting of the tables ended without a result; see the log";
+                Err(Refusal::new(Kind::Internal, "rewrite-broken", reason))
             }
             Err(_) => Ok(None),
         }
@@ -253,7 +225,7 @@ fn update(
     Ok((rewrites, pages_max))
 }
 
-fn refused(room: &str, error: &RewriteError) -> Refusal {
+pub(super) fn refused(room: &str, error: &RewriteError) -> Refusal {
     let in_room = || format!("in the room {room}: {error}");
     match error {
         RewriteError::Unfit(line) => unfit(format!("in the room {room}: {line}")),
@@ -271,11 +243,4 @@ fn refused(room: &str, error: &RewriteError) -> Refusal {
 pub(super) fn unfit(line: String) -> Refusal {
     let reason = "a row has no place in the tables of the new version";
     Refusal::new(Kind::Conflict, "row-unfit", reason).with_details([line])
-}
-
-/// How long and how large the rewriting of tables may be.
-#[derive(Debug, Clone, Copy)]
-pub struct RewriteLimits {
-    pub time_max: Duration,
-    pub bytes_max: usize,
 }

@@ -51,12 +51,6 @@ impl TableRewrites {
         &self.drops
     }
 
-    /// The same once more, to try it out.
-    #[must_use]
-    pub fn fork(&self) -> BTreeMap<String, Rewrite> {
-        self.rewrites.lock().iter_mut().map(|(room, rewrite)| (room.clone(), rewrite.fork())).collect()
-    }
-
     pub(super) fn take(&self, room: &str) -> Option<Rewrite> {
         self.rewrites.lock().remove(room)
     }

@@ -30,7 +30,8 @@ fn a_load_that_waits_when_the_stop_begins_is_refused() {
     engine.until("the second waits", |engine| engine.metric("hotseat_loads_under_way") == 2);
     engine.signal(Signal::TERM);
     let (slow, waiting) = (slow.end(), waiting.end());
-    assert_eq!((slow.status, slow.body.as_str()), (422, "upgraded did not return within 1 s\n"));
+    let expected = "plugin4.so: did not return from upgraded within 1 s, in the room main: a loop?\n";
+    assert_eq!((slow.status, slow.body.as_str()), (422, expected));
     let expected = "the engine is stopping and loads nothing any more\n";
     assert_eq!((waiting.status, waiting.body.as_str()), (503, expected));
     assert_eq!(engine.ended().0, Some(0));

@@ -73,6 +73,14 @@ pub mod operation {
 
 #[logic]
 impl Logic for Units {
+    /// With as many units as the config says.
+    fn create(&mut self, _ctx: &mut Ctx, config: &[u8]) {
+        let count = std::str::from_utf8(config).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        for number in 0..count {
+            self.units.insert(Unit::new(number));
+        }
+    }
+
     fn join(&mut self, _ctx: &mut Ctx, _player: PlayerId, join: &Join) {
         if join.hello == SPEAK.as_bytes() {
             self.voice.bytes_each_tick = SPOKEN_BYTES;

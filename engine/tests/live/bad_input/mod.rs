@@ -10,6 +10,7 @@ mod door;
 mod files;
 mod names;
 mod races;
+mod rehearsals;
 mod swaps;
 mod tables;
 mod to_and_fro;

@@ -157,7 +157,12 @@ impl Engine {
     /// Without what differs between two runs.
     pub(super) fn neutral(&self, text: &str) -> String {
         let text = text.replace(&self.setup.plugins().display().to_string(), "plugins");
-        let Some((before, after)) = text.split_once(" at tick ") else { return text };
-        format!("{before} at tick N{}", after.trim_start_matches(|digit: char| digit.is_ascii_digit()))
+        [" at tick ", "thread 'rehearsal' ("].iter().fold(text, |text, label| match text.split_once(label) {
+            Some((before, after)) => {
+                let after = after.trim_start_matches(|digit: char| digit.is_ascii_digit());
+                format!("{before}{label}N{after}")
+            }
+            None => text,
+        })
     }
 }

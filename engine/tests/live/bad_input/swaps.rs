@@ -1,26 +1,48 @@
 //! Plugins that can be mapped, and fail when the rooms are to run them; and those that are loaded again.
 
-use expect_test::expect;
+use expect_test::{Expect, expect};
 
 use super::{
     plugins::{good, saboteur},
-    refusals::start,
+    refusals::{start, start_with},
 };
 
-#[test]
-fn an_upgrade_that_panics_changes_no_room() {
-    let engine = start(&good(1001, "game1"));
+/// In an engine with this line of the config. So many versions are mapped afterwards.
+fn check_panic_in_second(line: &str, mapped: usize, reason: Expect) {
+    let engine = start_with(&good(1001, "game1"), &format!("probe_timeout_ms = 60000\n{line}"));
     engine.get("/mark");
-    engine.put("panics.so", &saboteur("upgraded_panics"));
     engine.put("panics-in-second.so", &saboteur("upgraded_panics_in_second"));
-    engine.check_swap_refused("panics.so", 422, "upgraded-failed", expect!["version 1000 failed in upgraded at tick N, engine/tests/saboteurs/examples/upgraded_panics.rs:12:9: no upgrade from 1001"]);
-    engine.check_swap_refused("panics-in-second.so", 422, "upgraded-failed", expect![[r#"version 1000 failed in upgraded at tick N, engine/tests/saboteurs/examples/upgraded_panics_in_second.rs:12:9: assertion `left != right` failed: not this room   left: "second"  right: "second""#]]);
+    engine.check_swap_refused("panics-in-second.so", 422, "upgraded-failed", reason);
     assert_eq!(engine.get("/marks"), "1 marks\n");
     assert_eq!(engine.get("/marks?room=second"), "0 marks\n");
-    for room in engine.whole_status().rooms {
+    let status = engine.whole_status();
+    for room in status.rooms {
         assert_eq!((room.version, room.logic.as_str()), (1001, "game1"), "{}", room.name);
     }
+    assert_eq!(status.versions.len(), mapped);
     engine.end();
+}
+
+#[test]
+fn an_upgrade_that_panics_is_refused_before_it_is_mapped() {
+    check_panic_in_second(
+        "",
+        1,
+        expect![[
+            r#"in the room second: version 1000 failed in upgraded at tick N, engine/tests/saboteurs/examples/upgraded_panics_in_second.rs:12:9: assertion `left != right` failed: not this room   left: "second"  right: "second""#
+        ]],
+    );
+}
+
+#[test]
+fn an_upgrade_that_panics_in_the_swap_itself_changes_no_room() {
+    check_panic_in_second(
+        "rehearsal_bytes_max = 0",
+        2,
+        expect![[
+            r#"the room second could not be swapped: version 1000 failed in upgraded at tick N, engine/tests/saboteurs/examples/upgraded_panics_in_second.rs:12:9: assertion `left != right` failed: not this room   left: "second"  right: "second""#
+        ]],
+    );
 }
 
 #[test]

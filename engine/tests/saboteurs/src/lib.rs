@@ -3,6 +3,8 @@
 //! Each saboteur in `examples/` takes this file in as a module and adds its one misdeed, so that all of them have the same
 //! schema: a swap to one of them gets as far as the misdeed.
 
+pub mod deeds;
+
 use logic_api::prelude::*;
 
 /// All state of a room.
@@ -39,7 +41,14 @@ impl Game {
                 self.count()
             }
             "/marks" => self.count(),
-            _ => Response::not_found(),
+            path => match path.strip_prefix("/only/").and_then(|number| number.parse().ok()) {
+                Some(number) => {
+                    self.marks.clear();
+                    self.marks.insert(Mark { number });
+                    self.count()
+                }
+                None => Response::not_found(),
+            },
         }
     }
 

@@ -13,7 +13,7 @@ use rustix::{
     process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, wait},
 };
 
-use super::probe_fault::Change;
+use super::fault::Change;
 
 /// A process as it was at some time.
 #[derive(Debug)]
@@ -50,7 +50,8 @@ fn files() -> io::Result<BTreeMap<PathBuf, PathBuf>> {
 
 /// Which signals are blocked, ignored and caught. A handler put in another's place is not seen.
 fn signals() -> io::Result<Vec<String>> {
-    let status = fs::read_to_string("/proc/self/status")?;
+    // Of this thread: each has its own that are blocked.
+    let status = fs::read_to_string("/proc/thread-self/status")?;
     let is_wanted = |line: &&str| ["SigBlk:", "SigIgn:", "SigCgt:"].iter().any(|name| line.starts_with(name));
     Ok(status.lines().filter(is_wanted).map(str::to_owned).collect())
 }

@@ -1,4 +1,7 @@
-//! A migration that panics at the second row.
+//! Does in a migration what the marks tell.
+
+#[path = "../src/deeds.rs"]
+pub mod deeds;
 
 use logic_api::prelude::*;
 
@@ -24,7 +27,7 @@ pub struct Mark {
 }
 
 fn weight(old: &OldMark) -> f64 {
-    assert!(old.number != 1, "no mark of this number");
+    deeds::commit(old.number);
     old.number as f64
 }
 
