@@ -81,7 +81,7 @@ fn check_says_what_a_load_would() {
         [
             "contract  1",
             "callbacks tick, join_attempt, join, drop, reconnect, leave, message, query, request, terminate, dispose, upgraded",
-            "state: One<State>, 48 bytes a row: count, ticks, spoilt, doomed, fickle, number"
+            "state: One<State>, 56 bytes a row: count, ticks, spoilt, doomed, cursed, fickle, number"
         ]
     );
     std::fs::write(setup.plugins().join("text.so"), "hello, world").unwrap();
