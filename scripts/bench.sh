@@ -7,11 +7,11 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 usage="usage: bench.sh [GROUP...]
 Measures each figure beside its plain counterpart, in one run, and prints the table of docs/performance.md. Takes some minutes;
 progress goes to stderr. Leave the machine alone meanwhile.
-  GROUP  only these: tables, callbacks, rewind, schema, journal, loads, http, sockets"
+  GROUP  only these: tables, callbacks, rewind, schema, journal, loads, http, sockets, durability"
 
 for word in "$@"; do
     case $word in
-    tables | callbacks | rewind | schema | journal | loads | http | sockets) ;;
+    tables | callbacks | rewind | schema | journal | loads | http | sockets | durability) ;;
     -h | --help) printf '%s\n' "$usage" && exit ;;
     *) die "unknown group '$word'; see bench.sh --help" ;;
     esac

@@ -61,6 +61,9 @@ fn main() -> ExitCode {
     if wanted("sockets") {
         sockets::measure(&mut report);
     }
+    if wanted("durability") {
+        sockets::measure_durability(&mut report);
+    }
     report.print();
     ExitCode::SUCCESS
 }

@@ -21,7 +21,6 @@ const SECONDS: u64 = 60;
 
 pub(crate) fn measure(report: &mut Report) {
     echo(report);
-    kept(report);
     fan_out(report);
     idle(report);
     swaps(report);
@@ -75,7 +74,7 @@ fn echoes(address: SocketAddr, protocol: Protocol, players: u32, in_flight: u32)
 }
 
 /// What it costs that every message is in the journal before its echo leaves.
-fn kept(report: &mut Report) {
+pub(crate) fn measure_durability(report: &mut Report) {
     const PLAYERS: u32 = 50;
     let settings = ["off", "100ms", "tick"];
     let engines = settings.map(|durability| bench_engine_with(20, &format!("durability = \"{durability}\"\n")));

@@ -1,4 +1,4 @@
-//! The journal's thread: it writes the batches of all rooms, lets their outputs go when they are safe, and has files synced.
+//! The journal's thread: it writes what rooms hand over, lets their outputs go when they are safe, and has files synced.
 //!
 //! Several batches that wait are written together, and synced together. A call that fails is the end: nothing is released any
 //! more, and whoever started the thread is told why.
@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 use super::batch::Batch;
 use super::frame::Position;
 use super::log::{Log, LogError, SyncTask};
+use super::writer::{Desk, Writer, sync_at};
 
 /// Orders that wait: a room that is faster than the disk waits for it then.
 const ORDERS_MAX: usize = 4096;
@@ -35,7 +37,7 @@ pub enum Durability {
 /// What is let go once the records before it are safe.
 pub type Release = Box<dyn FnOnce() + Send>;
 /// What is done with a place in a room's journal, all before it being synced.
-pub type AtPosition = Box<dyn FnOnce(Position) + Send>;
+pub(super) type AtPosition = Box<dyn FnOnce(Position) + Send>;
 
 /// Opens the log of a room, on the journal's thread.
 pub type OpenLog = Box<dyn FnOnce() -> Result<Box<dyn Log>, LogError> + Send>;
@@ -46,13 +48,17 @@ pub type Task = Box<dyn FnOnce() -> Result<(), LogError> + Send>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogId(pub u64);
 
-enum Order {
-    Add(LogId, OpenLog),
+pub(super) enum Order {
+    Add(LogId, Arc<Desk>, OpenLog),
     Run(Task),
-    Commit(Vec<(LogId, Batch)>, Release),
+    Commit(LogId, Batch, Release),
+    /// Something was written that is to be synced then.
+    SyncAt(Instant),
     Divide(LogId, AtPosition),
     Forget(LogId, Position),
     Remove(LogId, Release),
+    /// Lets go when all before is as safe as it must be for its outputs.
+    Written(Release),
     Flush(Release),
     Synced(Vec<(LogId, u64)>),
     Failed(LogError),
@@ -64,7 +70,9 @@ enum Order {
 pub struct Journal(Arc<Handle>);
 
 struct Handle {
+    durability: Durability,
     orders: SyncSender<Order>,
+    has_failed: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -88,16 +96,17 @@ impl Journal {
     /// A thread cannot be started.
     pub fn start(durability: Durability, on_failure: impl Fn(&LogError) + Send + 'static) -> std::io::Result<Journal> {
         let (orders, received) = sync_channel(ORDERS_MAX);
+        let has_failed = Arc::new(AtomicBool::new(false));
         // Syncs within some time are made on a thread of their own, for writing must not wait for them.
         let (tasks, to_sync) = channel::<Vec<(LogId, SyncTask)>>();
         if let Durability::Within(_) = durability {
-            let orders = orders.clone();
-            let sync = move || to_sync.into_iter().try_for_each(|tasks| orders.send(sync_all(tasks)).ok());
+            let (orders, has_failed) = (orders.clone(), Arc::clone(&has_failed));
+            let sync = move || to_sync.into_iter().try_for_each(|tasks| orders.send(sync_all(tasks, &has_failed)).ok());
             std::thread::Builder::new().name("journal-sync".to_owned()).spawn(sync)?;
         }
         let committer = Committer {
             durability,
-            logs: HashMap::new(),
+            desks: HashMap::new(),
             tasks,
             is_syncing: false,
             sync_at: None,
@@ -107,19 +116,25 @@ impl Journal {
             to_flush: Vec::new(),
             at_positions: Vec::new(),
         };
-        let run = move || {
-            if let Err(error) = committer.run(&received) {
-                on_failure(&error);
+        let run = {
+            let has_failed = Arc::clone(&has_failed);
+            move || {
+                if let Err(error) = committer.run(&received) {
+                    has_failed.store(true, Ordering::SeqCst);
+                    on_failure(&error);
+                }
+                // From here on orders go nowhere, and their releases are dropped.
             }
-            // From here on orders go nowhere, and their releases are dropped.
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(run)?;
-        Ok(Journal(Arc::new(Handle { orders, thread: Mutex::new(Some(thread)) })))
+        Ok(Journal(Arc::new(Handle { durability, orders, has_failed, thread: Mutex::new(Some(thread)) })))
     }
 
     /// Takes the log of a room in.
-    pub fn add(&self, id: LogId, open: OpenLog) {
-        self.order(Order::Add(id, open));
+    pub fn add(&self, id: LogId, open: OpenLog) -> Writer {
+        let desk = Arc::new(Desk::default());
+        self.order(Order::Add(id, Arc::clone(&desk), open));
+        Writer::new(id, desk, self.clone())
     }
 
     /// Has something done after all that was ordered before.
@@ -127,33 +142,17 @@ impl Journal {
         self.order(Order::Run(task));
     }
 
-    /// Writes batches, and lets go of `release` when that is allowed; releases go in the order of their commits.
-    pub fn commit(&self, batches: Vec<(LogId, Batch)>, release: Release) {
-        self.order(Order::Commit(batches, release));
-    }
-
-    /// Makes a place after what was committed so far, from which on [`Journal::forget`] can let go of what is before.
-    pub fn divide(&self, id: LogId, then: AtPosition) {
-        self.order(Order::Divide(id, then));
-    }
-
     /// Nobody is going to ask for the records up to here any more.
     pub fn forget(&self, id: LogId, upto: Position) {
         self.order(Order::Forget(id, upto));
     }
 
-    /// The room is gone, and with it what is kept of it.
-    pub fn remove(&self, id: LogId, then: Release) {
-        self.order(Order::Remove(id, then));
-    }
-
     /// Waits for all that was committed to be as safe as it must be before its outputs leave. False if that was not to be.
     pub fn written(&self) -> bool {
         let (done, is_done) = channel();
-        let release = move || {
+        self.order(Order::Written(Box::new(move || {
             let _ = done.send(());
-        };
-        self.commit(Vec::new(), Box::new(release));
+        })));
         is_done.recv().is_ok()
     }
 
@@ -171,7 +170,22 @@ impl Journal {
         is_done.recv().is_ok()
     }
 
-    fn order(&self, order: Order) {
+    pub(super) fn durability(&self) -> Durability {
+        self.0.durability
+    }
+
+    /// Nothing may be let go of any more.
+    pub(super) fn has_failed(&self) -> bool {
+        self.0.has_failed.load(Ordering::SeqCst)
+    }
+
+    /// A call has failed on another thread than the journal's.
+    pub(super) fn fail(&self, error: LogError) {
+        self.0.has_failed.store(true, Ordering::SeqCst);
+        self.order(Order::Failed(error));
+    }
+
+    pub(super) fn order(&self, order: Order) {
         // The thread ends only after a failure, which has been told.
         let _ = self.0.orders.send(order);
     }
@@ -187,7 +201,7 @@ impl Journal {
 
 struct Committer {
     durability: Durability,
-    logs: HashMap<LogId, Box<dyn Log>>,
+    desks: HashMap<LogId, Arc<Desk>>,
     tasks: Sender<Vec<(LogId, SyncTask)>>,
     /// Tasks are under way on the other thread.
     is_syncing: bool,
@@ -240,25 +254,30 @@ impl Committer {
     /// True if what was written must be synced before anything is released.
     fn carry_out(&mut self, order: Order) -> Result<bool, LogError> {
         match order {
-            Order::Add(id, open) => {
-                self.logs.insert(id, open()?);
+            Order::Add(id, desk, open) => {
+                desk.place.lock().log = Some(open()?);
+                self.desks.insert(id, desk);
             }
             Order::Run(task) => task()?,
-            Order::Commit(batches, release) => {
+            Order::Commit(id, batch, release) => {
                 self.held.push(release);
-                return Ok(self.append(batches));
+                self.append(id, batch);
+                return Ok(!self.syncs_elsewhere());
             }
+            Order::SyncAt(at) => self.note_sync(at),
             Order::Divide(id, then) => {
-                if let Some(log) = self.logs.get_mut(&id) {
-                    log.divide()?;
-                    self.at_positions.push((then, log.position()));
-                }
+                let position = self.with_log(id, |log| log.divide().map(|()| log.position()));
+                self.at_positions.extend(position.transpose()?.map(|position| (then, position)));
             }
-            Order::Forget(id, upto) => self.logs.get_mut(&id).map_or(Ok(()), |log| log.forget(upto))?,
+            Order::Forget(id, upto) => {
+                self.with_log(id, |log| log.forget(upto)).transpose()?;
+            }
             Order::Remove(id, then) => {
                 self.held.push(then);
-                self.logs.remove(&id).map_or(Ok(()), Log::remove)?;
+                let log = self.desks.remove(&id).and_then(|desk| desk.place.lock().log.take());
+                log.map_or(Ok(()), Log::remove)?;
             }
+            Order::Written(then) => self.held.push(then),
             Order::Flush(then) if self.syncs_elsewhere() => self.to_flush.push(then),
             Order::Flush(then) => {
                 self.held.push(then);
@@ -268,8 +287,10 @@ impl Committer {
                 self.is_syncing = false;
                 self.held.append(&mut self.flushing);
                 for (id, seq) in upto {
-                    if let Some(log) = self.logs.get_mut(&id) {
-                        log.synced(seq);
+                    if let Some(desk) = self.desks.get(&id) {
+                        let mut place = desk.place.lock();
+                        place.is_syncing = false;
+                        place.log.iter_mut().for_each(|log| log.synced(seq));
                     }
                 }
             }
@@ -283,42 +304,54 @@ impl Committer {
         Ok(false)
     }
 
+    /// `None` for a room that is gone.
+    fn with_log<R>(&self, id: LogId, then: impl FnOnce(&mut Box<dyn Log>) -> R) -> Option<R> {
+        self.desks.get(&id).and_then(|desk| desk.place.lock().log.as_mut().map(then))
+    }
+
     /// Whether writing, and what waits for no more than that, goes on during a sync.
     fn syncs_elsewhere(&self) -> bool {
         matches!(self.durability, Durability::Within(_))
     }
 
-    fn append(&mut self, batches: Vec<(LogId, Batch)>) -> bool {
-        for (id, mut batch) in batches {
-            if let Durability::Within(time) = self.durability {
-                // What is about the room itself does not wait for company.
-                let at = Instant::now() + if batch.is_weighty { Duration::ZERO } else { time };
-                self.sync_at = Some(self.sync_at.map_or(at, |before| before.min(at)));
-            }
-            let log = self.logs.get_mut(&id).expect("a room's log is added before it is written to");
-            log.append(&mut batch);
-            if self.unwritten.last() != Some(&id) {
-                self.unwritten.push(id);
-            }
+    fn append(&mut self, id: LogId, mut batch: Batch) {
+        let is_weighty = batch.is_weighty;
+        let desk = self.desks.get(&id).expect("a room's log is added before it is written to");
+        let mut place = desk.place.lock();
+        place.is_noted = true;
+        place.log.as_mut().expect("opened when it was added").append(&mut batch);
+        drop(place);
+        if let Durability::Within(time) = self.durability {
+            self.note_sync(sync_at(is_weighty, time));
         }
-        !self.syncs_elsewhere()
+        if self.unwritten.last() != Some(&id) {
+            self.unwritten.push(id);
+        }
+    }
+
+    fn note_sync(&mut self, at: Instant) {
+        self.sync_at = Some(self.sync_at.map_or(at, |before| before.min(at)));
     }
 
     fn write(&mut self) -> Result<(), LogError> {
-        for id in self.unwritten.drain(..) {
+        for id in std::mem::take(&mut self.unwritten) {
+            let write = |log: &mut Box<dyn Log>| {
+                log.write()?;
+                if log.is_full() { log.divide() } else { Ok(()) }
+            };
             // It may have been removed meanwhile.
-            let Some(log) = self.logs.get_mut(&id) else { continue };
-            log.write()?;
-            if log.is_full() {
-                log.divide()?;
-            }
+            self.with_log(id, write).transpose()?;
         }
         Ok(())
     }
 
     fn sync_here(&mut self) -> Result<(), LogError> {
-        for log in self.logs.values_mut() {
-            if let Some(SyncTask { seq, run }) = log.sync_task() {
+        for desk in self.desks.values() {
+            let mut place = desk.place.lock();
+            place.is_noted = false;
+            if let Some(log) = &mut place.log
+                && let Some(SyncTask { seq, run }) = log.sync_task()
+            {
                 run()?;
                 log.synced(seq);
             }
@@ -331,7 +364,14 @@ impl Committer {
         if self.is_syncing || (self.to_flush.is_empty() && self.sync_at.is_none_or(|at| at > Instant::now())) {
             return;
         }
-        let tasks: Vec<_> = self.logs.iter_mut().filter_map(|(id, log)| Some((*id, log.sync_task()?))).collect();
+        let mut tasks = Vec::new();
+        for (id, desk) in &self.desks {
+            let mut place = desk.place.lock();
+            place.is_noted = false;
+            let task = place.log.as_mut().and_then(|log| log.sync_task());
+            place.is_syncing = task.is_some();
+            tasks.extend(task.map(|task| (*id, task)));
+        }
         self.sync_at = None;
         self.flushing.append(&mut self.to_flush);
         if tasks.is_empty() {
@@ -342,12 +382,16 @@ impl Committer {
     }
 }
 
-fn sync_all(tasks: Vec<(LogId, SyncTask)>) -> Order {
+fn sync_all(tasks: Vec<(LogId, SyncTask)>, has_failed: &AtomicBool) -> Order {
     let mut synced = Vec::with_capacity(tasks.len());
     for (id, SyncTask { seq, run }) in tasks {
         match run() {
             Ok(()) => synced.push((id, seq)),
-            Err(error) => return Order::Failed(error),
+            Err(error) => {
+                // Before the journal's thread hears of it: rooms write by themselves.
+                has_failed.store(true, Ordering::SeqCst);
+                return Order::Failed(error);
+            }
         }
     }
     Order::Synced(synced)

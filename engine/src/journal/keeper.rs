@@ -181,7 +181,7 @@ impl Keeper {
         let (room, salt) = (random(), random());
         let (files, name) = (Arc::clone(&self.0.files), name.to_owned());
         let (of_room, (opened, black_box)) = (folder.clone(), channel());
-        self.0.journal.add(
+        let writer = self.0.journal.add(
             id,
             Box::new(move || {
                 // First, so that a room that has a journal has these.
@@ -194,7 +194,7 @@ impl Keeper {
                 Ok(Box::new(log) as Box<dyn Log>)
             }),
         );
-        Recorder::new(self.clone(), (id, folder, room), pool.clone(), black_box)
+        Recorder::new(self.clone(), (writer, folder, room), pool.clone(), black_box)
     }
 
     /// Goes on keeping a room that was brought back.
@@ -202,10 +202,10 @@ impl Keeper {
         let (id, files) = (self.next_log(), Arc::clone(&self.0.files));
         let Recovered { room, black_box, found, folder, id: room_id, skipped, is_confirmed: _ } = recovered;
         let resume = move || Ok(Box::new(Segments::resume(files, &found, SEGMENT_BYTES)?) as Box<dyn Log>);
-        self.0.journal.add(id, Box::new(resume));
+        let writer = self.0.journal.add(id, Box::new(resume));
         let (opened, received) = channel();
         let _ = opened.send(black_box);
-        let mut recorder = Recorder::new(self.clone(), (id, folder, room_id), pool.clone(), received);
+        let mut recorder = Recorder::new(self.clone(), (writer, folder, room_id), pool.clone(), received);
         // Before anything that comes after: what is built on a room without them needs them gone for ever.
         recorder.skipped(room.tick().0, &skipped);
         (room, recorder)

@@ -17,5 +17,6 @@ pub mod recovery;
 pub mod replay;
 pub mod segments;
 pub mod snapshots;
+pub mod writer;
 
 pub use commit::{Durability, Journal, LogId};

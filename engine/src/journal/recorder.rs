@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,8 @@ use room::{Input, LogicFault, Note, Pool, RecordKind, Reply, Room, Skipped, Stam
 
 use super::batch::Batch;
 use super::black_box::{BlackBox, Occasion};
-use super::commit::LogId;
 use super::keeper::{Keeper, SnapshotTask};
+use super::writer::Writer;
 
 /// A state hash is noted this often, for replays to compare with. It reads every page that was written to since.
 const HASH_PERIOD: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const RESERVE_PAGES_MAX: u64 = 2048;
 #[derive(Debug)]
 pub struct Recorder {
     keeper: Keeper,
-    id: LogId,
+    writer: Writer,
     folder: PathBuf,
     room: u64,
     pool: Pool,
@@ -33,8 +33,6 @@ pub struct Recorder {
     black_box: Option<BlackBox>,
     opened: Receiver<BlackBox>,
     batch: Batch,
-    /// Batches whose outputs wait.
-    waiting: Arc<AtomicUsize>,
     was_frozen: bool,
     hash_at_us: u64,
     snapshot_at: Instant,
@@ -49,21 +47,20 @@ pub struct Recorder {
 impl Recorder {
     pub(super) fn new(
         keeper: Keeper,
-        (id, folder, room): (LogId, PathBuf, u64),
+        (writer, folder, room): (Writer, PathBuf, u64),
         pool: Pool,
         opened: Receiver<BlackBox>,
     ) -> Self {
         let snapshot_at = Instant::now() + keeper.options().snapshot_period;
         Self {
             keeper,
-            id,
+            writer,
             folder,
             room,
             pool,
             black_box: None,
             opened,
             batch: Batch::default(),
-            waiting: Arc::default(),
             was_frozen: false,
             hash_at_us: 0,
             snapshot_at,
@@ -158,19 +155,8 @@ impl Recorder {
 
     /// Has `release` let go when all that was applied so far is safe.
     pub fn release(&mut self, release: impl FnOnce() + Send + 'static) {
-        if self.batch.is_empty() && self.waiting.load(Ordering::Acquire) == 0 {
-            return release();
-        }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let waiting = Arc::clone(&self.waiting);
-        let batch = std::mem::take(&mut self.batch);
-        self.bytes_since += batch.bytes();
-        let batches = if batch.is_empty() { Vec::new() } else { vec![(self.id, batch)] };
-        let release = move || {
-            release();
-            waiting.fetch_sub(1, Ordering::Release);
-        };
-        self.keeper.journal().commit(batches, Box::new(release));
+        self.bytes_since += self.batch.bytes();
+        self.writer.commit(&mut self.batch, release);
     }
 
     /// Whether something waits to be committed that has no outputs.
@@ -216,11 +202,11 @@ impl Recorder {
         self.bytes_since = 0;
         self.snapshot_at = now + self.keeper.options().snapshot_period;
         self.is_busy.store(true, Ordering::Release);
-        let (keeper, id, folder, room) = (self.keeper.clone(), self.id, self.folder.clone(), self.room);
+        let (keeper, id, folder, room) = (self.keeper.clone(), self.writer.id(), self.folder.clone(), self.room);
         let (image, is_busy, stay) = (Box::new(image), Arc::clone(&self.is_busy), Arc::clone(&self.stay));
         let then =
             move |position| keeper.snapshot(SnapshotTask::Write { id, folder, room, position, image, is_busy, stay });
-        self.keeper.journal().divide(self.id, Box::new(then));
+        self.writer.divide(then);
     }
 
     /// The room is gone. What was committed before is let go first.
@@ -231,7 +217,7 @@ impl Recorder {
             drop(stay.sound.lock());
             Ok(())
         }));
-        self.keeper.journal().remove(self.id, Box::new(|| {}));
+        self.writer.remove(Box::new(|| {}));
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use engine::journal::batch::Batch;
 use engine::journal::log::Log;
 use engine::journal::segments::{Segments, remove_temporary};
 use engine::journal::{Durability, Journal, LogId};
@@ -23,12 +22,11 @@ fn run(disk: &MemoryDisk, durability: Durability, all: &[Vec<Plain>]) -> (usize,
     let (told, telling) = channel();
     let acknowledged = Arc::new(Mutex::new(0));
     let journal = Journal::start(durability, move |error| told.send(error.to_string()).unwrap()).unwrap();
-    let id = LogId(1);
-    journal.add(id, Box::new(move || Ok(Box::new(log))));
+    let writer = journal.add(LogId(1), Box::new(move || Ok(Box::new(log))));
     for records in all {
         let (acknowledged, count) = (Arc::clone(&acknowledged), records.len());
         let release = move || *acknowledged.lock() += count;
-        journal.commit(vec![(id, batch(records))], Box::new(release));
+        writer.commit(&mut batch(records), release);
         // One after the other, so that the same calls are made every time.
         if !journal.flushed() {
             break;
@@ -94,36 +92,14 @@ fn after_a_call_that_failed_nothing_is_acknowledged() {
     }
 }
 
-/// Outputs of several rooms go in the order of their batches, whatever is written together.
-#[test]
-fn releases_keep_their_order() {
-    let disk = MemoryDisk::default();
-    let journal = Journal::start(Durability::Tick, |error| panic!("{error}")).unwrap();
-    for room in 0..3 {
-        let path = folder().with_file_name(format!("room{room}"));
-        let log = Segments::create(Arc::new(disk.clone()), &path, "room", [room, 1], SEGMENT_BYTES).unwrap();
-        journal.add(LogId(room), Box::new(move || Ok(Box::new(log))));
-    }
-    let order = Arc::new(Mutex::new(Vec::new()));
-    let mut rng = Rng::new(1);
-    for number in 0..500u64 {
-        let order = Arc::clone(&order);
-        let rooms = 0..rng.below(4);
-        let batches: Vec<(LogId, Batch)> = rooms.map(|room| (LogId(room), batch(&records(&mut rng, 2, 50)))).collect();
-        journal.commit(batches, Box::new(move || order.lock().push(number)));
-    }
-    journal.end();
-    assert!((0..500).eq(order.lock().iter().copied()));
-}
-
 #[test]
 fn a_room_that_is_removed_leaves_nothing() {
     let disk = MemoryDisk::default();
     let journal = Journal::start(Durability::Tick, |error| panic!("{error}")).unwrap();
     let log = create(&disk, SEGMENT_BYTES);
-    journal.add(LogId(1), Box::new(move || Ok(Box::new(log))));
-    journal.commit(vec![(LogId(1), batch(&records(&mut Rng::new(1), 9, 900)))], Box::new(|| {}));
-    journal.remove(LogId(1), Box::new(|| {}));
+    let writer = journal.add(LogId(1), Box::new(move || Ok(Box::new(log))));
+    writer.commit(&mut batch(&records(&mut Rng::new(1), 9, 900)), || {});
+    writer.remove(Box::new(|| {}));
     journal.end();
     assert_eq!(disk.paths(), Vec::<std::path::PathBuf>::new());
 }
@@ -137,9 +113,9 @@ fn a_division_says_where_it_is() {
     let all = records(&mut Rng::new(1), 9, 900);
     append(&mut log, &all).unwrap();
     let expected = log.position();
-    journal.add(LogId(1), Box::new(move || Ok(Box::new(log))));
+    let writer = journal.add(LogId(1), Box::new(move || Ok(Box::new(log))));
     let (send, received) = channel();
-    journal.divide(LogId(1), Box::new(move |position| send.send(position).unwrap()));
+    writer.divide(move |position| send.send(position).unwrap());
     assert_eq!(received.recv().unwrap(), expected);
     journal.forget(LogId(1), expected);
     journal.end();

@@ -12,3 +12,4 @@ mod damage;
 mod disk;
 mod failures;
 mod support;
+mod writing;
