@@ -284,9 +284,9 @@ impl Connection {
         let began_before = self.began_at.filter(|_| !has_ended);
         self.began_at = reader.is_within_frame().then(|| began_before.unwrap_or(now));
         self.reader = Some(reader);
-        self.lobby.metrics.frames_received.inc_by(batch.frames);
         // What came before bad bytes still counts.
         self.hand_over(&mut batch);
+        self.lobby.metrics.frames_received.inc_by(batch.frames);
         result?;
         if batch.is_closed { Err(End::Closed) } else { Ok(()) }
     }

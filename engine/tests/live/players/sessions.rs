@@ -350,6 +350,8 @@ fn a_room_that_gets_to_nobody_is_not_waited_for() {
     let mut client = Client::open(engine.address, TCP);
     let joined = client.join(b"");
     client.say(b"loop");
+    // The Join and the message: another connection's Join might overtake it.
+    engine.until("the room has the message", |engine| engine.metric("hotseat_frames_received_total") == 2);
     let join = ClientFrame::Join { room: "", credentials: "", hello: b"" };
     let resume = ClientFrame::Resume { token: &joined.token };
     let late = BOTH.into_iter().flat_map(|transport| [(transport, &join), (transport, &resume)]);
