@@ -4,6 +4,7 @@ use engine::journal::frame::{Position, SECTOR_BYTES, SEGMENT_HEAD_BYTES, Segment
 use engine::journal::log::Log;
 use engine::journal::segments::{Damage, ENGINE, Segments};
 use logic_api::Rng;
+use room::RECORD_FORMAT;
 use std::sync::Arc;
 
 use crate::disk::MemoryDisk;
@@ -208,8 +209,8 @@ fn a_journal_of_another_format_is_refused_by_its_head() {
     bytes[checked..SEGMENT_HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
     disk.put(&path, bytes.clone());
     let expected = format!(
-        "/data/rooms/main/00000000000000000001.journal has journal format 1 and record format 1, written by {ENGINE}; this \
-         engine reads journal format 2 and record format 1: start the engine that wrote it, or move /data/rooms/main aside to \
+        "/data/rooms/main/00000000000000000001.journal has journal format 1 and record format {RECORD_FORMAT}, written \
+         by {ENGINE}; this engine reads journal format 2 and record format {RECORD_FORMAT}: start the engine that wrote it, or move /data/rooms/main aside to \
          do without the room"
     );
     assert_eq!(found(&disk).unwrap_err().to_string(), expected);

@@ -32,8 +32,14 @@ struct ToldLog {
     synced: u64,
     is_full: Arc<AtomicBool>,
     fails: Arc<AtomicBool>,
-    /// A sync tells that it has begun, and ends when it is told to, or when nobody can tell it.
-    sync: Option<(Sender<()>, Arc<Mutex<Receiver<()>>>)>,
+    sync: Option<SlowSync>,
+}
+
+/// A sync that tells that it has begun, and ends when it is told to, or when nobody can tell it.
+#[derive(Debug, Clone)]
+struct SlowSync {
+    begun: Sender<()>,
+    end: Arc<Mutex<Receiver<()>>>,
 }
 
 fn tell(story: &Story, what: &'static str) {
@@ -64,7 +70,7 @@ impl Log for ToldLog {
     fn sync_task(&mut self) -> Option<SyncTask> {
         let (seq, sync) = (self.seq, self.sync.clone());
         let run = move || {
-            if let Some((begun, end)) = sync {
+            if let Some(SlowSync { begun, end }) = sync {
                 begun.send(()).unwrap();
                 let _ = end.lock().recv();
             }
@@ -140,8 +146,8 @@ fn outputs_that_wait_for_the_disk_are_let_go_by_the_journal() {
 #[test]
 fn a_room_does_not_write_to_what_is_being_synced() {
     let story = Story::default();
-    let ((begin, begun), (end, ends)) = (channel(), channel());
-    let sync = Some((begin, Arc::new(Mutex::new(ends))));
+    let ((begins, begun), (end, ends)) = (channel(), channel());
+    let sync = Some(SlowSync { begun: begins, end: Arc::new(Mutex::new(ends)) });
     let (journal, writer, _) = start(LATER, ToldLog { story: story.clone(), sync, ..ToldLog::default() });
     commit(&writer, &story);
     assert_eq!(told(&story), [("write", true), ("release", true)]);
