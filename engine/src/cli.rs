@@ -338,20 +338,10 @@ mod tests {
     }
 
     #[test]
-    fn rooms_are_listed_where_nothing_is_to_be_done_with_them() {
-        let parse = |words: &str| Cli::try_parse_from(words.split(' ')).map(|cli| cli.command);
-        assert!(matches!(
-            parse("engine rooms --json --data d").unwrap(),
-            Command::Rooms { command: None, json: true, .. }
-        ));
-        let Command::Rooms { command: Some(RoomsCommand::New { name, dispose_when_empty, client, .. }), .. } =
-            parse("engine rooms new --dispose-when-empty a --data d").unwrap()
-        else {
-            panic!("new is new");
-        };
-        assert_eq!((name.as_deref(), dispose_when_empty, client.data), (Some("a"), true, Some("d".into())));
-        parse("engine rooms close").unwrap_err();
-        parse("engine rooms new a --linger-ms 5").unwrap_err();
+    fn what_makes_no_sense_together_is_refused() {
+        for words in ["engine rooms close", "engine rooms new a --linger-ms 5"] {
+            Cli::try_parse_from(words.split(' ')).unwrap_err();
+        }
     }
 
     #[test]

@@ -104,9 +104,18 @@ where
         }),
         Err(refusal) => Err(refusal),
     };
+    answer(headers, outcome, |_| done.to_owned())
+}
+
+/// As JSON for programs, and as a person reads it.
+fn answer<T: Serialize>(
+    headers: &HeaderMap,
+    outcome: Result<T, Refusal>,
+    shown: impl FnOnce(&T) -> String,
+) -> Response<Body> {
     match outcome {
         Ok(value) if wants_json(headers) => json(&value),
-        Ok(_) => text(StatusCode::OK, TEXT, done.to_owned()),
+        Ok(value) => text(StatusCode::OK, TEXT, shown(&value)),
         Err(refusal) => refusal.response(headers),
     }
 }
@@ -153,16 +162,12 @@ async fn plan<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: Head
         Ok((name, drops)) => backend.plan(name, drops).await,
         Err(refusal) => Err(refusal),
     };
-    match plans {
-        Ok(plans) if wants_json(&headers) => json(&plans),
-        Ok(plans) if plans.is_empty() => text(StatusCode::OK, TEXT, "the tables stay as they are\n".to_owned()),
-        Ok(plans) => {
-            let shown =
-                plans.iter().map(|VersionPlan { from, plan }| format!("from {} {}:\n{plan}", from.name, from.version));
-            text(StatusCode::OK, TEXT, shown.collect())
+    answer(&headers, plans, |plans| {
+        if plans.is_empty() {
+            return "the tables stay as they are\n".to_owned();
         }
-        Err(refusal) => refusal.response(&headers),
-    }
+        plans.iter().map(|VersionPlan { from, plan }| format!("from {} {}:\n{plan}", from.name, from.version)).collect()
+    })
 }
 
 /// Whether it says `key=1`.

@@ -1,14 +1,14 @@
 //! What outlives the engine: killed, ended, or ended by its own logic; and what is refused.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::Signal;
 
+use crate::client;
 use crate::players::client::{Client, Transport};
 use crate::support::{Engine, Setup, moody};
 
@@ -26,18 +26,8 @@ fn run(setup: &Setup, words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What a request is answered with; `None` if the engine is gone.
-fn ask(address: SocketAddr, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
-}
-
 fn count(address: SocketAddr) -> Option<u64> {
-    ask(address, "/count")?.split(' ').next()?.parse().ok()
+    client::try_get(address, "/count").ok()?.body.split(' ').next()?.parse().ok()
 }
 
 /// Asks until so many answers have come, kills the engine while further ones are under way, and gives the answers.
@@ -261,7 +251,7 @@ fn a_request_that_ends_the_process_twice_is_quarantined() {
     let mut engine = setup().start();
     assert_eq!(engine.get("/count"), "1 in 1001\n");
     for _ in 0..2 {
-        assert_eq!(ask(engine.address, "/abort"), None);
+        client::try_get(engine.address, "/abort").unwrap_err();
         engine = engine.ended().1.start();
     }
     let (status, _, reason) = engine.refusal("/abort");
@@ -281,7 +271,7 @@ fn a_tick_that_ends_the_process_twice_freezes_the_room() {
     // A tick may end the process before the request is written; then nobody heard of it, and nothing is left of it.
     loop {
         let engine = setup.start();
-        let _answer = ask(engine.address, "/doom");
+        let _answer = client::try_get(engine.address, "/doom");
         setup = engine.ended().1;
         if run(&setup, &["journal", "tail", "main"]).contains("/doom") {
             break;

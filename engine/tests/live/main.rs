@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "all of it is test code, of which clippy sees only what is marked #[test]")]
 
+mod client;
 mod support;
 
 mod bad_input;

@@ -1,7 +1,7 @@
 //! Plugins, built once for all tests; an engine of one's own; and a client that waits for what it wants to see.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::client::{self, Pending, Reply};
 
 /// For a test that hangs to fail instead; nothing waits this long when all is well.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -168,13 +170,6 @@ pub(crate) struct Engine {
     pub(crate) address: SocketAddr,
 }
 
-/// A response, as far as tests look at it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: String,
-}
-
 impl Engine {
     /// The body of an answer that is a good one.
     #[track_caller]
@@ -184,22 +179,19 @@ impl Engine {
         answer.body
     }
 
-    pub(crate) fn ask(&self, target: &str) -> Answer {
+    pub(crate) fn ask(&self, target: &str) -> Reply {
         self.begin(target, "*/*").end()
     }
 
-    pub(crate) fn post(&self, target: &str, body: &str) -> Answer {
+    pub(crate) fn post(&self, target: &str, body: &str) -> Reply {
         self.begin_with("POST", target, "*/*", body).end()
     }
 
     /// Loads a plugin that must be refused: status, code, reason, and the details a line each.
     #[track_caller]
     pub(crate) fn refusal(&self, target: &str) -> (u16, String, String) {
-        let answer = self.begin(target, "application/json").end();
-        let error = &serde_json::from_str::<Value>(&answer.body).unwrap()["error"];
-        let text = |key: &str| error[key].as_str().unwrap_or_else(|| panic!("no {key} in {answer:?}")).to_owned();
-        let details = error["details"].as_array().unwrap().iter().map(|line| format!("\n{}", line.as_str().unwrap()));
-        (answer.status, text("code"), text("reason") + &details.collect::<String>())
+        let reply = self.begin(target, "application/json").end();
+        (reply.status, reply.code(), reply.reason())
     }
 
     /// A request whose answer is waited for later.
@@ -208,16 +200,8 @@ impl Engine {
     }
 
     fn begin_with(&self, method: &str, target: &str, accept: &str, body: &str) -> Pending {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let host = self.address;
-        let len = body.len();
-        let head = format!(
-            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nContent-Length: {len}\r\n\
-             Connection: close\r\n\r\n{body}"
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        Pending(stream)
+        let (host, accept) = (format!("Host: {}", self.address), format!("Accept: {accept}"));
+        client::begin(self.address, method, target, &[&host, &accept], body).unwrap()
     }
 
     pub(crate) fn status(&self) -> Value {
@@ -280,16 +264,5 @@ impl Drop for Engine {
         // Ended already, or of no use any more.
         let _gone = self.process.kill();
         let _reaped = self.process.wait();
-    }
-}
-
-pub(crate) struct Pending(TcpStream);
-
-impl Pending {
-    pub(crate) fn end(mut self) -> Answer {
-        let mut text = String::new();
-        self.0.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole head: {text:?}"));
-        Answer { status: head.split(' ').nth(1).unwrap().parse().unwrap(), body: body.to_owned() }
     }
 }

@@ -42,12 +42,15 @@ async fn rooms_are_listed_opened_locked_and_closed() {
         "#]],
     )
     .await;
-    let new = ["rooms", "new", "duel", "--players-max", "2", "--label", "d", "--create", "{}"];
+    let new = ["rooms", "new", "duel", "--players-max", "2", "--label", "d", "--create", "{}", "--dispose-when-empty"];
     check_printed(&server, &new, expect!["opened duel: 2 seats, 20 ticks a second\n"]).await;
     check_printed(&server, &["rooms", "lock", "main"], expect!["main is locked\n"]).await;
     check_printed(&server, &["rooms", "unlock", "main"], expect!["main is open\n"]).await;
     check_printed(&server, &["rooms", "close", "main", "--grace-ms", "7"], expect!["main is closed\n"]).await;
-    assert_eq!(server.fake.opened.lock().unwrap()[0].config.as_deref(), Some("{}"));
+    {
+        let opened = server.fake.opened.lock().unwrap();
+        assert_eq!((opened[0].config.as_deref(), opened[0].dispose_when_empty), (Some("{}"), true));
+    }
     assert_eq!(*server.fake.closed.lock().unwrap(), [("main".to_owned(), Some(7))]);
     let data = server.data.path().display().to_string();
     check_failed(&["rooms", "close", "a/b", "--data", &data], "there is no room \"a%2Fb\"").await;

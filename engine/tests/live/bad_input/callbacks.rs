@@ -4,10 +4,10 @@ use engine::status::{FaultStatus, RoomState};
 use expect_test::{Expect, expect};
 
 use super::{
-    client,
     plugins::{good, saboteur},
     refusals::start,
 };
+use crate::client;
 use crate::support::Engine;
 
 /// The request fails like this, in the room `main`, and has changed nothing.

@@ -15,7 +15,6 @@ mod swaps;
 mod tables;
 mod to_and_fro;
 
-mod client;
 mod contracts;
 mod plugins;
 mod refusals;

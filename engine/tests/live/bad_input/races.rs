@@ -11,10 +11,10 @@ use engine::status::Outcome;
 use rustix::process::Signal;
 
 use super::{
-    client,
     plugins::{good, sealed},
     refusals::start,
 };
+use crate::client;
 use crate::support::Engine;
 
 const LOADS: usize = 60;

@@ -5,10 +5,8 @@ use std::{fs, path::Path, process::Command};
 use engine::status::Status;
 use expect_test::Expect;
 
-use super::{
-    client::{self, Reply},
-    traces::Traces,
-};
+use super::traces::Traces;
+use crate::client::{self, Pending, Reply};
 use crate::support::{BINARY, Engine, Setup};
 
 /// Rounds of asking until what is let go a moment later has been.
@@ -43,7 +41,8 @@ impl Engine {
 
     /// A request with no header lines but these.
     pub(super) fn send_bare(&self, method: &str, target: &str, headers: &[&str]) -> Reply {
-        client::ask(self.address, method, target, headers)
+        client::begin(self.address, method, target, headers, "")
+            .and_then(Pending::try_end)
             .unwrap_or_else(|error| panic!("{method} {target}: {error}; its log: {}", self.log()))
     }
 

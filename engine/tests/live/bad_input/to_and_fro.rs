@@ -1,6 +1,6 @@
 //! Many loads: nothing grows, and the version that answers is always the one that was asked for.
 //!
-//! `HOTSEAT_LOADS` says how many; `scripts/loads.sh` runs as many as the bar wants.
+//! `HOTSEAT_LOADS` says how many; `scripts/bench.sh loads` does it ten thousand times.
 
 use super::{
     plugins::{good, sealed},
