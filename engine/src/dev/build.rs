@@ -137,7 +137,9 @@ fn read(success: bool, messages: &[u8], words: &[u8]) -> Built {
 /// The files of this machine that a library was built from, by cargo's own word: those that its code takes in by
 /// `include_str!` and the like among them. Cargo writes them beside it. None if it has not.
 pub(super) fn files_of(library: &Path) -> Vec<PathBuf> {
-    std::fs::read_to_string(library.with_extension("d")).map(|text| listed(&text)).unwrap_or_default()
+    let files = std::fs::read_to_string(library.with_extension("d")).map(|text| listed(&text)).unwrap_or_default();
+    // What lies outside of a crate is named by the way there.
+    files.into_iter().map(|file| file.canonicalize().unwrap_or(file)).collect()
 }
 
 /// Reads the first rule of a makefile, as cargo writes it: the library, a colon, its files; a space in a name has a

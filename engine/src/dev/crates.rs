@@ -143,11 +143,11 @@ impl LogicCrate {
         self.folders.iter().filter_map(name)
     }
 
-    /// A file, from the folder of its crate on.
+    /// A file, from the folder of its crate on; one that is in none, from beside the first of them.
     pub(super) fn shown(&self, file: &Path) -> String {
         let parent = |folder: &&PathBuf| file.starts_with(folder);
         let base = self.folders.iter().filter(parent).max_by_key(|folder| folder.as_os_str().len());
-        let base = base.and_then(|folder| folder.parent());
+        let base = base.or(self.folders.first()).and_then(|folder| folder.parent());
         base.and_then(|base| file.strip_prefix(base).ok()).unwrap_or(file).display().to_string()
     }
 }

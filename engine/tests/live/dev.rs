@@ -123,7 +123,7 @@ fn a_new_game_is_tested_and_changes_while_it_runs() {
     };
     assert!(text.ends_with(": two bytes are expected"), "{text}");
     let log = engine.log();
-    for line in ["words.md too", "words.md\ndev: building version 1005"] {
+    for line in ["dev: watching words.md too", "dev: changed words.md\ndev: building version 1005"] {
         assert!(log.contains(line), "{line} in {log}");
     }
 
