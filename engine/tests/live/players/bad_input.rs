@@ -289,24 +289,24 @@ fn a_slow_reader_is_dropped_and_nobody_waits_for_it() {
     let engine = start("tick_hz = 100\naway_grace_ms = 0");
     let mut slow = Client::open(engine.address, Transport::WebSocket);
     slow.join(b"");
-    let mut loud = Client::open(engine.address, Transport::Tcp);
-    loud.join(b"");
+    let mut loud = Witness::new(&engine);
     let before = rss(&engine);
     let metric = "hotseat_closes_total{cause=\"slow-reader\",code=\"4441\"}";
     let is_dropped = |engine: &Engine| engine.get("/metrics").lines().any(|line| line.starts_with(metric));
     while !is_dropped(&engine) {
-        loud.say(b"pour");
+        loud.client.say(b"pour");
         // This one reads all of it.
         let mut read = 0;
         while read < 2 {
-            let frame = loud.next().expect("who reads stays");
+            let frame = loud.client.next().expect("who reads stays");
             read += usize::from(frame.len() > 1 << 18);
         }
     }
     assert!(rss(&engine) < before + GROWTH_MAX, "what waits for a slow reader is bounded");
     // What it may still read says why.
     assert_eq!(slow.closing_at_last().0, CloseCode::SlowReader);
-    while loud.ask(b"who") != "1 of 1" {}
+    while loud.client.ask(b"who") != "1 of 1" {}
+    loud.is_undisturbed();
 }
 
 #[test]
@@ -391,6 +391,7 @@ fn a_slow_writer_is_dropped() {
 #[test]
 fn a_join_storm_gets_the_seats_that_there_are() {
     let engine = start("players_max = 20\nconnections_max = 60");
+    let mut witness = Witness::new(&engine);
     let before = rss(&engine);
     let mut clients: Vec<_> = (0..50).map(|number| Client::open(engine.address, BOTH[number % 2])).collect();
     for client in &mut clients {
@@ -408,7 +409,7 @@ fn a_join_storm_gets_the_seats_that_there_are() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((joined.len(), turned_away), (20, 30));
+    assert_eq!((joined.len(), turned_away), (19, 31));
     engine.until("those turned away are gone", |engine| engine.status()["engine"]["connections"] == 20);
     // And there are only so many connections, whatever they want.
     let _idle: Vec<_> = (0..40).map(|_| Client::open(engine.address, Transport::WebSocket)).collect();
@@ -417,12 +418,13 @@ fn a_join_storm_gets_the_seats_that_there_are() {
     let mut more = Client::open(engine.address, Transport::Tcp);
     let reason = "60 connections are open (connections_max)".to_owned();
     assert_eq!(more.closing(), (CloseCode::Failed, reason));
-    assert_eq!(closes(&engine, "not-admitted", CloseCode::NoPlace), 30);
+    assert_eq!(closes(&engine, "not-admitted", CloseCode::NoPlace), 31);
     assert_eq!(closes(&engine, "no-connection", CloseCode::Failed), 1);
     assert_eq!(engine.metric("hotseat_handshakes_refused_total{cause=\"no-connection\"}"), 1);
     assert!(rss(&engine) < before + GROWTH_MAX);
     joined[0].say(b"who");
     while joined[0].hear() != "20 of 20" {}
+    witness.is_undisturbed();
 }
 
 #[test]
