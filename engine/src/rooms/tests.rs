@@ -3,6 +3,7 @@
 mod coming_and_going;
 mod hearing;
 mod trials;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
