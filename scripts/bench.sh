@@ -7,11 +7,13 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 usage="usage: bench.sh [GROUP...]
 Measures each figure beside its plain counterpart, in one run, and prints the table of docs/performance.md. Takes some minutes;
 progress goes to stderr. Leave the machine alone meanwhile.
-  GROUP  only these: tables, callbacks, rewind, schema, journal, loads, http, sockets, durability"
+  GROUP  only these: tables, callbacks, rewind, schema, journal, loads, http, sockets, durability;
+         or of sockets only: echo, fan-out, idle, swaps"
 
 for word in "$@"; do
     case $word in
     tables | callbacks | rewind | schema | journal | loads | http | sockets | durability) ;;
+    echo | fan-out | idle | swaps) ;;
     -h | --help) printf '%s\n' "$usage" && exit ;;
     *) die "unknown group '$word'; see bench.sh --help" ;;
     esac

@@ -2,7 +2,8 @@
 //!
 //! A ratio of medians of interleaved runs holds where a machine's speed drifts, which single absolute figures do not; that is
 //! why this is a program of its own. `scripts/bench.sh` builds and runs it. With words as arguments it measures only the
-//! groups named: `tables`, `callbacks`, `rewind`, `journal`, `loads`, `schema`, `http`, `sockets`.
+//! groups named: `tables`, `callbacks`, `rewind`, `journal`, `loads`, `schema`, `http`, `sockets`, `durability`; or
+//! the parts of `sockets`: `echo`, `fan-out`, `idle`, `swaps`.
 
 #![allow(clippy::cast_possible_truncation, reason = "figures of a bench, far from any bound")]
 
@@ -58,8 +59,10 @@ fn main() -> ExitCode {
     if wanted("http") {
         http::measure(&mut report);
     }
-    if wanted("sockets") {
-        sockets::measure(&mut report);
+    for (part, measure) in sockets::PARTS {
+        if wanted("sockets") || wanted(part) {
+            measure(&mut report);
+        }
     }
     if wanted("durability") {
         sockets::measure_durability(&mut report);

@@ -19,12 +19,10 @@ const LOOK: Duration = Duration::from_secs(10);
 const SECONDS_VARIABLE: &str = "HOTSEAT_BENCH_SWAP_SECONDS";
 const SECONDS: u64 = 60;
 
-pub(crate) fn measure(report: &mut Report) {
-    echo(report);
-    fan_out(report);
-    idle(report);
-    swaps(report);
-}
+/// A word for what can be measured by itself, and what measures it.
+type Part = (&'static str, fn(&mut Report));
+
+pub(crate) const PARTS: [Part; 4] = [("echo", echo), ("fan-out", fan_out), ("idle", idle), ("swaps", swaps)];
 
 fn options(host: SocketAddr) -> Options {
     let target: Target = format!("ws://{host}/ws").parse().expect("a good URL");

@@ -7,7 +7,7 @@ use room::Input;
 
 use crate::rooms::name::RoomId;
 
-/// Of one thread. Written by it, read by anybody.
+/// Of one thread and its helper. Written by whichever has the rooms, read by anybody.
 #[derive(Debug, Default)]
 pub(super) struct Beat {
     /// Odd while a callback is under way. Whoever sees the same odd number twice has seen the same callback twice.
@@ -88,7 +88,7 @@ impl Beat {
         Busy(self)
     }
 
-    /// Only this thread writes, so what was read is still so when it is written.
+    /// Only one writes at a time, so what was read is still so when it is written.
     fn count(&self) {
         self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Release);
     }

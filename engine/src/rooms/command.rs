@@ -30,6 +30,13 @@ pub(super) enum Command {
     End { grace: Duration },
 }
 
+impl Command {
+    /// Whether a helper may do it: that is quick as a rule, and neither begins nor ends a room.
+    pub(super) fn is_light(&self) -> bool {
+        matches!(self, Command::ToRoom { ask: Ask::FromPlayer { .. }, .. })
+    }
+}
+
 /// What is asked of one room. Whoever drops the other end of `reply` before its turn has taken it back.
 #[derive(Debug)]
 pub(super) enum Ask {

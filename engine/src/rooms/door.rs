@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logic_api::PlayerId;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -18,6 +19,11 @@ use crate::sessions::Link;
 pub(crate) struct RoomDoor(pub(super) Arc<Place>);
 
 impl RoomDoor {
+    /// Where the connections of the room's players are served: whoever reads there need not wake anybody for the room.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.0.runtime
+    }
+
     /// The door, once the room has let the player in.
     ///
     /// # Errors

@@ -18,12 +18,13 @@ use crate::rooms::beat::Beat;
 use crate::rooms::command::{Ask, Command, NewSeat};
 use crate::rooms::entrance::Terms;
 use crate::rooms::error::{RoomError, StartError};
+use crate::rooms::helper::Helper;
 use crate::rooms::inbox::Inbox;
 use crate::rooms::name::RoomName;
 use crate::rooms::opening::Wishes;
 use crate::rooms::players::House;
 use crate::rooms::registry::{Opening, Registry, Taken};
-use crate::rooms::thread::RoomThread;
+use crate::rooms::thread::{self, RoomThread};
 use crate::rooms::trial::Swap;
 use crate::status::RoomStatus;
 
@@ -84,6 +85,7 @@ pub(super) struct Shared {
     pub(super) pools: Vec<Pool>,
     /// By thread, too.
     pub(super) beats: Vec<Arc<Beat>>,
+    pub(super) helpers: Vec<Helper>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The names of rooms that are kept and could not be brought back.
     refused: Mutex<Vec<Opening>>,
@@ -127,6 +129,7 @@ impl Rooms {
             inboxes: (0..options.threads).map(|_| Arc::new(Inbox::new())).collect(),
             pools,
             beats: (0..options.threads).map(|_| Arc::default()).collect(),
+            helpers: (0..options.threads).map(Helper::start).collect::<Result<_, _>>().map_err(StartError::Thread)?,
             threads: Mutex::default(),
             refused: Mutex::default(),
             current: Mutex::new(Arc::clone(logic)),
@@ -192,18 +195,21 @@ impl Rooms {
         let (inbox, pool) = (Arc::clone(&self.0.inboxes[number]), self.0.pools[number].clone());
         let (registry, beat) = (Arc::clone(&self.0.registry), Arc::clone(&self.0.beats[number]));
         let (created, creation) = mpsc::channel();
+        let runtime = self.0.helpers[number].runtime().clone();
         let run = move || {
-            let mut thread = RoomThread::new(inbox, pool, registry, beat);
+            let mut rooms = RoomThread::new(Arc::clone(&inbox), pool, registry, beat);
             for new in new {
                 let room = new.place.name();
-                if let Err(error) = thread.open(new) {
+                if let Err(error) = rooms.open(new) {
                     let _ = created.send(Err(StartError::Room(RoomError::NotMade { room, error })));
                     return;
                 }
             }
+            let rooms = Arc::new(Mutex::new(rooms));
+            Helper::help(&runtime, &rooms, &inbox);
             let _ = created.send(Ok(()));
             drop(created);
-            thread.run();
+            thread::run(&rooms, inbox);
         };
         let name = format!("rooms-{number}");
         let thread = std::thread::Builder::new().name(name).spawn(run).map_err(StartError::Thread)?;

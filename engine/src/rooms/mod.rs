@@ -12,6 +12,7 @@ mod opening;
 mod registry;
 mod swap;
 
+mod helper;
 mod inbox;
 mod outlet;
 mod thread;

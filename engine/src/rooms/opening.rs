@@ -350,8 +350,8 @@ impl Rooms {
         let metrics = self.0.registry.metrics().room(name.as_str());
         let board = Arc::new(Board::new((*id, name.clone()), Arc::clone(&logic), tick_hz, terms, metrics));
         let settings = RoomSettings::of(&board.entrance.terms(), tick_hz, linger);
-        let inbox = Arc::clone(&self.0.inboxes[*thread]);
-        let place = Arc::new(Place { board, inbox, thread: *thread, linger });
+        let (inbox, runtime) = (Arc::clone(&self.0.inboxes[*thread]), self.0.helpers[*thread].runtime().clone());
+        let place = Arc::new(Place { board, inbox, runtime, thread: *thread, linger });
         let house = Arc::clone(&self.0.house);
         (Arc::clone(&place), NewSeat { place, logic, config, linger, house, settings, recovered: None })
     }

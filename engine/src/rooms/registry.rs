@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::config::ROOMS_MAX;
@@ -51,6 +52,8 @@ struct UnderWay {
 pub(super) struct Place {
     pub(super) board: Arc<Board>,
     pub(super) inbox: Arc<Inbox<Command>>,
+    /// Of the thread's helper.
+    pub(super) runtime: Handle,
     /// The thread's number, and that of its pool.
     pub(super) thread: usize,
     /// How long the room stays when nobody is in it; `None` for ever.
@@ -222,7 +225,9 @@ impl Place {
 
     /// For what is bounded by its sender, and must not be turned away.
     pub(super) fn send(&self, ask: Ask) -> Result<(), RoomError> {
-        self.inbox.send(Command::ToRoom { room: self.id(), ask }).map_err(|not_sent| self.not_sent(not_sent))
+        let command = Command::ToRoom { room: self.id(), ask };
+        let sent = if command.is_light() { self.inbox.send_light(command) } else { self.inbox.send(command) };
+        sent.map_err(|not_sent| self.not_sent(not_sent))
     }
 
     fn not_sent(&self, not_sent: NotSent) -> RoomError {

@@ -2,6 +2,7 @@
 
 mod coming_and_going;
 mod hearing;
+mod helping;
 mod trials;
 mod waiting;
 

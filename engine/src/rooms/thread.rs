@@ -1,9 +1,14 @@
 //! A thread that owns rooms: it takes commands in batches, and ticks its rooms on time.
+//!
+//! What players send is light work as a rule, and then the thread is not woken for it: its helper does it, who has read it
+//! (`helper.rs`). Whoever is at it, thread or helper, has the rooms to itself meanwhile. All that may take long is the thread's:
+//! ticks, swaps, requests, and the beginnings and ends of rooms.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use room::{Pool, StepError};
 
 use crate::rooms::beat::Beat;
@@ -23,17 +28,55 @@ pub(super) struct RoomThread {
     seats: BTreeMap<RoomId, Seat>,
     /// When which room has something to do: to look through a thousand rooms for one that is due would take longer than its tick.
     dues: BTreeSet<(Instant, RoomId)>,
+    /// Kept for its memory; empty between two batches.
+    batch: Vec<Command>,
     /// Kept for its memory; empty but in [`RoomThread::run_due`].
     due_now: Vec<RoomId>,
     /// Those that may have something to let out.
     touched: Vec<RoomId>,
+    /// When the thread wakes by itself.
+    wakes_at: Option<Instant>,
     is_ending: bool,
+}
+
+/// The thread's work: until the last room has ended after [`Command::End`], or until the inbox is closed.
+pub(super) fn run(rooms: &Mutex<RoomThread>, inbox: Arc<Inbox<Command>>) {
+    let closing = Closing(inbox);
+    let mut wakes_at = rooms.lock().goes_to_sleep();
+    while closing.0.wait(wakes_at) {
+        let mut rooms = rooms.lock();
+        rooms.run();
+        if rooms.is_ending && rooms.seats.is_empty() {
+            break;
+        }
+        wakes_at = rooms.goes_to_sleep();
+    }
+}
+
+/// As `run`, but only what is light.
+pub(super) fn help(rooms: &Mutex<RoomThread>, inbox: &Arc<Inbox<Command>>) {
+    // If the thread has the rooms, it looks into the inbox once more before it sleeps.
+    if let Some(mut rooms) = rooms.try_lock() {
+        let _closing = ClosingIfPanicking(inbox);
+        rooms.help();
+    }
 }
 
 impl RoomThread {
     pub(super) fn new(inbox: Arc<Inbox<Command>>, pool: Pool, registry: Arc<Registry>, beat: Arc<Beat>) -> Self {
-        let (seats, dues, due_now) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-        Self { inbox, pool, registry, beat, seats, dues, due_now, touched: Vec::new(), is_ending: false }
+        Self {
+            inbox,
+            pool,
+            registry,
+            beat,
+            seats: BTreeMap::new(),
+            dues: BTreeSet::new(),
+            batch: Vec::new(),
+            due_now: Vec::new(),
+            touched: Vec::new(),
+            wakes_at: None,
+            is_ending: false,
+        }
     }
 
     /// From here on the room can be asked. Here, and not by whoever wants it: it may be gone again before they hear of it.
@@ -47,20 +90,49 @@ impl RoomThread {
         Ok(())
     }
 
-    /// Until the last room has ended after [`Command::End`], or until the inbox is closed.
-    pub(super) fn run(mut self) {
-        let closing = Closing(Arc::clone(&self.inbox));
-        let mut batch = Vec::new();
-        while !(self.is_ending && self.seats.is_empty()) && closing.0.take(&mut batch, self.due()) {
-            for command in batch.drain(..) {
-                let now = self.carry_out(command);
-                // However long the batch is, ticks are on time.
-                self.run_due(now);
-            }
-            self.release();
-            self.run_due(Instant::now());
-            self.release();
+    /// Does all that waits and all that is due.
+    fn run(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        self.inbox.take(&mut batch);
+        for command in batch.drain(..) {
+            let now = self.carry_out(command);
+            // However long the batch is, ticks are on time.
+            self.run_due(now);
         }
+        self.batch = batch;
+        self.release();
+        self.run_due(Instant::now());
+        self.release();
+    }
+
+    /// Does what waits, up to where the thread's work begins.
+    fn help(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        self.inbox.take(&mut batch);
+        let mut commands = batch.drain(..);
+        let mut is_due = self.is_due(Instant::now());
+        while !is_due && commands.as_slice().first().is_some_and(Command::is_light) {
+            let Some(command) = commands.next() else { break };
+            let now = self.carry_out(command);
+            is_due = self.is_due(now);
+        }
+        if commands.len() > 0 {
+            self.inbox.put_back(commands);
+        } else {
+            drop(commands);
+        }
+        self.batch = batch;
+        self.release();
+        let wakes_too_late = self.due().is_some_and(|due| self.wakes_at.is_none_or(|at| due < at));
+        if is_due || wakes_too_late {
+            self.inbox.nudge();
+        }
+    }
+
+    /// The time until which the thread can sleep.
+    fn goes_to_sleep(&mut self) -> Option<Instant> {
+        self.wakes_at = self.due();
+        self.wakes_at
     }
 
     /// When it was done.
@@ -102,7 +174,7 @@ impl RoomThread {
 
     /// Each room that is due has one turn, even if it is due again at once: others wait, too.
     fn run_due(&mut self, now: Instant) {
-        if self.due().is_none_or(|due| due > now) {
+        if !self.is_due(now) {
             return;
         }
         let mut due_now = std::mem::take(&mut self.due_now);
@@ -137,6 +209,10 @@ impl RoomThread {
         self.registry.remove(id);
     }
 
+    fn is_due(&self, now: Instant) -> bool {
+        self.due().is_some_and(|due| due <= now)
+    }
+
     fn due(&self) -> Option<Instant> {
         self.dues.first().map(|(at, _)| *at)
     }
@@ -151,5 +227,16 @@ impl Drop for Closing {
             tracing::error!("a thread of rooms ended by a panic of the engine; its rooms are gone");
         }
         self.0.close();
+    }
+}
+
+/// The same, where it is not the end as such.
+struct ClosingIfPanicking<'a>(&'a Arc<Inbox<Command>>);
+
+impl Drop for ClosingIfPanicking<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            drop(Closing(Arc::clone(self.0)));
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::net::Shutdown;
 use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -10,9 +11,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use logic_api::PlayerId;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use wire::{ClientFrame, CloseCode, EngineFrame};
 
@@ -22,6 +22,7 @@ use crate::sessions::frames::{Read, Reader, Transport};
 use crate::sessions::link::{Due, Framing, Link};
 use crate::sessions::lobby::Lobby;
 use crate::sessions::rate::Rate;
+use crate::sessions::socket::Socket;
 use crate::sessions::tcp::TcpReader;
 use crate::sessions::websocket::WebSocketReader;
 use crate::stop::Stop;
@@ -53,7 +54,7 @@ pub(super) struct Opening {
 pub(super) struct Connection {
     lobby: Arc<Lobby>,
     link: Arc<Link>,
-    socket: OwnedReadHalf,
+    socket: Socket,
     /// `None` only while it reads.
     reader: Option<Reader>,
     opening: Opening,
@@ -108,16 +109,22 @@ impl From<io::Error> for End {
 }
 
 impl Connection {
-    pub(super) fn new(lobby: Arc<Lobby>, stream: TcpStream, framing: Framing, opening: Opening) -> Connection {
+    pub(super) fn new(
+        lobby: Arc<Lobby>,
+        stream: TcpStream,
+        framing: Framing,
+        opening: Opening,
+    ) -> io::Result<Connection> {
         let limits = &lobby.limits;
         let transport = match framing {
             Framing::Tcp => Transport::Tcp(TcpReader::new(limits.frame_bytes_max)),
             Framing::WebSocket => Transport::WebSocket(WebSocketReader::new(limits.frame_bytes_max)),
         };
         let now = Instant::now();
-        let (socket, write_half) = stream.into_split();
-        let link = Link::new(write_half, framing, limits.queue_bytes_max, Arc::clone(&lobby.metrics));
-        Connection {
+        let stream = Arc::new(stream.into_std()?);
+        let socket = Socket::watch(Arc::clone(&stream))?;
+        let link = Link::new(stream, framing, limits.queue_bytes_max, Arc::clone(&lobby.metrics));
+        Ok(Connection {
             link,
             socket,
             reader: Some(Reader::new(transport)),
@@ -131,17 +138,28 @@ impl Connection {
             ping_at: now + limits.ping_interval,
             pinged: None,
             lobby,
+        })
+    }
+
+    /// Until the player is in, or the connection has ended.
+    pub(super) async fn run(mut self) -> Option<Seated> {
+        let mut unread = std::mem::take(&mut self.opening.unread);
+        let taken = self.take(&mut unread);
+        drop(unread);
+        let served = match taken {
+            Ok(()) => self.serve(true).await,
+            Err(end) => Err(end),
+        };
+        match served {
+            Ok(()) => Some(Seated(self)),
+            Err(end) => {
+                self.end(end).await;
+                None
+            }
         }
     }
 
-    /// Until the connection has ended, from whichever side.
-    pub(super) async fn run(mut self) {
-        let mut unread = std::mem::take(&mut self.opening.unread);
-        let end = match self.take(&mut unread) {
-            Ok(()) => self.serve().await,
-            Err(end) => end,
-        };
-        drop(unread);
+    async fn end(mut self, end: End) {
         if let End::Bad(bad) = &end {
             self.link.close(bad);
         }
@@ -154,22 +172,19 @@ impl Connection {
         }
     }
 
-    /// Until there is an end.
-    async fn serve(&mut self) -> End {
+    /// Until there is an end, or until the player is in if it is only for that.
+    async fn serve(&mut self, is_for_entry: bool) -> Result<(), End> {
         let (link, stop) = (Arc::clone(&self.link), self.lobby.stop.clone());
         let mut alarm = pin!(sleep_until(self.deadline()));
-        loop {
-            if let Err(end) = self.serve_once(&link, &stop, alarm.as_mut()).await {
-                return end;
-            }
+        while !is_for_entry || self.seat.is_none() {
+            self.serve_once(&link, &stop, alarm.as_mut()).await?;
         }
+        Ok(())
     }
 
     async fn serve_once(&mut self, link: &Link, stop: &Stop, mut alarm: Pin<&mut Sleep>) -> Result<(), End> {
         if let Some(request) = self.request.take() {
-            self.come_in(request).await?;
-            // The first round trip is known at once.
-            alarm.as_mut().reset(self.ping_at);
+            return self.come_in(request).await;
         }
         let due = link.due();
         if matches!(due, Due::End | Due::WriteLast) {
@@ -179,13 +194,8 @@ impl Connection {
         let is_seated = self.seat.is_some();
         tokio::select! {
             biased;
-            result = poll_fn(|context| self.poll_read(context)), if !is_paused => result,
+            result = poll_fn(|context| self.poll_socket(context, !is_paused, due == Due::Write)) => result,
             () = link.woken.notified() => Ok(()),
-            writable = link.socket.writable(), if due == Due::Write => {
-                writable?;
-                link.write();
-                Ok(())
-            }
             () = alarm.as_mut() => {
                 // Deadlines move with every read, but only away: the alarm is set anew when it has rung.
                 let deadline = self.on_time(is_paused)?;
@@ -198,15 +208,34 @@ impl Connection {
         }
     }
 
-    /// Reads what there is, and works it off.
+    fn poll_socket(&mut self, context: &mut Context<'_>, may_read: bool, must_write: bool) -> Poll<Result<(), End>> {
+        if may_read && let Poll::Ready(result) = self.poll_read(context) {
+            return Poll::Ready(result);
+        }
+        if must_write { self.poll_write(context).map_err(End::from) } else { Poll::Pending }
+    }
+
+    /// Writes what waits for the socket.
+    fn poll_write(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_write(context, || {
+            self.link.write();
+            !matches!(self.link.due(), Due::Write | Due::WriteLast)
+        })
+    }
+
+    /// Reads what there is, and works it off, until there is an end or something else to be done first.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), End>> {
         READ_BUFFER.with_borrow_mut(|buffer| {
-            let mut read = ReadBuf::new(buffer);
-            ready!(Pin::new(&mut self.socket).poll_read(context, &mut read))?;
-            Poll::Ready(match read.filled_mut() {
-                [] => Err(End::Gone),
-                bytes => self.take(bytes),
-            })
+            loop {
+                let read = ready!(self.socket.poll_read(context, buffer))?;
+                if read == 0 {
+                    return Poll::Ready(Err(End::Gone));
+                }
+                self.work_off(&mut buffer[..read])?;
+                if self.request.is_some() || self.link.is_room_behind() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
         })
     }
 
@@ -386,21 +415,39 @@ impl Connection {
 
     /// Writes what is left, closes the engine's end, and reads until the client has closed its own.
     async fn linger(&mut self) -> io::Result<()> {
-        while self.link.due() == Due::WriteLast {
-            self.link.socket.writable().await?;
-            self.link.write();
+        if self.link.due() == Due::WriteLast {
+            poll_fn(|context| self.poll_write(context)).await?;
         }
-        let socket: &TcpStream = self.link.socket.as_ref();
-        rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?;
-        loop {
-            self.socket.readable().await?;
-            let read = READ_BUFFER.with_borrow_mut(|buffer| self.socket.try_read(buffer));
-            match read {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+        self.socket.stream().shutdown(Shutdown::Write)?;
+        let poll_read =
+            |context: &mut Context<'_>| READ_BUFFER.with_borrow_mut(|buffer| self.socket.poll_read(context, buffer));
+        while poll_fn(poll_read).await? > 0 {}
+        Ok(())
+    }
+}
+
+/// A connection whose player is in a room.
+#[derive(Debug)]
+pub(super) struct Seated(Connection);
+
+impl Seated {
+    /// Where it is to run.
+    pub(super) fn runtime(&self) -> &Handle {
+        self.0.seat.as_ref().expect("the player is in a room").door.runtime()
+    }
+
+    /// Until the connection has ended, from whichever side.
+    pub(super) async fn run(self) {
+        let Seated(mut connection) = self;
+        let served = match Socket::watch(Arc::clone(connection.socket.stream())) {
+            Ok(socket) => {
+                connection.socket = socket;
+                connection.serve(false).await
             }
+            Err(error) => Err(error.into()),
+        };
+        if let Err(end) = served {
+            connection.end(end).await;
         }
     }
 }

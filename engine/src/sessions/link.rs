@@ -5,12 +5,12 @@
 //! closed.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 use wire::{CloseCode, EngineFrame, Header};
 
@@ -20,6 +20,8 @@ use crate::sessions::{tcp, websocket};
 
 /// Frames that are handed to the kernel by one call.
 const FRAMES_PER_WRITE: usize = 32;
+/// So much is copied together before it is: that costs less than to have the kernel gather it.
+const COPIED_BYTES_MAX: usize = 1024;
 /// The longest header of a WebSocket frame that a server sends, and that of the protocol.
 const HEAD_BYTES_MAX: usize = 10 + Header::BYTES;
 /// What a frame in a queue takes beside its payload, which may be shared.
@@ -85,7 +87,8 @@ impl Out {
 /// The shared half of a connection; its task has the other one. Every method may be called from any thread.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(super) socket: OwnedWriteHalf,
+    /// Written to without waiting. The connection's task waits for it where that must be.
+    stream: Arc<TcpStream>,
     framing: Framing,
     queue_bytes_max: usize,
     queue: Mutex<Queue>,
@@ -131,13 +134,13 @@ pub(super) enum Due {
 
 impl Link {
     pub(super) fn new(
-        socket: OwnedWriteHalf,
+        stream: Arc<TcpStream>,
         framing: Framing,
         queue_bytes_max: usize,
         metrics: Arc<SessionMetrics>,
     ) -> Arc<Link> {
         Arc::new(Link {
-            socket,
+            stream,
             framing,
             queue_bytes_max,
             queue: Mutex::default(),
@@ -151,7 +154,8 @@ impl Link {
     /// A connection that is nobody's, for the tests of rooms.
     #[cfg(test)]
     pub(crate) fn to(stream: tokio::net::TcpStream, metrics: Arc<SessionMetrics>) -> Arc<Link> {
-        Link::new(stream.into_split().1, Framing::Tcp, 1 << 20, metrics)
+        let stream = stream.into_std().expect("it is a socket");
+        Link::new(Arc::new(stream), Framing::Tcp, 1 << 20, metrics)
     }
 
     /// Sends frames of the room, and then perhaps ends the connection. What comes after its end is dropped.
@@ -160,7 +164,7 @@ impl Link {
             if let Some(Out::Frame { header, .. }) = frames.last() {
                 queue.header = Header::of(header);
             }
-            frames.into_iter().for_each(|frame| queue.push(frame));
+            queue.append(frames);
             if let Some(bad) = ending {
                 self.push_ending(queue, bad);
             }
@@ -251,6 +255,14 @@ impl Link {
     }
 
     fn write_once(&self, queue: &Queue) -> io::Result<usize> {
+        let mut copied = [0; COPIED_BYTES_MAX];
+        match queue.copy(self.framing, &mut copied) {
+            Some(bytes) => self.stream.as_ref().write(&copied[queue.written..bytes]),
+            None => self.write_gathered(queue),
+        }
+    }
+
+    fn write_gathered(&self, queue: &Queue) -> io::Result<usize> {
         let mut heads = [[0; HEAD_BYTES_MAX]; FRAMES_PER_WRITE];
         let mut lens = [0; FRAMES_PER_WRITE];
         let count = queue.frames.len().min(FRAMES_PER_WRITE);
@@ -264,7 +276,7 @@ impl Link {
         }
         let mut slices = &mut slices[..2 * count];
         IoSlice::advance_slices(&mut slices, queue.written);
-        self.socket.try_write_vectored(slices)
+        self.stream.as_ref().write_vectored(slices)
     }
 
     pub(super) fn due(&self) -> Due {
@@ -322,6 +334,16 @@ const IN_ROOM_BYTES_MAX: usize = 256 << 10;
 const MESSAGE_BYTES: usize = 64;
 
 impl Queue {
+    fn append(&mut self, frames: Vec<Out>) {
+        self.bytes += frames.iter().map(Out::bytes).sum::<usize>();
+        if self.frames.is_empty() {
+            // In the memory that they are in.
+            self.frames = frames.into();
+        } else {
+            self.frames.extend(frames);
+        }
+    }
+
     fn push(&mut self, frame: Out) {
         self.bytes += frame.bytes();
         self.frames.push_back(frame);
@@ -331,6 +353,20 @@ impl Queue {
     fn is_above(&self, bytes_max: usize) -> bool {
         let under_way = self.frames.front().map_or(0, Out::bytes);
         self.frames.len() > 2 && self.bytes.saturating_sub(under_way) > bytes_max
+    }
+
+    /// Writes all frames one behind the other; `None` if they are longer than that.
+    fn copy(&self, framing: Framing, to: &mut [u8; COPIED_BYTES_MAX]) -> Option<usize> {
+        let mut end = 0;
+        let mut head = [0; HEAD_BYTES_MAX];
+        for frame in &self.frames {
+            let head_bytes = frame.head(framing, &mut head);
+            for bytes in [&head[..head_bytes], frame.payload()] {
+                to.get_mut(end..end + bytes.len())?.copy_from_slice(bytes);
+                end += bytes.len();
+            }
+        }
+        Some(end)
     }
 
     fn advance(&mut self, mut written: usize, framing: Framing) {
@@ -351,6 +387,21 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_short_is_copied_whole() {
+        let header = [7; Header::BYTES];
+        let payload: Arc<[u8]> = vec![8; 900].into();
+        let mut queue = Queue::default();
+        queue.append(vec![Out::Frame { header, payload }, Out::Raw(vec![9; 5].into())]);
+        let mut to = [0; COPIED_BYTES_MAX];
+        let bytes = queue.copy(Framing::Tcp, &mut to).unwrap();
+        let mut head = [0; HEAD_BYTES_MAX];
+        let head_bytes = queue.frames[0].head(Framing::Tcp, &mut head);
+        assert_eq!(to[..bytes], [&head[..head_bytes], &[8; 900], &[9; 5]].concat());
+        queue.push(Out::Raw(vec![0; COPIED_BYTES_MAX].into()));
+        assert_eq!(queue.copy(Framing::Tcp, &mut to), None);
+    }
 
     #[test]
     fn a_frame_above_the_limit_may_be_under_way_or_next() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logic_api::PlayerId;
+use prometheus::IntGauge;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -71,6 +72,26 @@ pub struct Lobby {
 #[derive(Debug)]
 pub(crate) struct Slot(#[expect(dead_code, reason = "held for its end")] OwnedSemaphorePermit);
 
+/// Counts a connection for as long as it is there.
+#[derive(Debug)]
+struct Present {
+    gauge: IntGauge,
+    _slot: Slot,
+}
+
+impl Present {
+    fn new(gauge: &IntGauge, slot: Slot) -> Present {
+        gauge.inc();
+        Present { gauge: gauge.clone(), _slot: slot }
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}
+
 impl Lobby {
     pub fn new(
         config: &Config,
@@ -125,17 +146,25 @@ impl Lobby {
                 // Told without waiting: whoever has no place has none to wait in. What has come is taken, for a socket
                 // that is closed over unread bytes resets, and its client may never see why.
                 let _unread = stream.try_read(&mut [0; 1024]);
-                let (_read_half, write_half) = stream.into_split();
-                Link::new(write_half, Framing::Tcp, self.limits.queue_bytes_max, Arc::clone(&self.metrics)).close(&bad);
+                let Ok(stream) = stream.into_std() else { return };
+                let (stream, metrics) = (Arc::new(stream), Arc::clone(&self.metrics));
+                Link::new(stream, Framing::Tcp, self.limits.queue_bytes_max, metrics).close(&bad);
             }
         }
     }
 
-    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, framing: Framing, opening: Opening, _slot: Slot) {
-        let gauge = self.metrics.connections(framing == Framing::WebSocket).clone();
-        gauge.inc();
-        Connection::new(self, stream, framing, opening).run().await;
-        gauge.dec();
+    /// Until the player is in a room: from there on the connection goes on where the room's are.
+    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, framing: Framing, opening: Opening, slot: Slot) {
+        let present = Present::new(self.metrics.connections(framing == Framing::WebSocket), slot);
+        // A socket that cannot be watched has nobody who could be told.
+        let Ok(connection) = Connection::new(self, stream, framing, opening) else { return };
+        if let Some(seated) = connection.run().await {
+            let runtime = seated.runtime().clone();
+            runtime.spawn(async move {
+                seated.run().await;
+                drop(present);
+            });
+        }
     }
 
     pub(super) fn micros_since_start(&self, now: Instant) -> u64 {

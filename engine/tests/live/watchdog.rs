@@ -21,6 +21,8 @@ fn a_message_that_never_ends_is_told_with_all_that_is_known_of_it() {
     let engine = start("durability = \"off\"\nwatchdog_restart = \"300ms\"");
     let mut client = Client::open(engine.address, Transport::Tcp);
     let joined = client.join(b"");
+    let mut other = Client::web_socket(engine.address, "/ws?room=b", &[]);
+    other.join(b"");
     assert_eq!(engine.get("/healthz"), "ready\n");
     client.say(b"loop");
     engine.until("it is found", |engine| engine.ask("/healthz").status == 503);
@@ -38,7 +40,11 @@ fn a_message_that_never_ends_is_told_with_all_that_is_known_of_it() {
     assert_eq!((&fields["room"], &fields["callback"]), (&"main".into(), &"message".into()), "{fields}");
     assert_eq!((&fields["version"], &fields["player"]), (&1001.into(), &joined.player.into()), "{fields}");
     // The other room has a thread of its own. Without a journal nothing could be brought back, so nothing starts anew.
-    assert_eq!(engine.get("/count?room=b"), "1 in 1001\n");
+    assert_eq!(other.ask(b"count"), "1");
+    assert_eq!(engine.get("/count?room=b"), "2 in 1001\n");
+    let mut late = Client::web_socket(engine.address, "/ws?room=b", &[]);
+    late.join(b"");
+    assert_eq!(late.ask(b"count"), "3");
     assert!(log.contains("end the engine by SIGKILL if it never returns"), "{log}");
 }
 

@@ -9,29 +9,47 @@ use wire::{EngineFrame, tcp};
 
 use super::{First, PicksOnB, Second, get, start, swap_for_good, version};
 use crate::metrics::Metrics;
-use crate::rooms::{Entry, Rooms};
+use crate::rooms::{Entry, FromPlayer, RoomDoor, Rooms};
 use crate::sessions::Link;
 
 /// The far end of a player's connection.
-struct Far {
+pub(super) struct Far {
     stream: TcpStream,
     read: Vec<u8>,
+    /// What the near end knows of its player.
+    player: PlayerId,
+    door: RoomDoor,
+    link: Arc<Link>,
+    said: u32,
 }
 
 impl Far {
-    async fn join(rooms: &Rooms, room: &str, player: u64) -> Far {
+    pub(super) async fn join(rooms: &Rooms, room: &str, player: u64) -> Far {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         let patience = std::time::Duration::from_secs(3600);
-        let entry = Entry { link: Link::to(near, Metrics::new().sessions()), token: Arc::from(""), patience };
+        let (player, link) = (PlayerId(player), Link::to(near, Metrics::new().sessions()));
+        let entry = Entry { link: Arc::clone(&link), token: Arc::from(""), patience };
         let admission = rooms.admit(room).await.unwrap();
-        admission.join(PlayerId(player), Arc::from([]), Arc::from(""), entry).await.unwrap();
-        Far { stream, read: Vec::new() }
+        let door = admission.join(player, Arc::from([]), Arc::from(""), entry).await.unwrap();
+        Far { stream, read: Vec::new(), player, door, link, said: 0 }
+    }
+
+    /// As if the near end had read it.
+    pub(super) fn say(&mut self, bytes: &[u8]) {
+        self.said += 1;
+        self.link.gave(Link::cost(bytes.len()));
+        self.door.tell(self.player, &self.link, FromPlayer::Messages(vec![(self.said, bytes.into())]));
+    }
+
+    pub(super) async fn ask(&mut self, bytes: &[u8]) -> String {
+        self.say(bytes);
+        self.hear().await
     }
 
     /// The next frame, in a few words.
-    async fn hear(&mut self) -> String {
+    pub(super) async fn hear(&mut self) -> String {
         loop {
             if let Some((frame, taken)) = tcp::split(&self.read) {
                 let heard = match EngineFrame::decode(frame).unwrap().1 {
