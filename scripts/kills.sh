@@ -5,8 +5,9 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 usage="usage: kills.sh [N]
-Kills a release build of the engine N times (1000 if not given) in the middle of requests, starts it again each time, and
-compares what it comes to with a replay that was never killed. The tests run the same 50 times."
+Kills a release build of the engine N times (1000 if not given) in the middle of messages and requests and starts it again each
+time. Players send again what they do not know to be consumed, and the world counts; a room that is never killed is given what
+they sent, and has the same state hashes. The tests do so 50 times."
 
 kills=${1:-1000}
 if [[ $kills == -h || $kills == --help ]]; then
@@ -18,5 +19,5 @@ fi
 need_toolchain
 enter_root
 HOTSEAT_KILLS=$kills cargo test --release -p engine --test live -- --exact --nocapture \
-    kept::a_killed_engine_has_lost_nothing_and_doubled_nothing
+    kills::a_killed_engine_has_lost_nothing_and_doubled_nothing
 echo "ended after $(elapsed)"

@@ -1,10 +1,6 @@
 //! What outlives the engine: killed, ended, or ended by its own logic; and what is refused.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::Signal;
 
@@ -12,67 +8,14 @@ use crate::client;
 use crate::players::client::{Client, Transport};
 use crate::support::{Engine, Setup, moody};
 
-/// How often an engine is killed under load, unless `HOTSEAT_KILLS` says otherwise.
-const KILLS: u64 = 50;
-const CLIENTS: usize = 3;
-
 fn setup() -> Setup {
     Setup::new(moody(), &["game.1001.so", "plugin2.so"]).with("tick_hz = 50")
 }
 
-fn run(setup: &Setup, words: &[&str]) -> String {
+pub(crate) fn run(setup: &Setup, words: &[&str]) -> String {
     let output = setup.run(words);
     assert!(output.status.success(), "{words:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
-}
-
-fn count(address: SocketAddr) -> Option<u64> {
-    client::try_get(address, "/count").ok()?.body.split(' ').next()?.parse().ok()
-}
-
-/// Asks until so many answers have come, kills the engine while further ones are under way, and gives the answers.
-fn killed_under_load(engine: Engine, answers: usize) -> (Setup, BTreeSet<u64>) {
-    let (heard, count_heard, address) = (Mutex::new(BTreeSet::new()), AtomicUsize::new(0), engine.address);
-    let setup = std::thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                while let Some(number) = count(address) {
-                    assert!(heard.lock().unwrap().insert(number), "{number} was answered twice");
-                    count_heard.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        assert!(crate::support::in_time(|| count_heard.load(Ordering::Relaxed) >= answers));
-        engine.killed()
-    });
-    (setup, heard.into_inner().unwrap())
-}
-
-#[test]
-fn a_killed_engine_has_lost_nothing_and_doubled_nothing() {
-    let kills = std::env::var("HOTSEAT_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
-    let mut setup = setup().with("snapshot_interval_ms = 300");
-    let (mut all, mut last) = (BTreeSet::new(), 0);
-    for kill in 0..kills {
-        let engine = setup.start();
-        let first = count(engine.address).unwrap();
-        // What was under way may have been applied, and nothing else.
-        assert!(first > last && first <= last + 1 + CLIENTS as u64, "kill {kill}: {first} after {last}");
-        let (after, heard) = killed_under_load(engine, usize::try_from(kill * 7 % 40).unwrap());
-        assert!(heard.iter().all(|number| *number > first), "kill {kill}: answers from before {first}");
-        last = heard.last().copied().unwrap_or(first);
-        all.extend(heard);
-        setup = after;
-    }
-    assert!(all.len() > 100);
-    assert!(run(&setup, &["journal", "check"]).starts_with("main: "));
-    let verified = run(&setup, &["replay", "--verify"]);
-    assert!(verified.starts_with("verified: "), "{verified}");
-    // The twin that was never killed is the replay: it comes to what the engine comes to.
-    let dump: serde_json::Value = serde_json::from_str(&run(&setup, &["replay", "--dump"])).unwrap();
-    let counted = dump["tables"]["state"][0]["row"]["count"].as_u64().unwrap();
-    let engine = setup.start();
-    assert_eq!(count(engine.address), Some(counted + 1));
 }
 
 #[test]

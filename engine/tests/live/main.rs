@@ -10,6 +10,7 @@ mod dev;
 mod ending;
 mod faults;
 mod kept;
+mod kills;
 mod loading;
 mod metrics;
 mod players;

@@ -29,6 +29,17 @@ struct State {
     /// What no replay comes to again.
     fickle: u64,
     number: f64,
+    /// Of all numbered messages, in their order.
+    mix: u64,
+}
+
+/// A message that was numbered, and how often it came.
+#[derive(Row, Debug)]
+#[repr(C)]
+struct Heard {
+    #[row(key)]
+    number: u64,
+    times: u64,
 }
 
 #[derive(Row, Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,6 +55,20 @@ enum Curse {
 #[derive(World, Debug)]
 struct Moody {
     state: One<State>,
+    heard: Table<Heard>,
+}
+
+impl Moody {
+    /// `number <number> …`, answered with the number and how many messages and requests there were with it.
+    fn count_number(&mut self, ctx: &mut Ctx, text: &str) {
+        let number: u64 = text.split(' ').nth(1).and_then(|number| number.parse().ok()).expect("a number");
+        if self.heard.find(number).is_none() {
+            self.heard.insert(Heard { number, times: 0 });
+        }
+        self.heard.find_mut(number).expect("it is there").times += 1;
+        self.state.mix = self.state.mix.rotate_left(7) ^ ctx.rng().next_u64() ^ number;
+        ctx.reply(format!("number {number} {}", self.state.count).as_bytes());
+    }
 }
 
 #[logic]
@@ -108,6 +133,9 @@ impl Logic for Moody {
             b"count" => ctx.reply(self.state.count.to_string().as_bytes()),
             // A few of these are more than the buffers of a socket hold.
             b"pour" => (0..2).for_each(|_| ctx.broadcast(&[b'x'; 1 << 18])),
+            numbered if numbered.starts_with(b"number ") => {
+                self.count_number(ctx, &String::from_utf8_lossy(numbered));
+            }
             long if long.len() > 1024 => ctx.reply(long.len().to_string().as_bytes()),
             _ => ctx.reply(bytes),
         }
@@ -125,6 +153,10 @@ impl Logic for Moody {
         self.state.count += 1;
         match request.path {
             "/count" => Response::text(format!("{} in {}\n", self.state.count, Self::version())),
+            "/heard" => {
+                let times: u64 = self.heard.iter().map(|heard| heard.times).sum();
+                Response::text(format!("{} numbers, {times} messages\n", self.heard.len()))
+            }
             "/panic" => panic!("the request was told to"),
             "/abort" => std::process::abort(),
             "/brittle" if Self::version() == Version(1001) => std::process::abort(),
