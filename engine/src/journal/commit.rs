@@ -3,7 +3,7 @@
 //! Several batches that wait are written together, and synced together. A call that fails is the end: nothing is released any
 //! more, and whoever started the thread is told why.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -104,9 +104,9 @@ impl Journal {
             let sync = move || to_sync.into_iter().try_for_each(|tasks| orders.send(sync_all(tasks, &has_failed)).ok());
             std::thread::Builder::new().name("journal-sync".to_owned()).spawn(sync)?;
         }
-        let committer = Committer {
+        let mut committer = Committer {
             durability,
-            desks: HashMap::new(),
+            desks: BTreeMap::new(),
             tasks,
             is_syncing: false,
             sync_at: None,
@@ -119,6 +119,7 @@ impl Journal {
         let run = {
             let has_failed = Arc::clone(&has_failed);
             move || {
+                // It is still there when rooms are told to stop: they go on when the first release of its is dropped.
                 if let Err(error) = committer.run(&received) {
                     has_failed.store(true, Ordering::SeqCst);
                     on_failure(&error);
@@ -134,7 +135,9 @@ impl Journal {
     pub fn add(&self, id: LogId, open: OpenLog) -> Writer {
         let desk = Arc::new(Desk::default());
         self.order(Order::Add(id, Arc::clone(&desk), open));
-        Writer::new(id, desk, self.clone())
+        let writer = Writer::new(id, desk, self.clone());
+        writer.wait_for_log();
+        writer
     }
 
     /// Has something done after all that was ordered before.
@@ -201,7 +204,8 @@ impl Journal {
 
 struct Committer {
     durability: Durability,
-    desks: HashMap<LogId, Arc<Desk>>,
+    /// In an order of their own, so that the same orders make the same calls on files.
+    desks: BTreeMap<LogId, Arc<Desk>>,
     tasks: Sender<Vec<(LogId, SyncTask)>>,
     /// Tasks are under way on the other thread.
     is_syncing: bool,
@@ -220,7 +224,7 @@ struct Committer {
 
 impl Committer {
     /// Until the last handle is gone, or a call fails.
-    fn run(mut self, orders: &Receiver<Order>) -> Result<(), LogError> {
+    fn run(&mut self, orders: &Receiver<Order>) -> Result<(), LogError> {
         loop {
             let wait = self.sync_at.filter(|_| !self.is_syncing).map(|at| at.saturating_duration_since(Instant::now()));
             let first = match wait {

@@ -47,6 +47,7 @@ struct Shared {
     rooms: PathBuf,
     journal: Journal,
     options: KeepOptions,
+    segment_bytes: u64,
     logs: AtomicU64,
     snapshots: Mutex<Sender<SnapshotTask>>,
 }
@@ -96,7 +97,19 @@ impl Keeper {
         options: KeepOptions,
         on_failure: impl Fn(&LogError) + Send + Sync + 'static,
     ) -> Result<Keeper, KeepError> {
-        let files: Arc<dyn Files> = Arc::new(Disk);
+        Keeper::start_on((Arc::new(Disk), SEGMENT_BYTES), data, options, on_failure)
+    }
+
+    /// As [`Keeper::start`], on another file system than that of this machine, and with segments of another length.
+    ///
+    /// # Errors
+    /// [`KeepError`].
+    pub fn start_on(
+        (files, segment_bytes): (Arc<dyn Files>, u64),
+        data: &Path,
+        options: KeepOptions,
+        on_failure: impl Fn(&LogError) + Send + Sync + 'static,
+    ) -> Result<Keeper, KeepError> {
         let rooms = data.join(ROOMS_FOLDER);
         files.make_folder(&rooms).map_err(failed("making", &rooms))?;
         files.sync_folder(data).map_err(failed("syncing", data))?;
@@ -119,7 +132,7 @@ impl Keeper {
         };
         std::thread::Builder::new().name("snapshots".to_owned()).spawn(write).map_err(KeepError::Thread)?;
         let (logs, snapshots) = (AtomicU64::new(0), Mutex::new(snapshots));
-        Ok(Keeper(Arc::new(Shared { files, rooms, journal, options, logs, snapshots })))
+        Ok(Keeper(Arc::new(Shared { files, rooms, journal, options, segment_bytes, logs, snapshots })))
     }
 
     pub fn options(&self) -> KeepOptions {
@@ -179,7 +192,7 @@ impl Keeper {
     pub fn record_new(&self, name: &str, pool: &Pool, settings: Vec<u8>) -> Recorder {
         let (id, folder) = (self.next_log(), self.folder(name));
         let (room, salt) = (random(), random());
-        let (files, name) = (Arc::clone(&self.0.files), name.to_owned());
+        let (files, name, segment_bytes) = (Arc::clone(&self.0.files), name.to_owned(), self.0.segment_bytes);
         let (of_room, (opened, black_box)) = (folder.clone(), channel());
         let writer = self.0.journal.add(
             id,
@@ -187,7 +200,7 @@ impl Keeper {
                 // First, so that a room that has a journal has these.
                 files.make_folder(&of_room).map_err(failed("making", &of_room))?;
                 place_settings(&*files, &of_room, &settings)?;
-                let log = Segments::create(Arc::clone(&files), &of_room, &name, [room, salt], SEGMENT_BYTES)?;
+                let log = Segments::create(Arc::clone(&files), &of_room, &name, [room, salt], segment_bytes)?;
                 let (black_box, _) = BlackBox::open(&*files, &of_room)?;
                 // A room that is gone already needs none.
                 let _ = opened.send(black_box);
@@ -199,9 +212,9 @@ impl Keeper {
 
     /// Goes on keeping a room that was brought back.
     pub fn record_on(&self, recovered: Recovered, pool: &Pool) -> (room::Room, Recorder) {
-        let (id, files) = (self.next_log(), Arc::clone(&self.0.files));
+        let (id, files, segment_bytes) = (self.next_log(), Arc::clone(&self.0.files), self.0.segment_bytes);
         let Recovered { room, black_box, found, folder, id: room_id, skipped, is_confirmed: _ } = recovered;
-        let resume = move || Ok(Box::new(Segments::resume(files, &found, SEGMENT_BYTES)?) as Box<dyn Log>);
+        let resume = move || Ok(Box::new(Segments::resume(files, &found, segment_bytes)?) as Box<dyn Log>);
         let writer = self.0.journal.add(id, Box::new(resume));
         let (opened, received) = channel();
         let _ = opened.send(black_box);
@@ -234,11 +247,16 @@ impl Keeper {
     pub fn end(&self) {
         // After the journal has handed over what it was to.
         self.0.journal.flushed();
+        self.snapshots_made();
+        self.0.journal.end();
+    }
+
+    /// Waits for the snapshots that were handed over so far: to be made, or given up.
+    pub fn snapshots_made(&self) {
         let (done, is_done) = channel();
         self.snapshot(SnapshotTask::End(done));
         // Dropped by a thread that has failed, which has been told.
         let _ = is_done.recv();
-        self.0.journal.end();
     }
 }
 

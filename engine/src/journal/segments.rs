@@ -306,8 +306,9 @@ impl Segments {
         if found.torn.is_some() {
             file.truncate(last.bytes).map_err(failed("truncating", &path))?;
         }
-        // What was read may never have reached the disk; from here on it is built upon.
+        // What was read, and the name that it was read from, may never have reached the disk; from here on it is built upon.
         file.sync().map_err(failed("syncing", &path))?;
+        files.sync_folder(&folder).map_err(failed("syncing", &folder))?;
         let older = older.iter().map(|segment| (segment.head.after.seq, segment.path.clone())).collect();
         let (head, bytes, position) = (last.head.clone(), last.bytes, found.last);
         let (synced, unwritten) = (position.seq, Vec::new());

@@ -60,6 +60,12 @@ impl Writer {
         self.id
     }
 
+    /// Lets nothing go until the log is open, also where no record comes before. What a start found may have got as far as the
+    /// process before this one and no further: opening the log brings it to the disk, and nobody is to be told of it before.
+    pub(super) fn wait_for_log(&self) {
+        self.journal.order(Order::Written(Box::new(self.hand_over())));
+    }
+
     /// Takes the records out of a batch, and lets go of `release` when that is allowed: here and now, or later on the journal's
     /// thread. Releases go in the order of their commits.
     pub fn commit(&self, batch: &mut Batch, release: impl FnOnce() + Send + 'static) {
@@ -75,7 +81,11 @@ impl Writer {
             release();
             let_go();
         };
-        self.journal.order(Order::Commit(self.id, std::mem::take(batch), Box::new(release)));
+        // Where there is nothing to write, a segment need not end either.
+        self.journal.order(match batch.is_empty() {
+            true => Order::Written(Box::new(release)),
+            false => Order::Commit(self.id, std::mem::take(batch), Box::new(release)),
+        });
     }
 
     fn write(&self, batch: &mut Batch) -> Written {

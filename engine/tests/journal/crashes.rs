@@ -10,10 +10,10 @@ use engine::journal::segments::{Segments, remove_temporary};
 use engine::journal::snapshots;
 use logic_api::Rng;
 use logic_api::prelude::{Logic, World, logic};
-use room::{Input, LogicVersion, Outbox, Pool, Room, Stamp};
+use room::{Input, Outbox, Pool, Room, Stamp};
 
 use crate::disk::MemoryDisk;
-use crate::support::{Plain, append, create, folder, found, read_after, read_all, records};
+use crate::support::{Plain, append, create, folder, found, linked, read_after, read_all, records};
 
 const SEGMENT_BYTES: u64 = 3000;
 
@@ -134,7 +134,7 @@ impl Logic for Nothing {}
 /// all records after it.
 #[test]
 fn a_kill_at_each_step_of_a_snapshot_leaves_one_that_is_whole() {
-    let logic = LogicVersion::linked::<Nothing>().unwrap();
+    let logic = linked::<Nothing>();
     let (disk, pool, mut unheard) = (MemoryDisk::default(), Pool::new(), Outbox::new());
     let stamp = Stamp { now_us: 1, seed: 1 };
     let mut room = Room::create("main", logic.clone(), &pool, stamp, b"", &mut unheard).unwrap();
@@ -172,7 +172,7 @@ fn a_kill_at_each_step_of_a_snapshot_leaves_one_that_is_whole() {
 /// A snapshot that cannot be read any more is none of the two on which the removal of records relies.
 #[test]
 fn records_stay_until_two_snapshots_after_them_are_sound() {
-    let logic = LogicVersion::linked::<Nothing>().unwrap();
+    let logic = linked::<Nothing>();
     let (disk, pool, mut unheard) = (MemoryDisk::default(), Pool::new(), Outbox::new());
     let stamp = Stamp { now_us: 1, seed: 1 };
     let mut room = Room::create("main", logic.clone(), &pool, stamp, b"", &mut unheard).unwrap();

@@ -1,6 +1,6 @@
 //! A file system in memory that knows what has reached the disk, that can fail at any call, and that can crash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +33,10 @@ struct State {
     fails_at: Option<(u64, Failure)>,
     /// The state after each call that changes something, if they are kept.
     steps: Option<Vec<State>>,
+    /// The call during which the machine or the process ends, and how much of it is done, in 256ths.
+    ends_at: Option<(u64, u64)>,
+    /// What was there when it did. The calls of those who do not know yet go on.
+    end: Option<Box<State>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -53,6 +57,29 @@ impl MemoryDisk {
         self.0.lock().fails_at = Some((call, failure));
     }
 
+    /// Lets the process end during the call with this number, when so many 256ths of it are done.
+    pub(crate) fn end_at(&self, call: u64, share: u64) {
+        self.0.lock().ends_at = Some((call, share));
+    }
+
+    /// The disk as it was at that end, and the number of that call; as it is now, if it did not come to that.
+    pub(crate) fn at_end(&self) -> (MemoryDisk, u64) {
+        let state = self.0.lock();
+        let end = state.end.as_deref().unwrap_or(&state);
+        (MemoryDisk(Arc::new(Mutex::new(end.clone()))), end.calls)
+    }
+
+    /// Whether the process would not be there any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.lock().end.is_some()
+    }
+
+    /// Whether a call has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        let state = self.0.lock();
+        state.fails_at.is_some_and(|(at, _)| state.calls > at)
+    }
+
     /// Calls so far that change something.
     pub(crate) fn calls(&self) -> u64 {
         self.0.lock().calls
@@ -71,14 +98,20 @@ impl MemoryDisk {
 
     /// What the next process finds after this one was killed.
     pub(crate) fn after_kill(&self) -> MemoryDisk {
-        let state = State { calls: 0, fails_at: None, steps: None, ..self.0.lock().clone() };
-        MemoryDisk(Arc::new(Mutex::new(state)))
+        let State { files, names, names_on_disk, .. } = self.0.lock().clone();
+        MemoryDisk(Arc::new(Mutex::new(State { files, names, names_on_disk, ..State::default() })))
     }
 
     /// What is found after the machine lost power: of what was not synced, any sectors.
     pub(crate) fn after_power_cut(&self, rng: &mut Rng) -> MemoryDisk {
         let old = self.0.lock().clone();
-        let names = if rng.chance(0.5) { old.names } else { old.names_on_disk };
+        // Names that were not synced are there or not, each by itself.
+        let paths: BTreeSet<&PathBuf> = old.names.keys().chain(old.names_on_disk.keys()).collect();
+        let mut kept = |path: &PathBuf| {
+            let (now, synced) = (old.names.get(path), old.names_on_disk.get(path));
+            (if now == synced || rng.chance(0.5) { now } else { synced }).copied()
+        };
+        let names: BTreeMap<_, _> = paths.into_iter().filter_map(|path| Some((path.clone(), kept(path)?))).collect();
         let files = old.files.iter().map(|file| file.after_power_cut(rng)).collect();
         let state = State { files, names_on_disk: names.clone(), names, ..State::default() };
         MemoryDisk(Arc::new(Mutex::new(state)))
@@ -102,9 +135,16 @@ impl MemoryDisk {
     }
 
     /// Does something that changes the disk, unless it fails. What is appended is cut short by some failures.
-    fn change<R>(&self, bytes: usize, change: impl FnOnce(&mut State, usize) -> io::Result<R>) -> io::Result<R> {
+    fn change<R>(&self, bytes: usize, change: impl Fn(&mut State, usize) -> io::Result<R>) -> io::Result<R> {
         let mut state = self.0.lock();
         let call = state.calls;
+        if let Some((_, share)) = state.ends_at.filter(|(at, _)| *at == call) {
+            let mut end = Box::new(state.clone());
+            if bytes > 0 {
+                let _ = change(&mut end, bytes * share as usize / 256);
+            }
+            state.end = Some(end);
+        }
         state.calls += 1;
         let result = match state.fails_at {
             Some((at, failure)) if call >= at => {

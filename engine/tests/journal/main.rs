@@ -11,5 +11,6 @@ mod crashes;
 mod damage;
 mod disk;
 mod failures;
+mod simulation;
 mod support;
 mod writing;

@@ -1,0 +1,266 @@
+//! What a room must hold: a model in which nothing faulty ever happened.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use logic_api::{PlayerId, Rng};
+use room::{Input, Request, Stamp, TrialId};
+
+use super::game::{note, order, parse};
+
+/// A room after one of its inputs. Cheap to clone, but for the world.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    pub(crate) world: World,
+    pub(crate) is_frozen: bool,
+    pub(crate) trial: Option<Rc<Trial>>,
+    /// As [`room::Room::seq`].
+    pub(crate) seq: u64,
+    past: Past,
+}
+
+/// A swap that may be taken back.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    pub(crate) id: TrialId,
+    before: State,
+}
+
+/// What a room without faults would have been given, newest first.
+#[derive(Debug, Clone, Default)]
+struct Past(Option<Rc<(Stamp, Input, Past)>>);
+
+impl Past {
+    /// Oldest first, back to `until`.
+    fn since(&self, until: &Past) -> Vec<(Stamp, Input)> {
+        let (mut inputs, mut at) = (Vec::new(), self);
+        while let Some(node) = &at.0 {
+            if until.0.as_ref().is_some_and(|until| Rc::ptr_eq(until, node)) {
+                break;
+            }
+            inputs.push((node.0, node.1.clone()));
+            at = &node.2;
+        }
+        inputs.reverse();
+        inputs
+    }
+
+    fn and(self, stamp: Stamp, input: &Input) -> Past {
+        Past(Some(Rc::new((stamp, input.clone(), self))))
+    }
+}
+
+/// A long life is not to end in a stack overflow.
+impl Drop for Past {
+    fn drop(&mut self) {
+        let mut next = self.0.take();
+        while let Some(mut node) = next.and_then(Rc::into_inner) {
+            next = node.2.0.take();
+        }
+    }
+}
+
+/// Why an input is not applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Not {
+    Fault(&'static str),
+    Applied,
+}
+
+impl State {
+    /// After the input; with it, whatever a rewind took out once more.
+    pub(crate) fn apply(&self, stamp: Stamp, input: &Input) -> Result<State, Not> {
+        let mut next = match input {
+            Input::Confirm => {
+                self.trial.as_ref().ok_or(Not::Applied)?;
+                State { trial: None, ..self.clone() }
+            }
+            Input::Rewind { .. } => self.rewound().ok_or(Not::Applied)?,
+            Input::Swap { trial, .. } => {
+                if self.trial.is_some() {
+                    return Err(Not::Applied);
+                }
+                let world = self.world.apply(stamp, input)?;
+                let trial = Some(Rc::new(Trial { id: *trial, before: self.clone() }));
+                State { world, is_frozen: false, trial, past: self.past.clone().and(stamp, input), seq: 0 }
+            }
+            _ if self.is_frozen => return Err(Not::Applied),
+            _ => self.stepped(stamp, input)?,
+        };
+        next.seq = self.seq + 1;
+        Ok(next)
+    }
+
+    fn stepped(&self, stamp: Stamp, input: &Input) -> Result<State, Not> {
+        let world = self.world.apply(stamp, input)?;
+        Ok(State { world, past: self.past.clone().and(stamp, input), ..self.clone() })
+    }
+
+    fn rewound(&self) -> Option<State> {
+        let before = &self.trial.as_ref()?.before;
+        let mut state = before.clone();
+        for (stamp, input) in self.past.since(&before.past) {
+            if matches!(input, Input::Swap { .. }) || state.is_frozen {
+                continue;
+            }
+            match state.stepped(stamp, &input) {
+                Ok(next) => state = next,
+                Err(not) => {
+                    state.is_frozen = not == Not::Fault("tick");
+                    // The number of a message that is lost stays consumed.
+                    if let (Input::Message { player, number, .. }, false) = (&input, state.is_frozen)
+                        && let Ok(next) = state.stepped(stamp, &Input::Skip { player: *player, number: *number })
+                    {
+                        state = next;
+                    }
+                }
+            }
+        }
+        Some(state)
+    }
+
+    /// What a room that never failed, never was killed and never went back would have been given.
+    pub(crate) fn past(&self) -> Vec<(Stamp, Input)> {
+        self.past.since(&Past::default())
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct World {
+    pub(crate) version: u32,
+    pub(crate) players: BTreeMap<u64, Player>,
+    ticks: u64,
+    chance: u64,
+    fired: u64,
+    requests: u64,
+    bomb: bool,
+    upgraded_from: u32,
+    laps: u64,
+    /// When each message came.
+    heard: BTreeMap<u64, u64>,
+    /// Due time and tag.
+    timers: Vec<(u64, u64)>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Player {
+    score: u64,
+    level: u32,
+    note: String,
+    pub(crate) is_connected: bool,
+    pub(crate) consumed: u32,
+}
+
+impl World {
+    fn has_learnt(&self) -> bool {
+        self.version != 1001
+    }
+
+    fn apply(&self, stamp: Stamp, input: &Input) -> Result<World, Not> {
+        let mut next = self.clone();
+        next.change(stamp, input).map(|()| next)
+    }
+
+    /// After an error the world is half changed.
+    fn change(&mut self, Stamp { now_us, seed }: Stamp, input: &Input) -> Result<(), Not> {
+        let player = input.player().0;
+        match input {
+            Input::Create { .. } => self.version = 1001,
+            Input::Join { hello, .. } => {
+                if self.players.contains_key(&player) || &**hello == b"no" {
+                    return Err(Not::Applied);
+                }
+                if &**hello == b"panic" {
+                    return Err(Not::Fault("join"));
+                }
+                let note = String::from_utf8_lossy(hello).into_owned();
+                let level = self.level();
+                self.players.insert(player, Player { score: 0, level, note, is_connected: true, consumed: 0 });
+            }
+            Input::Leave { .. } => drop(self.players.remove(&player).ok_or(Not::Applied)?),
+            Input::Drop { .. } | Input::Reconnect { .. } => {
+                let was = matches!(input, Input::Drop { .. });
+                let player = self.players.get_mut(&player).filter(|player| player.is_connected == was);
+                player.ok_or(Not::Applied)?.is_connected = !was;
+            }
+            Input::Skip { number, .. } => self.consume(player, *number)?,
+            Input::Message { number, bytes, .. } => {
+                self.consume(player, *number)?;
+                self.message(now_us, player, bytes)?;
+            }
+            Input::Tick => self.tick(now_us, seed)?,
+            Input::Request(request) => self.request(request)?,
+            Input::Swap { to, .. } => self.swap(to.version().0)?,
+            other => unreachable!("{other:?}"),
+        }
+        Ok(())
+    }
+
+    fn level(&self) -> u32 {
+        if self.version == 1003 { 7 } else { 0 }
+    }
+
+    fn consume(&mut self, player: u64, number: u32) -> Result<(), Not> {
+        let player = self.players.get_mut(&player).filter(|player| player.consumed < number);
+        player.ok_or(Not::Applied)?.consumed = number;
+        Ok(())
+    }
+
+    fn message(&mut self, now_us: u64, player: u64, bytes: &[u8]) -> Result<(), Not> {
+        let (what, number, serial) = parse(bytes);
+        let (has_learnt, factor) = (self.has_learnt(), if self.has_learnt() { 2 } else { 1 });
+        assert_eq!(self.heard.insert(serial, now_us), None, "the simulation numbers each message anew");
+        let player = self.players.get_mut(&player).unwrap();
+        match what {
+            order::ADD => player.score += u64::from(number) * factor,
+            order::NOTE => player.note = note(number),
+            order::TIMER => self.timers.push((now_us + u64::from(number) * 50_000, number.into())),
+            order::BOMB => self.bomb = true,
+            order::NEW if has_learnt => player.score += 1000,
+            _ => return Err(Not::Fault("message")),
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, now_us: u64, seed: u64) -> Result<(), Not> {
+        let is_due = |(due_us, _): &(u64, u64)| *due_us <= now_us;
+        self.fired += self.timers.iter().filter(|timer| is_due(timer)).map(|(_, tag)| tag).sum::<u64>();
+        self.timers.retain(|timer| !is_due(timer));
+        self.ticks += 1;
+        self.chance = Rng::new(seed).next_u64();
+        self.players.values_mut().for_each(|player| player.score += self.ticks % 3);
+        self.laps += u64::from(self.version == 1003);
+        if self.bomb && !self.has_learnt() { Err(Not::Fault("tick")) } else { Ok(()) }
+    }
+
+    fn request(&mut self, request: &Request) -> Result<(), Not> {
+        self.requests += 1;
+        if request.path == "/panic" { Err(Not::Fault("request")) } else { Ok(()) }
+    }
+
+    fn swap(&mut self, version: u32) -> Result<(), Not> {
+        match (version, self.version) {
+            (1005, _) | (..=1004, 1003) if version != 1003 => return Err(Not::Applied),
+            (1004, _) => return Err(Not::Fault("upgraded")),
+            (1003, ..=1002) => {
+                self.players.values_mut().for_each(|player| player.level = 7);
+                self.laps = 0;
+            }
+            _ => {}
+        }
+        (self.upgraded_from, self.version) = (self.version, version);
+        Ok(())
+    }
+
+    pub(crate) fn dump(&self) -> String {
+        let Self { ticks, chance, fired, requests, bomb, upgraded_from, laps, .. } = self;
+        let mut text = format!("{ticks} {chance} {fired} {requests} {bomb} {upgraded_from} {laps}\n");
+        for (player, Player { score, level, note, .. }) in &self.players {
+            writeln!(text, "{} {score} {level} {note}", PlayerId(*player)).unwrap();
+        }
+        let heard: Vec<_> = self.heard.iter().map(|(serial, at_us)| (*serial, *at_us)).collect();
+        write!(text, "{heard:?}").unwrap();
+        text
+    }
+}

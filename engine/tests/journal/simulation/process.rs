@@ -1,0 +1,165 @@
+//! A process as the simulation has it: the rooms and what keeps them, on a disk; all that is lost with it.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::journal::Durability;
+use engine::journal::keeper::{KeepOptions, Keeper};
+use engine::journal::log::LogError;
+use engine::journal::recorder::Recorder;
+use engine::journal::recovery::Recovered;
+use parking_lot::Mutex;
+use room::{Input, Outbox, Pool, Reply, Room, Stamp, StepError, Watch};
+
+use super::game::Versions;
+use crate::disk::MemoryDisk;
+
+/// The data folder.
+pub(super) const DATA: &str = "/data";
+/// The rooms that there are.
+pub(super) const ROOMS: [&str; 2] = ["duel", "main"];
+
+/// Their places among them.
+pub(super) fn all() -> Range<usize> {
+    0..ROOMS.len()
+}
+
+/// Short, so that there are many.
+const SEGMENT_BYTES: u64 = 3000;
+/// The simulation makes it be over when it wants a snapshot.
+const SNAPSHOT_PERIOD: Duration = Duration::from_secs(3600);
+
+/// What was let go, or is known to be safe: a room, its place in the room's history, and how many calls had been made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    pub(super) room: usize,
+    pub(super) place: usize,
+    pub(super) calls: u64,
+}
+
+pub(super) struct Process {
+    pub(super) disk: MemoryDisk,
+    keeper: Keeper,
+    pub(super) pool: Pool,
+    rooms: [Option<(Room, Recorder)>; ROOMS.len()],
+    /// Outputs have left that were caused by what is up to there.
+    pub(super) acknowledged: Arc<Mutex<Vec<Told>>>,
+    /// What a call that failed was, from when on nothing may be acknowledged.
+    failure: Arc<Mutex<Option<String>>>,
+    outbox: Outbox,
+}
+
+impl Process {
+    pub(super) fn start(disk: MemoryDisk, durability: Durability) -> Result<Process, String> {
+        let options = KeepOptions { durability, snapshot_period: SNAPSHOT_PERIOD, snapshot_bytes: u64::MAX };
+        let failure = Arc::new(Mutex::new(None));
+        let on_failure = {
+            let failure = Arc::clone(&failure);
+            move |error: &LogError| {
+                failure.lock().get_or_insert(error.to_string());
+            }
+        };
+        let files = Arc::new(disk.clone());
+        let keeper = Keeper::start_on((files, SEGMENT_BYTES), Path::new(DATA), options, on_failure);
+        let keeper = keeper.map_err(|error| error.to_string())?;
+        let acknowledged = Arc::default();
+        Ok(Process {
+            disk,
+            keeper,
+            pool: Pool::new(),
+            rooms: [None, None],
+            acknowledged,
+            failure,
+            outbox: Outbox::new(),
+        })
+    }
+
+    /// What is left of a room.
+    pub(super) fn recover(&self, at: usize, versions: &Versions) -> Result<Option<Recovered>, String> {
+        let recovered = self.keeper.recover(ROOMS[at], &self.pool, &mut |mark| versions.find(mark));
+        recovered.map_err(|error| error.to_string())
+    }
+
+    /// Goes on with a room that was brought back to this place in its history, and tells of it.
+    pub(super) fn go_on(&mut self, at: usize, recovered: Recovered, place: usize) {
+        self.rooms[at] = Some(self.keeper.record_on(recovered, &self.pool));
+        self.release(at, place);
+    }
+
+    pub(super) fn create(&mut self, at: usize, versions: &Versions, stamp: Stamp, input: &Input) {
+        let Input::Create { config } = input else { unreachable!("{input:?}") };
+        let logic = versions.all()[0].clone();
+        let room = Room::create(ROOMS[at], logic, &self.pool, stamp, config, &mut self.outbox).unwrap();
+        let mut recorder = self.keeper.record_new(ROOMS[at], &self.pool, b"{}".to_vec());
+        recorder.created(&room, stamp, input);
+        self.rooms[at] = Some((room, recorder));
+        // Its files are made elsewhere.
+        self.keeper.journal().written();
+    }
+
+    pub(super) fn room(&mut self, at: usize) -> &mut Room {
+        &mut self.rooms[at].as_mut().unwrap().0
+    }
+
+    pub(super) fn step(&mut self, at: usize, stamp: Stamp, input: Input) -> Result<Reply, StepError> {
+        let (room, recorder) = self.rooms[at].as_mut().unwrap();
+        self.outbox.drain().for_each(drop);
+        let outbox = &mut self.outbox;
+        let stepped = recorder.step(room, stamp, input, |room: &mut Room, input, watch: &mut dyn Watch| {
+            room.step_watched(stamp, input, outbox, watch)
+        });
+        drop(room.take_spent());
+        stepped
+    }
+
+    /// Lets go of what was caused up to this place in the room's history, when it is safe, and waits for that.
+    pub(super) fn release(&mut self, at: usize, place: usize) {
+        let (_, recorder) = self.rooms[at].as_mut().unwrap();
+        let (acknowledged, disk) = (Arc::clone(&self.acknowledged), self.disk.clone());
+        let told = move || acknowledged.lock().push(Told { room: at, place, calls: disk.calls() });
+        recorder.release(told);
+        self.keeper.journal().written();
+    }
+
+    /// Makes a snapshot of a room, unless something stands against it.
+    pub(super) fn snapshot(&mut self, at: usize) {
+        let later = Instant::now() + 2 * SNAPSHOT_PERIOD;
+        // Once to get pages ready, once to make it.
+        for _ in 0..2 {
+            let (room, recorder) = self.rooms[at].as_mut().unwrap();
+            recorder.snapshot_if_due(room, later);
+            self.settle();
+        }
+    }
+
+    /// Waits for what was ordered, so that every run makes the same calls on files.
+    fn settle(&self) {
+        self.keeper.journal().written();
+        self.keeper.snapshots_made();
+        self.keeper.journal().written();
+    }
+
+    /// Waits for all that was applied to survive the machine. False if that was not to be.
+    pub(super) fn flush(&self) -> bool {
+        self.keeper.journal().flushed()
+    }
+
+    /// Ends in order.
+    pub(super) fn end(mut self) -> MemoryDisk {
+        for at in all() {
+            if let Some((mut room, mut recorder)) = self.rooms[at].take() {
+                recorder.end(&mut room);
+                self.settle();
+            }
+        }
+        self.keeper.end();
+        self.disk
+    }
+
+    /// What a call that failed was, once one has.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.lock().clone()
+    }
+}
