@@ -31,6 +31,8 @@ struct State {
     names_on_disk: BTreeMap<PathBuf, usize>,
     calls: u64,
     fails_at: Option<(u64, Failure)>,
+    /// The call that failed first, as its method is called.
+    failed: Option<&'static str>,
     /// The state after each call that changes something, if they are kept.
     steps: Option<Vec<State>>,
     /// The call during which the machine or the process ends, and how much of it is done, in 256ths.
@@ -74,13 +76,24 @@ impl MemoryDisk {
         self.0.lock().end.is_some()
     }
 
-    /// Whether a call has failed.
-    pub(crate) fn has_failed(&self) -> bool {
-        let state = self.0.lock();
-        state.fails_at.is_some_and(|(at, _)| state.calls > at)
+    /// The number of the call that is to fail.
+    pub(crate) fn fails_at(&self) -> u64 {
+        self.0.lock().fails_at.map_or(u64::MAX, |(call, _)| call)
     }
 
-    /// Calls so far that change something.
+    /// The call that failed first, as its method is called.
+    pub(crate) fn failed(&self) -> Option<&'static str> {
+        self.0.lock().failed
+    }
+
+    /// Bytes that a power cut may take.
+    pub(crate) fn unsynced(&self) -> usize {
+        let state = self.0.lock();
+        let unsynced = |file: &usize| state.files[*file].bytes.len().saturating_sub(state.files[*file].on_disk.len());
+        state.names.values().map(unsynced).sum()
+    }
+
+    /// Calls so far.
     pub(crate) fn calls(&self) -> u64 {
         self.0.lock().calls
     }
@@ -134,8 +147,18 @@ impl MemoryDisk {
         self.0.lock().names.keys().cloned().collect()
     }
 
+    /// Looks at the disk, unless that fails.
+    fn look<R>(&self, what: &'static str, look: impl Fn(&State) -> io::Result<R>) -> io::Result<R> {
+        self.change(what, 0, |state, _| look(state))
+    }
+
     /// Does something that changes the disk, unless it fails. What is appended is cut short by some failures.
-    fn change<R>(&self, bytes: usize, change: impl Fn(&mut State, usize) -> io::Result<R>) -> io::Result<R> {
+    fn change<R>(
+        &self,
+        what: &'static str,
+        bytes: usize,
+        change: impl Fn(&mut State, usize) -> io::Result<R>,
+    ) -> io::Result<R> {
         let mut state = self.0.lock();
         let call = state.calls;
         if let Some((_, share)) = state.ends_at.filter(|(at, _)| *at == call) {
@@ -148,6 +171,7 @@ impl MemoryDisk {
         state.calls += 1;
         let result = match state.fails_at {
             Some((at, failure)) if call >= at => {
+                state.failed.get_or_insert(what);
                 if failure == Failure::Short && call == at && bytes > 0 {
                     let _ = change(&mut state, bytes / 2);
                 }
@@ -161,6 +185,12 @@ impl MemoryDisk {
             state.steps = Some(steps);
         }
         result
+    }
+}
+
+impl State {
+    fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
+        Ok(self.files[*self.names.get(path).ok_or_else(not_found)?].bytes.clone())
     }
 }
 
@@ -191,22 +221,23 @@ fn not_found() -> io::Error {
 
 impl Files for MemoryDisk {
     fn make_folder(&self, _path: &Path) -> io::Result<()> {
-        self.change(0, |_, _| Ok(()))
+        self.change("make_folder", 0, |_, _| Ok(()))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        let state = self.0.lock();
-        let names = state.names.keys().filter_map(|path| path.strip_prefix(folder).ok());
-        let mut names: Vec<String> = names
-            .filter_map(|rest| rest.components().next())
-            .map(|first| first.as_os_str().to_str().unwrap().to_owned())
-            .collect();
-        names.dedup();
-        Ok(names)
+        self.look("list", |state| {
+            let names = state.names.keys().filter_map(|path| path.strip_prefix(folder).ok());
+            let mut names: Vec<String> = names
+                .filter_map(|rest| rest.components().next())
+                .map(|first| first.as_os_str().to_str().unwrap().to_owned())
+                .collect();
+            names.dedup();
+            Ok(names)
+        })
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn OpenFile>> {
-        let file = self.change(0, |state, _| {
+        let file = self.change("create", 0, |state, _| {
             state.files.push(Content::default());
             state.names.insert(path.to_owned(), state.files.len() - 1);
             Ok(state.files.len() - 1)
@@ -215,25 +246,25 @@ impl Files for MemoryDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn OpenFile>> {
-        let file = self.0.lock().names.get(path).copied().ok_or_else(not_found)?;
+        let file = self.look("open", |state| state.names.get(path).copied().ok_or_else(not_found))?;
         Ok(Arc::new(MemoryFile { disk: self.clone(), file }))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let state = self.0.lock();
-        Ok(state.files[*state.names.get(path).ok_or_else(not_found)?].bytes.clone())
+        self.look("read", |state| state.bytes(path))
     }
 
     fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(Cursor::new(self.read(path)?)))
+        let bytes = self.look("reader", |state| state.bytes(path))?;
+        Ok(Box::new(Cursor::new(bytes)))
     }
 
     fn map(&self, _path: &Path, len: usize) -> io::Result<MappedFile> {
-        self.change(0, |_, _| MappedFile::in_memory(len))
+        self.change("map", 0, |_, _| MappedFile::in_memory(len))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.change(0, |state, _| {
+        self.change("rename", 0, |state, _| {
             let moved: Vec<PathBuf> = state.names.keys().filter(|path| path.starts_with(from)).cloned().collect();
             for path in moved {
                 let file = state.names.remove(&path).unwrap();
@@ -246,18 +277,18 @@ impl Files for MemoryDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.change(0, |state, _| state.names.remove(path).map(drop).ok_or_else(not_found))
+        self.change("remove", 0, |state, _| state.names.remove(path).map(drop).ok_or_else(not_found))
     }
 
     fn remove_folder(&self, folder: &Path) -> io::Result<()> {
-        self.change(0, |state, _| {
+        self.change("remove_folder", 0, |state, _| {
             state.names.retain(|path, _| !path.starts_with(folder));
             Ok(())
         })
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.change(0, |state, _| {
+        self.change("sync_folder", 0, |state, _| {
             let State { names, names_on_disk, .. } = state;
             names_on_disk.retain(|path, _| !path.starts_with(folder));
             let now = names.iter().filter(|(path, _)| path.starts_with(folder));
@@ -269,14 +300,14 @@ impl Files for MemoryDisk {
 
 impl OpenFile for MemoryFile {
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        self.disk.change(bytes.len(), |state, len| {
+        self.disk.change("append", bytes.len(), |state, len| {
             state.files[self.file].bytes.extend_from_slice(&bytes[..len]);
             Ok(())
         })
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.change(0, |state, _| {
+        self.disk.change("sync", 0, |state, _| {
             let file = &mut state.files[self.file];
             file.on_disk.clone_from(&file.bytes);
             Ok(())
@@ -284,7 +315,7 @@ impl OpenFile for MemoryFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.disk.change(0, |state, _| {
+        self.disk.change("truncate", 0, |state, _| {
             state.files[self.file].bytes.truncate(len as usize);
             Ok(())
         })

@@ -10,7 +10,7 @@
 mod crashes;
 mod damage;
 mod disk;
-mod failures;
+mod releases;
 mod simulation;
 mod support;
 mod writing;

@@ -3,6 +3,7 @@
 //! power or the disk fails, at any call on a file. After each start the rooms are compared with a model in which nothing faulty
 //! ever happened, and at the end with rooms that were only ever given what was accepted.
 
+mod failures;
 mod game;
 mod model;
 mod process;

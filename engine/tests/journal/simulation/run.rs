@@ -283,7 +283,7 @@ impl Run<'_> {
     /// A process on this disk, with all rooms as they must be; `None` if it ended before it had them.
     fn start(&mut self, disk: &MemoryDisk) -> Option<Process> {
         let may_fail = |error: String, disk: &MemoryDisk| {
-            assert!(disk.has_failed(), "the start fails, and no call on the disk has: {error}");
+            assert!(disk.failed().is_some(), "the start fails, and no call on the disk has: {error}");
             None
         };
         let mut process = match Process::start(disk.clone(), self.durability) {
