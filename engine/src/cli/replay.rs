@@ -225,7 +225,6 @@ impl Journey {
         let (mut two, _) = self.start()?;
         let mut snapshots = self.snapshots_after(after);
         let (mut hashes, mut compared, mut skipped) = (0_u64, 0_u64, BTreeSet::new());
-        let differs = |reason: String| Err(ReplayCommandError::NotVerified(reason));
         let records = self.records(after, |record| {
             let mut failed = None;
             for replay in [&mut one, &mut two] {
@@ -244,17 +243,11 @@ impl Journey {
                     return Err(not_determined(room, &nan));
                 }
             }
-            if record.kind == RecordKind::TICK || failed.is_some() {
-                let [a, b] = [&mut one, &mut two].map(|replay| replay.room().map(Room::state_hash));
-                if a != b {
-                    let (Some(a), Some(b)) = (one.room(), two.room()) else { return Ok(()) };
-                    let (tick, text) = (a.tick(), first_difference(a.world(), b.world()));
-                    let text = text.unwrap_or_else(|| "the state hashes differ".to_owned());
-                    return differs(format!("two replays differ at tick {tick}: {text}"));
-                }
+            if matches!(record.kind, RecordKind::TICK | RecordKind::HASH) || failed.is_some() {
+                compare_replays(&mut one, &mut two)?;
             }
             if let Some(error) = failed {
-                return differs(error.to_string());
+                return Err(ReplayCommandError::NotVerified(error.to_string()));
             }
             if snapshots.last().is_some_and(|snapshot| snapshot.seq == record.seq)
                 && let (Some(snapshot), true, Some(room)) =
@@ -265,6 +258,8 @@ impl Journey {
             }
             Ok(())
         })?;
+        // What came after the last tick; all of it, in a room that has none.
+        compare_replays(&mut one, &mut two)?;
         let room = one.into_room().ok_or(ReplayCommandError::Nothing)?;
         if let Some(nan) = first_nan(room.world()) {
             return Err(not_determined(&room, &nan));
@@ -370,6 +365,16 @@ impl Journey {
         lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
         Ok((room, text))
     }
+}
+
+fn compare_replays(one: &mut Replay, two: &mut Replay) -> Result<(), ReplayCommandError> {
+    let (Some(one), Some(two)) = (one.room(), two.room()) else { return Ok(()) };
+    if one.state_hash() == two.state_hash() {
+        return Ok(());
+    }
+    let (tick, text) = (one.tick(), first_difference(one.world(), two.world()));
+    let text = text.unwrap_or_else(|| "the state hashes differ".to_owned());
+    Err(ReplayCommandError::NotVerified(format!("two replays differ at tick {tick}: {text}")))
 }
 
 fn not_determined(room: &Room, nan: &str) -> ReplayCommandError {

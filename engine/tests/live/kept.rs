@@ -234,15 +234,27 @@ fn verification_catches_what_is_not_determined() {
     for (path, expected) in
         [("/hash-map", "fickle is "), ("/clock", "fickle is "), ("/nan", "number is no number (NaN)")]
     {
-        let engine = setup().start();
-        engine.get(path);
-        let tick = engine.status()["rooms"][0]["tick"].as_u64().unwrap();
-        engine.until("it ticks", |engine| engine.status()["rooms"][0]["tick"].as_u64().unwrap() > tick);
-        let failure = engine.killed().failure(&["replay", "--verify"]);
-        let is_told =
-            failure.starts_with("not verified: ") && failure.contains(expected) && failure.contains("state, row 0/0");
-        assert!(is_told, "{path}: {failure}");
+        // Whether anything comes after it or not.
+        for tick_hz in [50, 0] {
+            let setup = Setup::new(moody(), &["game.1001.so"]).with(&format!("tick_hz = {tick_hz}"));
+            let engine = setup.start();
+            engine.get("/count");
+            engine.get(path);
+            let tick = engine.status()["rooms"][0]["tick"].as_u64().unwrap();
+            let has_ticked = |engine: &Engine| engine.status()["rooms"][0]["tick"].as_u64().unwrap() > tick;
+            engine.until("it ticks", |engine| tick_hz == 0 || has_ticked(engine));
+            let failure = engine.killed().failure(&["replay", "--verify"]);
+            let is_told = failure.starts_with("not verified: ")
+                && failure.contains("at tick ")
+                && failure.contains("state, row 0/0 (generation 1): ")
+                && failure.contains(expected);
+            assert!(is_told, "{path} at {tick_hz} Hz: {failure}");
+        }
     }
+    // And nothing else.
+    let engine = setup().start();
+    engine.get("/count");
+    assert!(run(&engine.killed(), &["replay", "--verify"]).starts_with("verified: "));
 }
 
 #[test]
