@@ -1,7 +1,7 @@
 //! Versions that misbehave in `upgraded` or in a migration: they do so to a child process, on copies of the rooms.
 
 use expect_test::{Expect, expect};
-use saboteurs::deeds::{ABORT, ALLOCATE, CRASH, EXIT, FORK, LOOP, OPEN, PANIC, RECURSE, THREAD};
+use saboteurs::deeds::{ABORT, ALLOCATE, CRASH, EXIT, FORK, LOOP, OPEN, PANIC, PRINT, RECURSE, THREAD};
 
 use super::{
     plugins::{good, saboteur},
@@ -108,6 +108,17 @@ fn an_upgrade_that_leaves_something_behind_is_refused() {
     check_goes_on(engine);
 }
 
+#[test]
+fn an_upgrade_that_prints_without_measure_does_no_harm() {
+    let engine = start(&good(1001, "game1"));
+    engine.put("bad.so", &saboteur("upgraded_misbehaves"));
+    engine.get(&format!("/only/{PRINT}"));
+    engine.must_load("bad.so");
+    assert!(engine.log().contains("line 3999 of many that nobody asked for"), "its end is in the log");
+    assert_eq!((engine.hello().as_str(), engine.get("/marks").as_str()), ("saboteurs 1000", "2 marks\n"));
+    engine.end();
+}
+
 /// A version that is mapped already is tried again: the rooms are others by now.
 #[test]
 fn a_version_that_was_good_before_is_tried_once_more() {
@@ -129,13 +140,13 @@ fn a_version_that_was_good_before_is_tried_once_more() {
 
 #[test]
 fn an_upgrade_that_never_returns_is_stopped() {
-    let engine = start_with(&good(1001, "game1"), "probe_timeout_ms = 3000");
+    let engine = start_with(&good(1001, "game1"), "probe_timeout_ms = 5000");
     engine.put("bad.so", &saboteur("upgraded_misbehaves"));
     check(
         &engine,
         LOOP,
         "upgraded-never-returns",
-        expect!["bad.so: did not return from upgraded within 3 s, in the room main: a loop?"],
+        expect!["bad.so: did not return from upgraded within 5 s, in the room main: a loop?"],
     );
     check_goes_on(engine);
 }

@@ -10,7 +10,11 @@ pub const FORK: u64 = 106;
 pub const THREAD: u64 = 107;
 pub const OPEN: u64 = 108;
 pub const PANIC: u64 = 109;
+/// No misdeed, but for who does not read it.
+pub const PRINT: u64 = 110;
 
+/// More than a pipe holds.
+const PRINTED_LINES: usize = 4_000;
 const ALLOCATED_BYTES: usize = 64 << 20;
 
 #[expect(unsafe_code, reason = "the misdeed")]
@@ -42,6 +46,7 @@ pub fn commit(number: u64) {
         })),
         OPEN => std::mem::forget(std::fs::File::open("/dev/null")),
         PANIC => panic!("as it was told"),
+        PRINT => (0..PRINTED_LINES).for_each(|line| println!("line {line} of many that nobody asked for")),
         _ => {}
     }
 }
