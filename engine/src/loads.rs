@@ -2,6 +2,7 @@
 //!
 //! One at a time. Everything that can fail is done before a room is touched; what then fails is taken back in every room.
 
+mod aside;
 mod rehearsal;
 mod tables;
 
@@ -14,7 +15,7 @@ use logic_api::changes::Changes;
 use prometheus::IntGauge;
 use room::{LogicVersion, StepError, TrialId};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::http::{Kind, LoadRequest, Refusal};
 use crate::loader::digest::Sha256;
@@ -166,8 +167,13 @@ impl Loads {
             }
             tables::check(&rooms, manifest, changes, &drops)
         };
-        let prepare = move || loader.load_for(&name, approve, to_try);
-        let prepared = tokio::task::spawn_blocking(prepare).await;
+        let (done, prepared) = oneshot::channel();
+        let prepare = move || drop(done.send(loader.load_for(&name, approve, to_try)));
+        if let Err(error) = aside::spawn("load", prepare) {
+            let reason = format!("no thread can be started to load on: {error}");
+            return Err(Refusal::new(Kind::Unavailable, "load-impossible", reason).into());
+        }
+        let prepared = prepared.await;
         self.metrics.versions_mapped.set(i64::try_from(self.loader.versions.count()).unwrap_or(i64::MAX));
         prepared.unwrap_or_else(|error| {
             tracing::error!(%error, "a load ended without a result");

@@ -12,7 +12,7 @@ use room::{LogicVersion, Room, Stamp};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Loads, Refused, Running, version_name};
+use super::{Loads, Refused, Running, aside, version_name};
 use crate::http::{Kind, Refusal};
 use crate::loader::load::Summary;
 use crate::loader::name::PluginName;
@@ -177,7 +177,7 @@ impl Loads {
             drop(running);
             let _ = done.send(outcome);
         };
-        if let Err(error) = std::thread::Builder::new().name("rewrite".to_owned()).spawn(run) {
+        if let Err(error) = aside::spawn("rewrite", run) {
             let reason = format!("no thread can be started to rewrite the tables on: {error}");
             return Err(Refusal::new(Kind::Unavailable, "rewrite-impossible", reason));
         }

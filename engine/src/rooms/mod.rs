@@ -29,6 +29,7 @@ mod trial;
 mod watched;
 
 mod name;
+mod news;
 
 pub use command::{Entry, Rewound, Swapped};
 pub use error::{NotSwapped, RoomError, StartError};

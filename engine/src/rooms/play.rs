@@ -368,7 +368,8 @@ impl Seat {
     /// Everybody is told the version that runs from here on.
     pub(super) fn tell_version(&mut self, logic: &LogicVersion) {
         let (version, name) = (logic.version().0, cut(logic.name(), VERSION_NAME_BYTES_MAX));
-        self.tell_all(&EngineFrame::Version { version, name });
+        let (tick, frame) = (self.room.tick().0, EngineFrame::Version { version, name });
+        self.players.tell_version(&mut self.outlet, tick, &frame);
     }
 
     /// Everybody is told that the room went back in time.

@@ -13,6 +13,7 @@ use wire::{EngineFrame, Header, Severity, kind};
 use crate::journal::keeper::Keeper;
 use crate::metrics::SessionMetrics;
 use crate::rooms::error::ToldFault;
+use crate::rooms::news::{Heard, News};
 use crate::rooms::outlet::{Outlet, Slot};
 use crate::sessions::{Bad, Link, Out};
 
@@ -103,6 +104,8 @@ pub(super) struct Players {
     lost_bytes: usize,
     /// Those connections: each is an open file for as long as a message of it waits.
     lost_links: usize,
+    /// Of the version that runs.
+    pub(super) news: News,
     pub(super) house: Arc<House>,
 }
 
@@ -119,12 +122,27 @@ pub(super) struct Session {
     leaves: bool,
     /// As in the world: what the header of every frame says.
     pub(super) consumed: u32,
+    heard: Heard,
 }
 
 impl Session {
-    fn push(&mut self, outlet: &mut Outlet, frame: Out) {
+    fn push(&mut self, outlet: &mut Outlet, news: &News, tick: u64, (kind, payload): (u8, Arc<[u8]>)) {
+        self.push_news(outlet, news, tick);
+        self.push_alone(outlet, tick, (kind, payload));
+    }
+
+    fn push_news(&mut self, outlet: &mut Outlet, news: &News, tick: u64) {
+        if self.is_connected()
+            && let Some(payload) = news.tell(&mut self.heard)
+        {
+            self.push_alone(outlet, tick, (kind::VERSION, payload));
+        }
+    }
+
+    fn push_alone(&mut self, outlet: &mut Outlet, tick: u64, (kind, payload): (u8, Arc<[u8]>)) {
         if let Some(link) = self.link.as_ref().filter(|_| !self.leaves) {
-            outlet.push(link, &mut self.slot, frame);
+            let header = Header { tick, consumed: self.consumed }.with_kind(kind);
+            outlet.push(link, &mut self.slot, Out::Frame { header, payload });
         }
     }
 
@@ -146,6 +164,7 @@ impl Players {
             waiting_bytes: 0,
             lost_bytes: 0,
             lost_links: 0,
+            news: News::default(),
             house,
         }
     }
@@ -183,8 +202,8 @@ impl Players {
     pub(super) fn connect(&mut self, player: PlayerId, link: Arc<Link>, consumed: u32) {
         let session = self.sessions.entry(player).or_default();
         assert!(session.link.is_none(), "the one before has been disconnected");
-        let returns = session.returns;
-        *session = Session { link: Some(link), returns, consumed, ..Session::default() };
+        let (returns, heard) = (session.returns, self.news.heard());
+        *session = Session { link: Some(link), returns, consumed, heard, ..Session::default() };
     }
 
     /// The player is awaited back. What they had of a connection is returned.
@@ -292,9 +311,9 @@ impl Players {
         (self.lost_bytes, self.lost_links) = (0, 0);
     }
 
-    /// When the next grace ends, at the earliest.
+    /// When the next grace ends, or somebody is to be told something, at the earliest.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.awaited.front().map(|(until, _)| *until)
+        self.awaited.front().map(|(until, _)| *until).into_iter().chain(self.news.due()).min()
     }
 
     /// Somebody whose grace is over.
@@ -311,8 +330,7 @@ impl Players {
 
     pub(super) fn send(&mut self, outlet: &mut Outlet, to: PlayerId, tick: u64, payload: Arc<[u8]>) {
         if let Some(session) = self.sessions.get_mut(&to) {
-            let header = Header { tick, consumed: session.consumed }.with_kind(kind::MESSAGE);
-            session.push(outlet, Out::Frame { header, payload });
+            session.push(outlet, &self.news, tick, (kind::MESSAGE, payload));
         }
     }
 
@@ -320,8 +338,7 @@ impl Players {
     pub(super) fn broadcast(&mut self, outlet: &mut Outlet, except: PlayerId, tick: u64, payload: &Arc<[u8]>) {
         for (player, session) in &mut self.sessions {
             if *player != except {
-                let header = Header { tick, consumed: session.consumed }.with_kind(kind::MESSAGE);
-                session.push(outlet, Out::Frame { header, payload: Arc::clone(payload) });
+                session.push(outlet, &self.news, tick, (kind::MESSAGE, Arc::clone(payload)));
             }
         }
     }
@@ -329,19 +346,37 @@ impl Players {
     /// Says something to one player.
     pub(super) fn tell(&mut self, outlet: &mut Outlet, to: PlayerId, tick: u64, frame: &EngineFrame<'_>) {
         if let Some(session) = self.sessions.get_mut(&to) {
-            let header = Header { tick, consumed: session.consumed };
-            session.push(outlet, Out::new(header, frame));
+            session.push(outlet, &self.news, tick, (frame.kind(), payload_of(frame)));
         }
     }
 
     /// Says something to everybody.
     pub(super) fn tell_all(&mut self, outlet: &mut Outlet, tick: u64, frame: &EngineFrame<'_>) {
-        let Out::Frame { payload, .. } = Out::new(Header::default(), frame) else {
-            unreachable!("it is a frame of the protocol");
-        };
+        let payload = payload_of(frame);
         for session in self.sessions.values_mut() {
-            let header = Header { tick, consumed: session.consumed }.with_kind(frame.kind());
-            session.push(outlet, Out::Frame { header, payload: Arc::clone(&payload) });
+            session.push(outlet, &self.news, tick, (frame.kind(), Arc::clone(&payload)));
+        }
+    }
+
+    /// Has everybody told of the version that runs from here on, before anything else and in time.
+    pub(super) fn tell_version(&mut self, outlet: &mut Outlet, tick: u64, version: &EngineFrame<'_>) {
+        // Whoever has not heard of the one before is not to hear of it after this one.
+        for session in self.sessions.values_mut() {
+            session.push_news(outlet, &self.news, tick);
+        }
+        self.news.set(payload_of(version));
+    }
+
+    /// Tells those of the version who had nothing else to hear.
+    pub(super) fn tell_untold(&mut self, outlet: &mut Outlet, tick: u64, now: Instant) {
+        let sessions = &mut self.sessions;
+        let told = self.news.take_due(now, |heard| {
+            sessions.iter().filter(|(_, session)| session.heard != heard).map(|(player, _)| *player).collect()
+        });
+        for player in told {
+            if let Some(session) = sessions.get_mut(&player) {
+                session.push_news(outlet, &self.news, tick);
+            }
         }
     }
 
@@ -353,6 +388,13 @@ impl Players {
         self.waiting.clear();
         (self.waiting_bytes, self.lost_bytes, self.lost_links) = (0, 0, 0);
     }
+}
+
+fn payload_of(frame: &EngineFrame<'_>) -> Arc<[u8]> {
+    let Out::Frame { payload, .. } = Out::new(Header::default(), frame) else {
+        unreachable!("it is a frame of the protocol");
+    };
+    payload
 }
 
 #[cfg(test)]

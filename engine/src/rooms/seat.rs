@@ -290,6 +290,7 @@ impl Seat {
             self.tick();
         }
         self.take_overdue_out(now);
+        self.players.tell_untold(&mut self.outlet, self.room.tick().0, now);
         if self.show_at.is_some_and(|at| at <= now) {
             self.show();
         }

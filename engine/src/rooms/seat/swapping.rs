@@ -27,12 +27,12 @@ impl Seat {
     /// Exchanges the logic, and has the new code say its build id from inside the room. It is on trial then, but nothing leaves
     /// the room until [`Seat::all_swapped`].
     pub(super) fn swap(&mut self, swap: &Arc<Swap>) -> Result<Swapped, StepError> {
-        self.release();
         let was_frozen = self.room.frozen().is_some();
         let to = &swap.to;
         // Nothing leaves until all rooms are swapped; then the version comes before what it says.
-        self.outlet.hold();
         self.tell_version(&to.logic);
+        self.release();
+        self.outlet.hold();
         let drops = Arc::clone(swap.tables.drops());
         let input = Input::Swap { to: Arc::clone(&to.logic), drops, trial: swap.trial };
         if let Some(rewrite) = swap.tables.take(self.room.name()) {
@@ -57,8 +57,7 @@ impl Seat {
                 self.trial = Some(SeatTrial { swap: Arc::clone(swap), overruns_before, is_told: false });
             }
             Err(error) => {
-                self.outlet.forget_version();
-                self.outlet.let_go();
+                self.forget_version();
                 self.failed(error);
             }
         }
@@ -73,6 +72,7 @@ impl Seat {
             return;
         }
         self.outlet.let_go();
+        self.players.news.let_go(Instant::now());
         if std::mem::take(&mut self.thaws_when_all_swapped) {
             self.tell_notice();
         }
@@ -131,8 +131,7 @@ impl Seat {
     /// What is lost by it.
     fn rewind_room(&mut self) -> Vec<Lost> {
         let Ok(Reply::Rewound(lost)) = self.step(Input::rewind()) else { return Vec::new() };
-        self.outlet.forget_version();
-        self.outlet.let_go();
+        self.forget_version();
         self.thaws_when_all_swapped = false;
         for Lost { player, number, callback, error } in lost.iter().take(LOST_LOGGED_MAX) {
             tracing::warn!(
@@ -148,6 +147,13 @@ impl Seat {
             tracing::warn!(room = self.room.name(), more, "more inputs are lost");
         }
         lost
+    }
+
+    /// Players hear nothing more of a version that is taken back, nor that it ever ran if that is not known yet.
+    fn forget_version(&mut self) {
+        self.players.news.forget();
+        self.outlet.forget_version();
+        self.outlet.let_go();
     }
 
     /// Counts a tick, and tells of a version on trial that is too slow.

@@ -79,3 +79,21 @@ async fn nothing_is_heard_of_a_version_that_not_every_room_takes() {
         assert_eq!(heard, [format!("joined {name}"), format!("version {name}"), "from Second".to_owned()]);
     }
 }
+
+#[tokio::test]
+async fn whoever_has_nothing_else_to_hear_hears_of_each_version_all_the_same() {
+    let rooms = start::<Second>(0).unwrap();
+    let mut players = Vec::new();
+    for player in 1..=99 {
+        players.push(Far::join(&rooms, "main", player).await);
+    }
+    // One that is quiet, and another before everybody can have heard of it.
+    for _ in 0..2 {
+        swap_for_good(&rooms, &version::<First>()).await.unwrap();
+    }
+    let name = rooms.logics()[0].1.name().to_owned();
+    for player in &mut players {
+        assert!(player.hear().await.starts_with("joined "));
+        assert_eq!([player.hear().await, player.hear().await], [(); 2].map(|()| format!("version {name}")));
+    }
+}
