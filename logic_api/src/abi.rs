@@ -46,8 +46,8 @@ pub struct IndexView {
     pub writable: *const *mut Bucket,
     /// What keys are multiplied with. Odd; each world has its own.
     pub multiplier: u64,
-    /// Entries of the directory, a power of two, less 1.
-    pub directory_mask: u64,
+    /// How many bits of a hash's `page` are left out, so that the others are an entry of the directory: less than 64.
+    pub directory_shift: u64,
     /// Bytes of a page, a power of two, less those of a bucket.
     pub bucket_mask: u64,
     /// How many rows a page may have before an insert must ask the host.
@@ -333,31 +333,97 @@ pub struct Bucket {
     /// 0 where an entry is free.
     pub tags: [u8; Bucket::ENTRIES],
     /// How many rows had to pass. Where it is 0 a search ends.
-    pub passed: u16,
+    pub passed: Count,
     /// In the first bucket of a page: how many rows the page has.
-    pub page_rows: u16,
-    pub slots: [u32; Bucket::ENTRIES],
+    pub page_rows: Count,
+    pub slots: [Slot; Bucket::ENTRIES],
+}
+
+/// A slot of a table, in two: a search takes it apart by reading it apart.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slot {
+    pub index: u16,
+    pub page: u16,
+}
+
+impl Slot {
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the halves")]
+    pub const fn new(number: u32) -> Self {
+        Self { index: number as u16, page: (number >> 16) as u16 }
+    }
+
+    /// As rows are named.
+    #[inline]
+    pub const fn number(self) -> u32 {
+        (self.page as u32) << 16 | self.index as u32
+    }
+}
+
+/// A number of six bits to the byte, so that no byte of it is equal to a tag: a search compares tags sixteen at a time.
+#[repr(transparent)]
+#[derive(StableAbi, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count(pub [u8; 2]);
+
+impl Count {
+    pub const MAX: u16 = (1 << 12) - 1;
+
+    #[inline]
+    pub const fn get(self) -> u16 {
+        self.0[0] as u16 | (self.0[1] as u16) << 6
+    }
+
+    /// The number as its bytes have it, two bits unused in each.
+    #[inline]
+    const fn spread(self) -> u16 {
+        u16::from_le_bytes(self.0)
+    }
+
+    /// One more. At most as often as up to [`Count::MAX`].
+    #[inline]
+    pub const fn up(self) -> Self {
+        // The unused bits carry on what the lower byte gives to the upper one.
+        Self((((self.spread() | 0xC0) + 1) & 0x3F3F).to_le_bytes())
+    }
+
+    /// One less, from a number that is not 0.
+    #[inline]
+    pub const fn down(self) -> Self {
+        Self(((self.spread() - 1) & 0x3F3F).to_le_bytes())
+    }
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
-/// A hash is used from the bottom up: 4 bits unused, 8 of tag, then those that choose the bucket, and from bit 32 those that choose
-/// the page. Each step of a search is as few instructions as can be: it waits for memory twice, and the fewer instructions it has,
-/// the more searches the processor has under way at once.
+/// What the indexes use of a key: [`hash_key`] makes it.
+///
+/// Each step of a search is as few instructions as can be: it waits for memory twice, and the fewer instructions it has, the more
+/// searches the processor has under way at once. So the two halves of the product are joined for `entry` only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hash {
+    /// Its upper bits choose the page.
+    pub page: u64,
+    /// From the bottom up: 4 bits unused, 8 of tag, then those that choose the bucket.
+    pub entry: u32,
+}
+
 impl Bucket {
     pub const ENTRIES: usize = 12;
+    /// Tags are not less. So is no byte of a [`Count`].
+    pub const TAG_MIN: u8 = 1 << 6;
 
     /// What an entry keeps of a hash.
     #[inline]
-    pub const fn tag(hash: u64) -> u8 {
-        let bits = (hash >> 4 & 0xFF) as u8;
-        bits + (bits == 0) as u8
+    pub const fn tag(hash: Hash) -> u8 {
+        let bits = (hash.entry >> 4 & 0xFF) as u8;
+        if bits < Self::TAG_MIN { bits + Self::TAG_MIN } else { bits }
     }
 
     /// Bytes from the start of a page to the bucket that a hash belongs to.
     #[inline]
-    pub const fn home(hash: u64, bucket_mask: u64) -> u64 {
-        hash >> 6 & bucket_mask
+    pub const fn home(hash: Hash, bucket_mask: u64) -> u64 {
+        (hash.entry >> 6) as u64 & bucket_mask
     }
 
     /// Bytes from the start of a page to the bucket after this one, cyclically.
@@ -368,8 +434,8 @@ impl Bucket {
 
     /// Which entry of the directory a hash belongs to.
     #[inline]
-    pub const fn directory_entry(hash: u64, directory_mask: u64) -> u64 {
-        hash >> 32 & directory_mask
+    pub const fn directory_entry(hash: Hash, directory_shift: u64) -> u64 {
+        hash.page >> directory_shift
     }
 }
 
@@ -382,19 +448,20 @@ pub const PAGE_BYTES: usize = 64 << 10;
 /// Hashes a key for the indexes: eight bytes at a time, a folded multiply each. A world stores no hash, so the function may
 /// change with the contract; it must be the same in engine and plugin.
 #[inline]
-pub fn hash_key(multiplier: u64, bytes: &[u8]) -> u64 {
-    let fold = |state: u64, word: u64| {
-        let product = u128::from(state ^ word) * u128::from(multiplier);
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves of the product")]
-        let (low, high) = (product as u64, (product >> 64) as u64);
-        low ^ high
+#[expect(clippy::cast_possible_truncation, reason = "halves of a product")]
+pub fn hash_key(multiplier: u64, bytes: &[u8]) -> Hash {
+    let halves = |product: u128| (product as u64, (product >> 64) as u64);
+    let add = |product: u128, word: u64| {
+        let (low, high) = halves(product);
+        u128::from(low ^ high ^ word) * u128::from(multiplier)
     };
     let (words, rest) = bytes.as_chunks::<8>();
-    let mut state = words.iter().fold(0, |state, word| fold(state, u64::from_le_bytes(*word)));
+    let mut product = words.iter().fold(0, |product, word| add(product, u64::from_le_bytes(*word)));
     if !rest.is_empty() {
         let mut word = [0; 8];
         word[..rest.len()].copy_from_slice(rest);
-        state = fold(state, u64::from_le_bytes(word));
+        product = add(product, u64::from_le_bytes(word));
     }
-    state
+    let (low, high) = halves(product);
+    Hash { page: low, entry: low as u32 ^ high as u32 }
 }

@@ -1,7 +1,7 @@
 //! A page of an index: its entries are found, put in and taken out here, by engine and plugin alike.
 
 use super::lanes;
-use crate::abi::Bucket;
+use crate::abi::{Bucket, Count, Hash, Slot};
 
 /// A page of buckets, as a plain place in memory.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub struct Entry {
     at: u64,
     /// Which of the bucket.
     number: usize,
-    pub slot: u32,
+    pub slot: Slot,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "offsets within a page, as wide as the memory's addresses")]
@@ -47,21 +47,34 @@ impl Buckets {
     /// How many rows the page has.
     #[inline]
     pub fn rows(&self) -> u64 {
-        u64::from(self.at(0).page_rows)
+        u64::from(self.at(0).page_rows.get())
     }
 
-    /// As `find`, but only the first match of the first bucket.
+    /// The bucket that a search for this hash starts with, and a bit for each of its entries that has the hash's tag.
     #[inline]
-    pub fn find_first<R>(&self, hash: u64, check: impl Fn(u32) -> Option<R>) -> Option<(Entry, R)> {
-        let home = Bucket::home(hash, self.mask);
-        let bucket = self.at(home);
-        let matches = lanes::with_tag_at_home(bucket, hash);
-        if matches == 0 { None } else { Self::check_first(matches, home, bucket, check) }
+    pub fn at_home(&self, hash: Hash) -> (&Bucket, u32) {
+        let bucket = lanes::in_one_register(self.at(Bucket::home(hash, self.mask)));
+        (bucket, lanes::with_tag_at_home(bucket, hash))
+    }
+
+    /// The first of the matches in a bucket, of which there is one: its number and its slot.
+    #[inline]
+    pub fn first(bucket: &Bucket, matches: u32) -> (usize, Slot) {
+        let number = matches.trailing_zeros() as usize;
+        // SAFETY: a match is a bit for an entry.
+        let slot = unsafe { bucket.slots.get_unchecked(number) };
+        (number, Slot { index: slot.index, page: slot.page })
+    }
+
+    /// The entry of this number in the bucket that a search for this hash starts with.
+    #[inline]
+    pub fn entry_at_home(&self, hash: Hash, number: usize, slot: Slot) -> Entry {
+        Entry { at: Bucket::home(hash, self.mask), number, slot }
     }
 
     /// The first entry with this hash of whose slot `check` makes something, and what that is.
     #[inline]
-    pub fn find<R>(&self, hash: u64, check: impl Fn(u32) -> Option<R>) -> Option<(Entry, R)> {
+    pub fn find<R>(&self, hash: Hash, check: impl Fn(Slot) -> Option<R>) -> Option<(Entry, R)> {
         let mut at = Bucket::home(hash, self.mask);
         loop {
             let bucket = self.at(at);
@@ -74,7 +87,7 @@ impl Buckets {
                 matches &= matches - 1;
             }
             at = Bucket::next(at, self.mask);
-            if bucket.passed == 0 || at == Bucket::home(hash, self.mask) {
+            if bucket.passed == Count::default() || at == Bucket::home(hash, self.mask) {
                 return None;
             }
         }
@@ -82,17 +95,15 @@ impl Buckets {
 
     /// The first of the matches, if `check` makes something of its slot. There is one.
     #[inline]
-    fn check_first<R>(matches: u32, at: u64, bucket: &Bucket, check: impl Fn(u32) -> Option<R>) -> Option<(Entry, R)> {
-        let number = matches.trailing_zeros() as usize;
-        // SAFETY: a match is a bit for an entry.
-        let slot = unsafe { *bucket.slots.get_unchecked(number) };
+    fn check_first<R>(matches: u32, at: u64, bucket: &Bucket, check: impl Fn(Slot) -> Option<R>) -> Option<(Entry, R)> {
+        let (number, slot) = Self::first(bucket, matches);
         check(slot).map(|made| (Entry { at, number, slot }, made))
     }
 
     /// The entry of a slot with this hash.
     #[inline]
-    pub fn find_slot(&self, hash: u64, slot: u32) -> Option<Entry> {
-        self.find(hash, |found| (found == slot).then_some(())).map(|(entry, ())| entry)
+    pub fn find_slot(&self, hash: Hash, slot: u32) -> Option<Entry> {
+        self.find(hash, |found| (found.number() == slot).then_some(())).map(|(entry, ())| entry)
     }
 
     /// Puts an entry into the first bucket with room, from its home on.
@@ -100,7 +111,7 @@ impl Buckets {
     /// # Panics
     /// If the page is full.
     #[inline]
-    pub fn place(&mut self, hash: u64, slot: u32) {
+    pub fn place(&mut self, hash: Hash, slot: u32) {
         let mut at = Bucket::home(hash, self.mask);
         loop {
             let bucket = self.at_mut(at);
@@ -109,29 +120,33 @@ impl Buckets {
                 let (number, tag) = (free.trailing_zeros() as usize, Bucket::tag(hash));
                 // SAFETY: there are bits for the entries of the bucket only.
                 unsafe {
-                    (*bucket.tags.get_unchecked_mut(number), *bucket.slots.get_unchecked_mut(number)) = (tag, slot)
+                    *bucket.tags.get_unchecked_mut(number) = tag;
+                    *bucket.slots.get_unchecked_mut(number) = Slot::new(slot);
                 };
                 break;
             }
             // Each of the page's rows passes a bucket once at most, and there are fewer than this can count.
-            bucket.passed += 1;
+            bucket.passed = bucket.passed.up();
             at = Bucket::next(at, self.mask);
             assert!(at != Bucket::home(hash, self.mask), "the page of an index has room");
         }
-        self.at_mut(0).page_rows += 1;
+        let first = self.at_mut(0);
+        first.page_rows = first.page_rows.up();
     }
 
     /// Takes an entry out, which `find` has just given for this hash.
     #[inline]
-    pub fn take(&mut self, hash: u64, entry: Entry) {
+    pub fn take(&mut self, hash: Hash, entry: Entry) {
         // SAFETY: `find` gives the number of an entry.
         unsafe { *self.at_mut(entry.at).tags.get_unchecked_mut(entry.number) = 0 };
         let mut at = Bucket::home(hash, self.mask);
         while at != entry.at {
-            self.at_mut(at).passed -= 1;
+            let bucket = self.at_mut(at);
+            bucket.passed = bucket.passed.down();
             at = Bucket::next(at, self.mask);
         }
-        self.at_mut(0).page_rows -= 1;
+        let first = self.at_mut(0);
+        first.page_rows = first.page_rows.down();
     }
 
     /// All of the page, in memory order.
@@ -143,7 +158,7 @@ impl Buckets {
     pub fn slots(&self) -> impl Iterator<Item = u32> {
         self.iter().flat_map(|bucket| {
             let used = bucket.tags.iter().zip(bucket.slots).filter(|(tag, _)| **tag != 0);
-            used.map(|(_, slot)| slot)
+            used.map(|(_, slot)| slot.number())
         })
     }
 }

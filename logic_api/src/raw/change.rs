@@ -3,7 +3,7 @@
 
 use super::view::{View, row_of};
 use super::{Buckets, Entry};
-use crate::abi::{Bucket, INDEXES_PER_TABLE_MAX, IndexView, hash_key, insert};
+use crate::abi::{Bucket, Hash, INDEXES_PER_TABLE_MAX, IndexView, hash_key, insert};
 use crate::{Id, Key, Row, UniqueColumn};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::{ptr, slice};
@@ -22,13 +22,13 @@ type ForIndexes<I> = [MaybeUninit<I>; INDEXES_PER_TABLE_MAX];
 /// A free slot, and all else that a new row writes to. Nothing has happened to the table since.
 struct Room<T> {
     slot: Slot<T>,
-    entries: ForIndexes<(Buckets, u64)>,
+    entries: ForIndexes<(Buckets, Hash)>,
 }
 
 /// A row that is about to go, and all that this writes to. Nothing has happened to the table since.
 struct Leaving<T> {
     slot: Slot<T>,
-    entries: ForIndexes<(Buckets, u64, Entry)>,
+    entries: ForIndexes<(Buckets, Hash, Entry)>,
 }
 
 /// A slot whose row and generation may be written.
@@ -73,7 +73,7 @@ impl<T: Row> View<T> {
     /// Where the row goes; none where the host has to do something first, or to say what is wrong.
     #[inline]
     fn room_for(&self, row: &T) -> Option<Room<T>> {
-        let mut entries: ForIndexes<(Buckets, u64)> = [const { MaybeUninit::uninit() }; INDEXES_PER_TABLE_MAX];
+        let mut entries: ForIndexes<(Buckets, Hash)> = [const { MaybeUninit::uninit() }; INDEXES_PER_TABLE_MAX];
         for (number, entry) in entries.iter_mut().enumerate().take(T::INDEXED_COLUMNS.len()) {
             let (view, hash) = self.index_and_hash(number, row, None);
             let buckets = writable_buckets(view, hash)?;
@@ -87,7 +87,7 @@ impl<T: Row> View<T> {
 
     /// True if a row of the table has the same value in an indexed column.
     #[inline]
-    fn is_taken(&self, row: &T, number: usize, hash: u64, buckets: &Buckets) -> bool {
+    fn is_taken(&self, row: &T, number: usize, hash: Hash, buckets: &Buckets) -> bool {
         let pages = self.table().pages;
         let value = column(row, number);
         let is_same = |slot| {
@@ -100,7 +100,7 @@ impl<T: Row> View<T> {
 
     /// An index, and the hash of the row's column, if that is not known already.
     #[inline]
-    fn index_and_hash(&self, number: usize, row: &T, hash: Option<u64>) -> (&IndexView, u64) {
+    fn index_and_hash(&self, number: usize, row: &T, hash: Option<Hash>) -> (&IndexView, Hash) {
         const { assert!(T::INDEXED_COLUMNS.len() <= INDEXES_PER_TABLE_MAX, "a row has too many unique columns") };
         // SAFETY: the derive numbers the indexes as the engine does; both count the schema's indexed columns.
         let view = unsafe { &*self.table().indexes.add(number) };
@@ -187,12 +187,12 @@ impl<T: Row> View<T> {
     #[inline]
     pub(crate) fn remove_by<K: Key>(&mut self, column: UniqueColumn<T, K>, value: &K) -> Option<T> {
         let found = self.search(column, value)?;
-        self.remove_slot(found.entry.slot, Some((column.index, found.hash, found.entry)))
+        self.remove_slot(found.entry.slot.number(), Some((column.index, found.hash, found.entry)))
     }
 
     /// Takes the row of a slot out, which is live. `known` is an index, its hash for the row and its entry, if that was looked up.
     #[inline]
-    fn remove_slot(&mut self, slot: u32, known: Option<(u32, u64, Entry)>) -> Option<T> {
+    fn remove_slot(&mut self, slot: u32, known: Option<(u32, Hash, Entry)>) -> Option<T> {
         let leaving = match self.leaving(slot, known) {
             Some(leaving) => leaving,
             None => self.leaving_with_host(slot)?,
@@ -212,12 +212,12 @@ impl<T: Row> View<T> {
 
     /// What the row of a live slot takes along; none where the host has to do something first.
     #[inline]
-    fn leaving(&self, slot: u32, known: Option<(u32, u64, Entry)>) -> Option<Leaving<T>> {
+    fn leaving(&self, slot: u32, known: Option<(u32, Hash, Entry)>) -> Option<Leaving<T>> {
         // SAFETY: the slot of a live row.
         let place = unsafe { self.writable_slot((slot >> 16) as usize, (slot & 0xFFFF) as usize)? };
         // SAFETY: as above.
         let row = unsafe { &*place.row };
-        let mut entries: ForIndexes<(Buckets, u64, Entry)> = [const { MaybeUninit::uninit() }; INDEXES_PER_TABLE_MAX];
+        let mut entries: ForIndexes<(Buckets, Hash, Entry)> = [const { MaybeUninit::uninit() }; INDEXES_PER_TABLE_MAX];
         for (number, entry) in entries.iter_mut().enumerate().take(T::INDEXED_COLUMNS.len()) {
             let known = known.filter(|(index, ..)| *index as usize == number);
             let (view, hash) = self.index_and_hash(number, row, known.map(|(_, hash, _)| hash));
@@ -259,9 +259,9 @@ impl<T: Row> View<T> {
 /// The page of an index that a hash belongs to, if it may be written.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the place in an array, as wide as the memory's addresses")]
-fn writable_buckets(view: &IndexView, hash: u64) -> Option<Buckets> {
-    let entry = Bucket::directory_entry(hash, view.directory_mask);
-    // SAFETY: the directory has one entry more than its mask says.
+fn writable_buckets(view: &IndexView, hash: Hash) -> Option<Buckets> {
+    let entry = Bucket::directory_entry(hash, view.directory_shift);
+    // SAFETY: the directory has an entry for all bits that its shift leaves.
     let page = unsafe { *view.writable.add(entry as usize) };
     // SAFETY: the engine keeps pages of this size, and those that may be written are this table's alone.
     (!page.is_null()).then(|| unsafe { Buckets::new(page, view.bucket_mask) })

@@ -2,7 +2,7 @@
 
 use super::CallRef;
 use super::{Buckets, Entry};
-use crate::abi::{Bucket, Call, Host, TableView, hash_key, insert};
+use crate::abi::{Bucket, Call, Hash, Host, Slot, TableView, hash_key, insert};
 use crate::{Id, Key, Row, UniqueColumn};
 use std::{fmt, marker::PhantomData, ptr::NonNull, slice};
 
@@ -18,7 +18,7 @@ pub(crate) struct View<T> {
 pub(super) struct Found<T> {
     pub(super) row: NonNull<T>,
     pub(super) entry: Entry,
-    pub(super) hash: u64,
+    pub(super) hash: Hash,
 }
 
 impl<T: Row> View<T> {
@@ -64,13 +64,22 @@ impl<T: Row> View<T> {
     /// The page and the index in it, if `id` names a live row.
     #[inline]
     pub(super) fn locate(&self, id: Id<T>) -> Option<(usize, usize)> {
-        let table = self.table();
+        let &TableView { generations, page_count, slots_per_page, .. } = self.table();
+        // Each of these is a jump that is hardly ever taken. The compiler would work all of them out and join the answers: what it
+        // knows nothing of it leaves in its place.
         let (page, index) = ((id.slot() >> 16) as usize, (id.slot() & 0xFFFF) as usize);
-        if page >= table.page_count as usize || index >= table.slots_per_page as usize || id.generation() & 1 == 0 {
+        if page >= page_count as usize {
+            return None;
+        }
+        let index = forgotten(index);
+        if index >= slots_per_page as usize {
+            return None;
+        }
+        if forgotten(id.generation() as usize) & 1 == 0 {
             return None;
         }
         // SAFETY: page and index are in range.
-        let generation = unsafe { generation(table, page, index) };
+        let generation = unsafe { generation(generations, page, index) };
         (generation == id.generation()).then_some((page, index))
     }
 
@@ -84,9 +93,10 @@ impl<T: Row> View<T> {
 
     #[inline]
     pub(crate) fn get(&self, id: Id<T>) -> Option<&T> {
+        let pages = self.table().pages;
         let (page, index) = self.locate(id)?;
         // SAFETY: a live row, initialised by `insert`; nobody writes while `self` is borrowed.
-        Some(unsafe { self.row_in(*self.table().pages.add(page), index).as_ref() })
+        Some(unsafe { self.row_in(*pages.add(page), index).as_ref() })
     }
 
     #[inline]
@@ -121,34 +131,41 @@ impl<T: Row> View<T> {
 
     /// The live row whose indexed column has this value. Nearly always it is the first match of the bucket that the search starts
     /// with. Anything else starts anew: what it needs would take registers from there, and each instruction there counts (`Bucket`).
-    #[inline]
+    #[inline(always)]
     pub(super) fn search<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<Found<T>> {
         let pages = self.table().pages;
         let (buckets, hash) = self.buckets_for(column, value);
-        // SAFETY: an index holds the slots of live rows only.
-        let found = buckets.find_first(hash, |slot| unsafe { row_with(pages, slot, column, value) });
-        if let Some((entry, row)) = found {
-            return Some(Found { row, entry, hash });
+        let (bucket, matches) = buckets.at_home(hash);
+        // Only jumps straight to there make the compiler take what is behind `seldom` out of the way.
+        if matches != 0 {
+            let (number, slot) = Buckets::first(bucket, matches);
+            // SAFETY: an index holds the slots of live rows only.
+            let row = unsafe { row_of::<T>(pages, slot) };
+            // SAFETY: the derive takes the offset of the column from the row's layout.
+            if unsafe { row.byte_add(column.offset).cast::<K>().as_ref() } == value {
+                return Some(Found { row, entry: buckets.entry_at_home(hash, number, slot), hash });
+            }
         }
-        std::hint::cold_path();
-        let value = &forgotten(*value);
-        let (buckets, hash) = self.buckets_for(column, value);
+        seldom();
+        // Copies, of which only this part needs the places.
+        let (value, column, pages) = (forgotten(*value), column, pages);
+        let (buckets, hash) = self.buckets_for(column, &value);
         // SAFETY: as above.
-        let (entry, row) = buckets.find(hash, |slot| unsafe { row_with(pages, slot, column, value) })?;
+        let (entry, row) = buckets.find(hash, move |slot| unsafe { row_with(pages, slot, column, &value) })?;
         Some(Found { row, entry, hash })
     }
 
     /// The page of an index that a value belongs to, to read, and the value's hash.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "offsets into memory, as wide as its addresses")]
-    fn buckets_for<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> (Buckets, u64) {
+    fn buckets_for<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> (Buckets, Hash) {
         // SAFETY: a key has no padding, so each of its bytes is initialised.
         let bytes = unsafe { slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<K>()) };
         // SAFETY: the derive numbers the indexes as the engine does; both count the schema's indexed columns.
         let index = unsafe { &*self.table().indexes.add(column.index as usize) };
         let hash = hash_key(index.multiplier, bytes);
-        let entry = Bucket::directory_entry(hash, index.directory_mask);
-        // SAFETY: the directory has one entry more than its mask says.
+        let entry = Bucket::directory_entry(hash, index.directory_shift);
+        // SAFETY: the directory has an entry for all bits that its shift leaves.
         let page = unsafe { *index.directory.add(entry as usize) };
         // SAFETY: the engine keeps pages of this size; nobody writes to one while `self` is borrowed.
         (unsafe { Buckets::new(page.cast_mut(), index.bucket_mask) }, hash)
@@ -163,7 +180,7 @@ impl<T: Row> View<T> {
     #[inline]
     pub(crate) fn find_mut<K: Key>(&mut self, column: UniqueColumn<T, K>, value: &K) -> Option<Writing<'_, T>> {
         let slot = self.search(column, value)?.entry.slot;
-        let (page, index) = ((slot >> 16) as usize, (slot & 0xFFFF) as usize);
+        let (page, index) = (usize::from(slot.page), usize::from(slot.index));
         // SAFETY: the page of a live row.
         let base = unsafe { self.writable(page) };
         // SAFETY: a live row in a writable page; `self` is borrowed mutably for as long as the row is.
@@ -174,8 +191,9 @@ impl<T: Row> View<T> {
     pub(crate) fn id_of<K: Key>(&self, column: UniqueColumn<T, K>, value: &K) -> Option<Id<T>> {
         let slot = self.search(column, value)?.entry.slot;
         // SAFETY: the page and the index exist, since the row does.
-        let generation = unsafe { generation(self.table(), (slot >> 16) as usize, (slot & 0xFFFF) as usize) };
-        Some(Id::new(slot, generation))
+        let generation =
+            unsafe { generation(self.table().generations, usize::from(slot.page), usize::from(slot.index)) };
+        Some(Id::new(slot.number(), generation))
     }
 
     #[inline]
@@ -287,6 +305,14 @@ fn seek(words: &[u64], from: usize, slots: usize, live: bool) -> usize {
     slots
 }
 
+/// Tells the compiler that it hardly ever comes here, as `cold_path` does; but that says nothing in a function that is not inlined
+/// early, and none is where builds are incremental, as those of plugins are.
+#[cold]
+#[inline(always)]
+fn seldom() {
+    std::hint::cold_path();
+}
+
 /// The value, of which the compiler does not know any more what it has computed from it, so that it keeps none of that.
 #[inline]
 fn forgotten<K: Copy>(value: K) -> K {
@@ -307,10 +333,10 @@ fn forgotten<K: Copy>(value: K) -> K {
 /// # Safety
 /// `slot` is that of a row of the table.
 #[inline]
-pub(super) unsafe fn row_of<T>(pages: *const *mut u8, slot: u32) -> NonNull<T> {
-    let (page, index) = ((slot >> 16) as usize, (slot & 0xFFFF) as usize);
+pub(super) unsafe fn row_of<T>(pages: *const *mut u8, slot: Slot) -> NonNull<T> {
+    let (page, index) = (usize::from(slot.page), usize::from(slot.index));
     // SAFETY: the page and the index exist, since the row does; the engine aligns a page's first row to a cache line.
-    unsafe { NonNull::new_unchecked((*pages.add(page)).cast::<T>().add(index)) }
+    unsafe { NonNull::new_unchecked((*pages.add(page)).byte_add(index * size_of::<T>()).cast::<T>()) }
 }
 
 /// The row in a slot, if its column has this value.
@@ -320,7 +346,7 @@ pub(super) unsafe fn row_of<T>(pages: *const *mut u8, slot: u32) -> NonNull<T> {
 #[inline]
 unsafe fn row_with<T, K: Key>(
     pages: *const *mut u8,
-    slot: u32,
+    slot: Slot,
     column: UniqueColumn<T, K>,
     value: &K,
 ) -> Option<NonNull<T>> {
@@ -334,11 +360,11 @@ unsafe fn row_with<T, K: Key>(
 /// The generation of a slot.
 ///
 /// # Safety
-/// `page` is below the table's number of pages, `index` below its number of slots.
+/// `generations` are a table's, `page` is below the table's number of pages, `index` below its number of slots.
 #[inline]
-unsafe fn generation(table: &TableView, page: usize, index: usize) -> u32 {
+unsafe fn generation(generations: *const *const u32, page: usize, index: usize) -> u32 {
     // SAFETY: a page has a generation for each slot.
-    unsafe { *(*table.generations.add(page)).add(index) }
+    unsafe { *(*generations.add(page)).add(index) }
 }
 
 /// The id of a live row in the page whose rows start at `base`.
@@ -346,7 +372,7 @@ unsafe fn generation(table: &TableView, page: usize, index: usize) -> u32 {
 fn id_in<T>(table: &TableView, base: *mut u8, page: usize, row: NonNull<T>) -> Id<T> {
     let index = (row.as_ptr().addr() - base.addr()) / size_of::<T>();
     // SAFETY: the row lies in that page, so its index has a generation.
-    let generation = unsafe { generation(table, page, index) };
+    let generation = unsafe { generation(table.generations, page, index) };
     let slot = u32::try_from(page << 16 | index).expect("page and index fit 16 bits each");
     Id::new(slot, generation)
 }

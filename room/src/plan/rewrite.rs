@@ -493,7 +493,6 @@ impl Keys<'_> {
     /// # Errors
     /// The slots of two rows that have one value.
     fn follow(&self, index: &mut Index, changed: &[usize], before: &[PageRewrite]) -> Result<(), (u32, u32)> {
-        let multiplier = index.multiplier();
         let row_bytes = self.layout.row_bytes();
         // Pages that are new come last in `changed`; those that were there before are told of in its order.
         for (&number, page) in changed.iter().zip(before) {
@@ -506,17 +505,16 @@ impl Keys<'_> {
         for &number in changed {
             for slot in live_slots(&self.pages[number].live, self.slots).map(|slot| slot_number(number, slot)) {
                 let key = self.key(self.row(slot));
-                let hash = index.hash(key);
                 let other = Cell::new(0);
-                let is_taken = index.has(hash, |found| {
+                let is_taken = index.has(index.hash(key), |found| {
                     other.set(found);
                     self.key(self.row(found)) == key
                 });
                 if is_taken {
                     return Err((other.get(), slot));
                 }
-                let has_room = index.grow(hash, |slot| hash_key(multiplier, self.key(self.row(slot))));
-                assert!(has_room, "an index grows with its table");
+                let hash_of = |multiplier, slot| hash_key(multiplier, self.key(self.row(slot)));
+                let hash = index.grow(key, hash_of).expect("an index grows with its table");
                 index.insert(hash, slot);
             }
         }

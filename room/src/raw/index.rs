@@ -4,8 +4,8 @@
 //! A page that is full is split in two, so that growth never stops a tick for a rehash of everything, and an insert after a fork
 //! copies one page. `docs/abi.md`, "Index", gives the layout that plugins read in place.
 
-use super::pool::{Block, CLASS_MAX, Pool, fetch_counters};
-use logic_api::abi::{Bucket, IndexView, hash_key};
+use super::pool::{Block, CLASS_MAX, Pool, block_bytes, fetch_counters};
+use logic_api::abi::{Bucket, Count, Hash, IndexView, hash_key};
 use logic_api::raw::Buckets;
 use std::ptr;
 use std::sync::Arc;
@@ -14,17 +14,22 @@ use std::sync::Arc;
 const INDEX_CLASS_MAX: u8 = 4;
 /// The share of its entries, in 16ths, that a page may have taken: most buckets have room then, so that a search is one cache line.
 const LOAD_MAX: u64 = 13;
+/// How many of 16 rows of a page that has to grow may have had to pass a bucket: one or two do where keys are spread as they should be.
+const PASSED_MAX: u64 = 6;
 /// Pages are chosen by at most that many bits of a hash.
 const DEPTH_MAX: u32 = 24;
 
 const _: () = assert!(INDEX_CLASS_MAX < CLASS_MAX);
+const _: () = assert!(block_bytes(INDEX_CLASS_MAX) / size_of::<Bucket>() * Bucket::ENTRIES <= Count::MAX as usize);
 
 pub(crate) struct Index {
     pool: Pool,
     seed: u64,
-    /// Made from the seed: what `hash_key` takes.
+    /// What `hash_key` takes. Made from the seed, and from the one before where that did not suit the keys.
     multiplier: u64,
-    /// That many bits of a hash, from the 32nd on, choose the directory entry.
+    /// With how many pages another multiplier may be tried: making the index anew must not become a habit.
+    renewable_from: usize,
+    /// That many bits of a hash's `page`, from the top, choose the directory entry. Not 0: a shift by all bits is none.
     depth: u32,
     /// By directory entry, for plugins to read.
     directory: Vec<*const Bucket>,
@@ -40,7 +45,7 @@ pub(crate) struct Index {
 #[derive(Clone)]
 struct Page {
     block: Arc<Block>,
-    /// How many of those bits all hashes of the page share, and which they are.
+    /// How many of the directory's bits all hashes of the page share, from the top, and which they are.
     depth: u32,
     bits: usize,
 }
@@ -50,16 +55,21 @@ unsafe impl Send for Index {}
 
 impl Index {
     pub(crate) fn new(pool: &Pool, seed: u64) -> Self {
+        Self::empty(pool, seed, multiplier(seed))
+    }
+
+    fn empty(pool: &Pool, seed: u64, multiplier: u64) -> Self {
         let page = Page::empty(pool, 0, 0, 0);
-        let (directory, writable) = (vec![page.start().cast_const()], vec![page.start()]);
+        let (directory, writable) = (vec![page.start().cast_const(); 2], vec![page.start(); 2]);
         Self {
             pool: pool.clone(),
             seed,
-            multiplier: multiplier(seed),
-            depth: 0,
+            multiplier,
+            renewable_from: 1,
+            depth: 1,
             directory,
             writable,
-            page_of: vec![0],
+            page_of: vec![0; 2],
             pages: vec![page],
             moved: false,
         }
@@ -71,12 +81,8 @@ impl Index {
     }
 
     /// The hash of a value of the column.
-    pub(crate) fn hash(&self, value: &[u8]) -> u64 {
+    pub(crate) fn hash(&self, value: &[u8]) -> Hash {
         hash_key(self.multiplier, value)
-    }
-
-    pub(crate) fn multiplier(&self) -> u64 {
-        self.multiplier
     }
 
     pub(crate) fn view(&self) -> IndexView {
@@ -86,7 +92,7 @@ impl Index {
             directory: self.directory.as_ptr(),
             writable: self.writable.as_ptr(),
             multiplier: self.multiplier,
-            directory_mask: self.directory.len() as u64 - 1,
+            directory_shift: self.directory_shift(),
             bucket_mask: page.bucket_mask(),
             page_rows_max: page.rows_max(),
         }
@@ -116,54 +122,82 @@ impl Index {
         }
     }
 
-    fn entry_of(&self, hash: u64) -> usize {
-        let entry = Bucket::directory_entry(hash, self.directory.len() as u64 - 1);
+    fn directory_shift(&self) -> u64 {
+        u64::from(u64::BITS - self.depth)
+    }
+
+    fn entry_of(&self, hash: Hash) -> usize {
+        let entry = Bucket::directory_entry(hash, self.directory_shift());
         usize::try_from(entry).expect("an entry of the directory")
     }
 
-    fn page_at(&self, hash: u64) -> usize {
+    fn page_at(&self, hash: Hash) -> usize {
         self.page_of[self.entry_of(hash)] as usize
     }
 
     /// True if there is an entry with this hash for whose slot `is` says yes.
-    pub(crate) fn has(&self, hash: u64, is: impl Fn(u32) -> bool) -> bool {
-        self.pages[self.page_at(hash)].buckets().find(hash, |slot| is(slot).then_some(())).is_some()
+    pub(crate) fn has(&self, hash: Hash, is: impl Fn(u32) -> bool) -> bool {
+        self.pages[self.page_at(hash)].buckets().find(hash, |slot| is(slot.number()).then_some(())).is_some()
     }
 
-    /// Makes room for one more entry with this hash, in a page that may be written; false if the index cannot grow any further.
-    /// `hash_of` gives the hash of the row in a slot.
-    pub(crate) fn grow(&mut self, hash: u64, hash_of: impl Fn(u32) -> u64) -> bool {
+    /// Makes room for one more entry, in a page that may be written, and gives its hash; none if the index cannot grow any further.
+    /// `hash_of` gives the hash of the row in a slot, by a multiplier.
+    pub(crate) fn grow(&mut self, value: &[u8], hash_of: impl Fn(u64, u32) -> Hash) -> Option<Hash> {
+        self.grow_for(|multiplier| hash_key(multiplier, value), &hash_of)
+    }
+
+    fn grow_for(&mut self, hash: impl Fn(u64) -> Hash, hash_of: &impl Fn(u64, u32) -> Hash) -> Option<Hash> {
         loop {
-            let number = self.page_at(hash);
+            let multiplier = self.multiplier;
+            let number = self.page_at(hash(multiplier));
             let page = &self.pages[number];
             if page.buckets().rows() < page.rows_max() {
-                self.own(hash);
-                return true;
+                self.own(hash(multiplier));
+                return Some(hash(multiplier));
             }
-            if page.block.class() < INDEX_CLASS_MAX {
-                self.enlarge(&hash_of);
+            if page.is_crowded() && self.pages.len() >= self.renewable_from {
+                self.renew(hash_of);
+            } else if page.block.class() < INDEX_CLASS_MAX {
+                self.enlarge(&|slot| hash_of(multiplier, slot));
             } else if page.depth < DEPTH_MAX {
-                self.split(number, &hash_of);
+                self.split(number, &|slot| hash_of(multiplier, slot));
             } else {
-                return false;
+                return None;
             }
         }
     }
 
+    /// Makes the index anew with another multiplier. There are keys in a row for each multiplier, as multiples of some number, that
+    /// it does not spread.
+    #[cold]
+    fn renew(&mut self, hash_of: &impl Fn(u64, u32) -> Hash) {
+        let mut new = Self::empty(&self.pool, self.seed, multiplier(self.multiplier));
+        new.renewable_from = self.pages.len() * 2;
+        for slot in self.pages.iter().flat_map(|page| page.buckets().slots().collect::<Vec<u32>>()) {
+            match new.grow_for(|multiplier| hash_of(multiplier, slot), hash_of) {
+                Some(hash) => new.insert(hash, slot),
+                // No better, then: the old one stays, and grows as it can.
+                None => return self.renewable_from = self.pages.len() * 2,
+            }
+        }
+        new.moved = true;
+        *self = new;
+    }
+
     /// Adds an entry, for which `grow` has made room.
-    pub(crate) fn insert(&mut self, hash: u64, slot: u32) {
+    pub(crate) fn insert(&mut self, hash: Hash, slot: u32) {
         self.own(hash).place(hash, slot);
     }
 
     /// Removes the entry of a slot; false if it has none with this hash.
-    pub(crate) fn remove(&mut self, hash: u64, slot: u32) -> bool {
+    pub(crate) fn remove(&mut self, hash: Hash, slot: u32) -> bool {
         let mut buckets = self.own(hash);
         let entry = buckets.find_slot(hash, slot);
         entry.inspect(|entry| buckets.take(hash, *entry)).is_some()
     }
 
     /// Adds an entry to the page that it belongs to, which it may fill to the brim; false if it is full.
-    pub(crate) fn squeeze_in(&mut self, hash: u64, slot: u32) -> bool {
+    pub(crate) fn squeeze_in(&mut self, hash: Hash, slot: u32) -> bool {
         let page = &self.pages[self.page_at(hash)];
         let has_room = page.buckets().rows() < page.entries();
         if has_room {
@@ -173,7 +207,7 @@ impl Index {
     }
 
     /// Makes the page of a hash this index's alone, and gives it.
-    pub(crate) fn own(&mut self, hash: u64) -> Buckets {
+    pub(crate) fn own(&mut self, hash: Hash) -> Buckets {
         let entry = self.entry_of(hash);
         let number = self.page_of[entry] as usize;
         if self.writable[entry].is_null() {
@@ -195,14 +229,15 @@ impl Index {
     fn point_at(&mut self, number: usize) {
         let page = &self.pages[number];
         let of = u32::try_from(number).expect("at most 2^24 pages");
-        for entry in (page.bits..self.directory.len()).step_by(1 << page.depth) {
+        let entries = self.directory.len() >> page.depth;
+        for entry in page.bits * entries..(page.bits + 1) * entries {
             (self.directory[entry], self.writable[entry], self.page_of[entry]) = (page.start(), page.start(), of);
         }
     }
 
     /// Doubles the lone page.
     #[cold]
-    fn enlarge(&mut self, hash_of: &impl Fn(u32) -> u64) {
+    fn enlarge(&mut self, hash_of: &impl Fn(u32) -> Hash) {
         let old = &self.pages[0];
         let new = Page::empty(&self.pool, old.block.class() + 1, 0, 0);
         old.buckets().slots().for_each(|slot| new.buckets().place(hash_of(slot), slot));
@@ -213,20 +248,20 @@ impl Index {
 
     /// Divides a page's entries between two, by the next bit of their hashes.
     #[cold]
-    fn split(&mut self, number: usize, hash_of: &impl Fn(u32) -> u64) {
+    fn split(&mut self, number: usize, hash_of: &impl Fn(u32) -> Hash) {
         let (old_depth, bits) = (self.pages[number].depth, self.pages[number].bits);
         if old_depth == self.depth {
             self.depth += 1;
-            self.directory.extend_from_within(..);
-            self.writable.extend_from_within(..);
-            self.page_of.extend_from_within(..);
+            twice_each(&mut self.directory);
+            twice_each(&mut self.writable);
+            twice_each(&mut self.page_of);
             self.moved = true;
         }
         let half = |bits| Page::empty(&self.pool, INDEX_CLASS_MAX, old_depth + 1, bits);
-        let halves = [half(bits), half(bits | 1 << old_depth)];
+        let halves = [half(bits << 1), half(bits << 1 | 1)];
         for slot in self.pages[number].buckets().slots() {
             let hash = hash_of(slot);
-            halves[usize::from(hash >> (32 + old_depth) & 1 == 1)].buckets().place(hash, slot);
+            halves[usize::from(hash.page << old_depth >> 63 == 1)].buckets().place(hash, slot);
         }
         let [low, high] = halves;
         let new = self.pages.len();
@@ -235,6 +270,10 @@ impl Index {
         self.point_at(number);
         self.point_at(new);
     }
+}
+
+fn twice_each<E: Copy>(entries: &mut Vec<E>) {
+    *entries = entries.iter().flat_map(|entry| [*entry; 2]).collect();
 }
 
 /// An odd number with as many ones as zeroes, more or less, whatever the seed (SplitMix64, Steele et al., 2014).
@@ -259,6 +298,12 @@ impl Page {
 
     fn bucket_mask(&self) -> u64 {
         (self.block.bytes() - size_of::<Bucket>()) as u64
+    }
+
+    /// True if so many rows had to pass buckets that another multiplier would do better.
+    fn is_crowded(&self) -> bool {
+        let passed: u64 = self.buckets().iter().map(|bucket| u64::from(bucket.passed.get())).sum();
+        passed > self.buckets().rows() * PASSED_MAX / 16
     }
 
     fn entries(&self) -> u64 {
@@ -288,21 +333,26 @@ mod tests {
         u32::try_from(((row / 960) << 16) | (row % 960)).expect("few rows")
     }
 
-    fn hash(row: u64) -> u64 {
-        hash_key(multiplier(7), &row.to_le_bytes())
+    fn hash(index: &Index, row: u64) -> Hash {
+        index.hash(&row.to_le_bytes())
     }
 
-    fn hash_of(slot: u32) -> u64 {
-        hash(u64::from(slot >> 16) * 960 + u64::from(slot & 0xFFFF))
+    fn row(slot: u32) -> u64 {
+        u64::from(slot >> 16) * 960 + u64::from(slot & 0xFFFF)
     }
 
     fn has(index: &Index, row: u64) -> bool {
-        index.has(hash(row), |found| found == slot(row))
+        index.has(hash(index, row), |found| found == slot(row))
     }
 
-    fn add(index: &mut Index, row: u64) {
-        assert!(index.grow(hash(row), hash_of));
-        index.insert(hash(row), slot(row));
+    fn add(index: &mut Index, added: u64) {
+        let hash_of = |multiplier, slot| hash_key(multiplier, &row(slot).to_le_bytes());
+        let hash = index.grow(&added.to_le_bytes(), hash_of).expect("room");
+        index.insert(hash, slot(added));
+    }
+
+    fn remove(index: &mut Index, row: u64) -> bool {
+        index.remove(hash(index, row), slot(row))
     }
 
     #[test]
@@ -315,11 +365,68 @@ mod tests {
         assert!((0..rows).all(|row| has(&index, row)));
         assert!(!has(&index, rows));
         for row in 0..rows {
-            assert!(index.remove(hash(row), slot(row)));
-            assert!(!index.remove(hash(row), slot(row)));
+            assert!(remove(&mut index, row));
+            assert!(!remove(&mut index, row));
         }
-        let is_empty = |bucket: &Bucket| bucket.tags == [0; 12] && bucket.passed == 0 && bucket.page_rows == 0;
+        let is_empty =
+            |bucket: &Bucket| bucket.tags == [0; 12] && bucket.passed.get() == 0 && bucket.page_rows.get() == 0;
         assert!(index.pages.iter().all(|page| page.buckets().iter().all(is_empty)));
+    }
+
+    /// Of all rows, how many pass a bucket.
+    fn passed(index: &Index) -> f64 {
+        let buckets = || index.pages.iter().flat_map(|page| page.buckets().iter().copied().collect::<Vec<Bucket>>());
+        let passed: u64 = buckets().map(|bucket| u64::from(bucket.passed.get())).sum();
+        passed as f64 / index.pages.iter().map(|page| page.buckets().rows()).sum::<u64>() as f64
+    }
+
+    #[test]
+    fn keys_that_a_multiplier_does_not_spread_get_another_one() {
+        let mut index = Index::new(&Pool::new(), 7);
+        let first = index.multiplier;
+        let rows = if cfg!(miri) { 300 } else { 20_000 };
+        let keys: Vec<u64> =
+            (0..).filter(|key: &u64| hash_key(first, &key.to_le_bytes()).entry >> 12 & 63 == 0).take(rows).collect();
+        let key = |slot: u32| keys[usize::try_from(row(slot)).expect("few rows")].to_le_bytes();
+        for number in 0..rows as u64 {
+            let hash_of = |multiplier, slot| hash_key(multiplier, &key(slot));
+            let hash = index.grow(&key(slot(number)), hash_of).expect("room");
+            index.insert(hash, slot(number));
+        }
+        assert_ne!(index.multiplier, first);
+        assert!(passed(&index) < 0.1, "{}", passed(&index));
+        let is_there = |number| index.has(index.hash(&key(slot(number))), |found| found == slot(number));
+        assert!((0..rows as u64).all(is_there));
+    }
+
+    /// Keys as tables have them: from counters, in steps, of two halves, multiples of powers of two, numbers with a point.
+    #[test]
+    fn keys_with_a_pattern_are_spread_as_random_ones() {
+        type Pattern = (&'static str, fn(u64) -> u64);
+        let patterns: [Pattern; 10] = [
+            ("counter", |number| number),
+            ("in steps", |number| number * 1000),
+            ("halves", |number| ((number / 500) << 32) + number % 500),
+            ("2^8", |number| number << 8),
+            ("2^16", |number| number << 16),
+            ("2^24", |number| number << 24),
+            ("2^32", |number| number << 32),
+            ("2^44", |number| number << 44),
+            ("floats", |number| (number as f64).to_bits()),
+            ("downwards", |number| u64::MAX - number),
+        ];
+        let rows = if cfg!(miri) { 200 } else { 20_000 };
+        for ((name, key), seed) in patterns.iter().flat_map(|pattern| (1..=4).map(move |seed| (pattern, seed))) {
+            let mut index = Index::new(&Pool::new(), seed);
+            for number in 0..rows {
+                let hash_of = |multiplier, slot| hash_key(multiplier, &key(row(slot)).to_le_bytes());
+                let hash = index.grow(&key(number).to_le_bytes(), hash_of).expect("room");
+                index.insert(hash, slot(number));
+            }
+            assert!(passed(&index) < 0.4, "{name}, seed {seed}: {}", passed(&index));
+            // All pages are about as full as each other.
+            assert!(index.pages.len() < 40, "{name}, seed {seed}: {} pages", index.pages.len());
+        }
     }
 
     proptest! {
@@ -338,7 +445,7 @@ mod tests {
                 if insert && set.insert(row) {
                     add(&mut index, row);
                 } else if !insert && set.remove(&row) {
-                    prop_assert!(index.remove(hash(row), slot(row)));
+                    prop_assert!(remove(&mut index, row));
                 }
             }
             for (index, set) in fork.iter().chain([&(index, set)]) {

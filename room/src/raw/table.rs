@@ -263,11 +263,11 @@ impl RawTable {
             let (offset, bytes) = self.layout.columns[number];
             // SAFETY: the column lies within the row; an indexed column has no padding.
             let value = unsafe { slice::from_raw_parts(row.add(offset), bytes) };
-            let (multiplier, hash) = (index.multiplier(), index.hash(value));
-            if index.has(hash, |slot| place.column(slot, offset, bytes) == value) {
+            if index.has(index.hash(value), |slot| place.column(slot, offset, bytes) == value) {
                 return Err(InsertError::duplicate(number));
             }
-            let has_room = index.grow(hash, |slot| hash_key(multiplier, place.column(slot, offset, bytes)));
+            let hash_of = |multiplier, slot| hash_key(multiplier, place.column(slot, offset, bytes));
+            let has_room = index.grow(value, hash_of).is_some();
             // At once: another index may refuse the row, and this one has grown all the same.
             if let Some(view) = index.take_moved_view() {
                 self.index_views[number] = view;
@@ -346,12 +346,11 @@ impl RawTable {
         let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
         let seed = self.indexes[number].seed();
         let mut index = Index::new(&self.pool, seed);
-        let multiplier = index.multiplier();
-        let hash_of = |slot| hash_key(multiplier, place.column(slot, offset, bytes));
+        let value = |slot| place.column(slot, offset, bytes);
         for slot in first.iter().copied().chain(self.live_slots().filter(|slot| Some(*slot) != without)) {
             // Where too many rows have one value, which only such a logic can bring about, the rest are not found by it.
-            if index.grow(hash_of(slot), hash_of) {
-                index.insert(hash_of(slot), slot);
+            if let Some(hash) = index.grow(value(slot), |multiplier, slot| hash_key(multiplier, value(slot))) {
+                index.insert(hash, slot);
             }
         }
         self.index_views[number] = index.view();
