@@ -2,11 +2,13 @@
 
 mod check;
 mod client;
+mod dump;
 mod folder;
 mod journal;
 mod plan;
 mod replay;
 mod rooms;
+mod snapshot;
 mod table;
 mod watched;
 
@@ -23,6 +25,7 @@ pub use journal::{JournalError, TAIL_RECORDS, check as check_journal, list as li
 pub use plan::plan;
 pub use replay::{ReplayCommandError, ReplayFlags, replay};
 pub use rooms::{RoomsCommand, rooms};
+pub use snapshot::{SnapshotCommandError, SnapshotFlags, snapshot};
 
 use crate::config::{Flags, PROBATION};
 use crate::dev;
@@ -170,6 +173,14 @@ Examples:
 
 Nothing that is kept is changed, and the engine may be running. An input that ends the process is told, and left out.")]
     Replay(ReplayFlags),
+    /// Show what a snapshot holds, and how it opens under another version: the one that wrote it is not needed.
+    #[command(after_help = "\
+Examples:
+  engine snapshot data/rooms/main/00000000000000000512.snapshot --dump
+  engine snapshot data/rooms/main/00000000000000000512.snapshot --with plugins/game.1002.so --drop Avatar.hp
+
+Nothing that is kept is changed, and the engine may be running.")]
+    Snapshot(SnapshotFlags),
     /// Tell what a swap from one plugin file to another would do to the tables, without an engine.
     #[command(after_help = "\
 Examples:
@@ -234,9 +245,13 @@ pub struct ServeFlags {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Name or file of the version to start on [default: the highest in the plugins folder]. Rooms that are kept in the data
-    /// folder go on on the version that ran them.
+    /// folder go on on the version that ran them, unless this is the file of a higher one: then it is loaded before anybody
+    /// comes in.
     #[arg(long, value_name = "NAME")]
     pub logic: Option<String>,
+    /// A field (Avatar.hp) or a table (orbs) that rooms that are kept may lose by that; may be given more than once.
+    #[arg(long, value_name = "NAME", requires = "logic")]
+    pub drop: Vec<String>,
     /// Config file, which must exist [default: engine.toml if it is there].
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -257,8 +272,8 @@ fn probation(text: &str) -> Result<Duration, String> {
 
 impl From<ServeFlags> for Flags {
     fn from(flags: ServeFlags) -> Flags {
-        let ServeFlags { listen, plugins, data, logic, config, log, probation, fresh } = flags;
-        Flags { config, listen, plugins, data, logic, log, probation, fresh, show_faults: false }
+        let ServeFlags { listen, plugins, data, logic, drop, config, log, probation, fresh } = flags;
+        Flags { config, listen, plugins, data, logic, log, probation, fresh, drops: drop, show_faults: false }
     }
 }
 
@@ -291,7 +306,18 @@ impl From<&DevFlags> for Flags {
         // The next save is the next load.
         let probation = Some(Duration::ZERO);
         // Whoever plays here is whoever writes it.
-        Flags { config, listen, plugins, data, logic: None, log, probation, fresh: false, show_faults: true }
+        Flags {
+            config,
+            listen,
+            plugins,
+            data,
+            logic: None,
+            log,
+            probation,
+            fresh: false,
+            drops: Vec::new(),
+            show_faults: true,
+        }
     }
 }
 

@@ -140,6 +140,8 @@ pub struct Config {
     pub fresh: bool,
     /// The name or file of the version to start on; `None` is the highest in `plugins`.
     pub logic: Option<String>,
+    /// What rooms that are kept may lose where the version to start on takes them over. On the command line only.
+    pub drops: Vec<String>,
     /// 0: rooms do not tick.
     pub tick_hz: u32,
     /// Made at start; at least one, none twice.
@@ -213,6 +215,7 @@ pub struct Flags {
     pub fresh: bool,
     /// Whatever the file says.
     pub show_faults: bool,
+    pub drops: Vec<String>,
 }
 
 /// Why there is no config. Each text is one line.
@@ -263,8 +266,9 @@ impl Config {
     }
 
     fn override_by(&mut self, flags: Flags) {
-        let Flags { config: _, listen, plugins, data, logic, log, probation, fresh, show_faults } = flags;
+        let Flags { config: _, listen, plugins, data, logic, log, probation, fresh, drops, show_faults } = flags;
         self.fresh = fresh;
+        self.drops = drops;
         self.show_faults |= show_faults;
         self.listen = listen.unwrap_or(self.listen);
         self.log = log.unwrap_or(self.log);
@@ -289,6 +293,7 @@ impl Default for Config {
             data: PathBuf::from("data"),
             fresh: false,
             logic: None,
+            drops: Vec::new(),
             tick_hz: u32::try_from(TICK_HZ.default).expect("asserted above"),
             rooms: vec![RoomName::parse("main").expect("it is a name")],
             room_threads: cores.min(threads_max),
@@ -367,6 +372,7 @@ mod tests {
             probation: Some(Duration::ZERO),
             fresh: true,
             show_faults: true,
+            drops: vec!["orbs".to_owned()],
         };
         let expected = Config {
             listen: "[::1]:2".parse().unwrap(),
@@ -375,6 +381,7 @@ mod tests {
             logic: Some("plugin2.so".to_owned()),
             fresh: true,
             show_faults: true,
+            drops: vec!["orbs".to_owned()],
             log: LogFormat::Json,
             probation: Duration::ZERO,
             ..expected

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use logic_api::Manifest;
 use logic_api::changes::Changes;
-use room::{Pool, Request, Response};
+use logic_api::{Manifest, Version};
+use room::{LogicVersion, Pool, Request, Response};
 use wire::Severity;
 
 use crate::config::Config;
@@ -25,8 +25,10 @@ use crate::loader::versions::Mapped;
 use crate::loads::{Loads, PrepareLimits};
 use crate::lock::{DataFolder, shown};
 use crate::metrics::Metrics;
-use crate::probation::{ENGINE, Failed, FailedError, FailedVersions, Kept, Trials, Tried, Verdicts, VerdictsError};
-use crate::rooms::{RoomOptions, Rooms, StartError};
+use crate::probation::{
+    ENGINE, FAILED_BEFORE, Failed, FailedError, FailedVersions, Kept, Trials, Tried, Verdicts, VerdictsError,
+};
+use crate::rooms::{RoomName, RoomOptions, Rooms, StartError};
 use crate::serve::Door;
 use crate::sessions::{Auth, AuthError, Lobby, Tokens};
 use crate::status::{
@@ -70,6 +72,10 @@ pub enum EngineError {
         "every version in {plugins} was on trial and failed: build another, or start on one all the same with --logic {newest}"
     )]
     AllFailed { plugins: String, newest: PluginName },
+    #[error(
+        "the rooms that are kept do not go on on {wanted}: {reason}; without --logic they go on on the version that ran them"
+    )]
+    NotTakenOver { wanted: String, reason: String },
     #[error(transparent)]
     Verdicts(#[from] VerdictsError),
     #[error(transparent)]
@@ -103,15 +109,9 @@ impl Engine {
         let kept = kept(data.path())?;
         let pools: Vec<Pool> = (0..config.room_threads).map(|_| Pool::new()).collect();
         let kept_rooms = KeptRooms::recover(config, data.path(), &loader, &pools, &kept.verdicts)?;
-        let logic = match (kept_rooms.current(), &config.logic) {
-            (Some(logic), wanted) => {
-                if let Some(wanted) = wanted {
-                    let version = logic.version().0;
-                    tracing::warn!(version, "rooms go on on the version that ran them; {wanted} is not used: load it");
-                }
-                logic
-            }
-            (None, _) => Arc::clone(&first(config, &loader, &kept.failed)?.logic),
+        let logic = match kept_rooms.current() {
+            Some(logic) => logic,
+            None => Arc::clone(&first(config, &loader, &kept.failed)?.logic),
         };
         let rooms = Rooms::start(&RoomOptions::from(config), &logic, &metrics, (kept_rooms, pools))?;
         let mapped = loader.versions.list().into_iter().find(|mapped| Arc::ptr_eq(&mapped.logic, &logic));
@@ -141,6 +141,52 @@ impl Engine {
         let (started_at, started) = (Timestamp::now(), Instant::now());
         let lobby = Arc::new(lobby);
         Ok(Engine { loader, rooms, lobby, loads, trials, metrics, stop, listen: door.address(), started_at, started })
+    }
+
+    /// Loads the file that the start names, if the rooms that were brought back ran lower versions; any other they go on without.
+    /// To be called before anybody comes in.
+    ///
+    /// # Errors
+    /// [`EngineError::NotTakenOver`] with what its load was refused for; [`EngineError`] if the file cannot be read.
+    pub async fn take_over(&self, config: &Config) -> Result<(), EngineError> {
+        let Some(wanted) = &config.logic else { return Ok(()) };
+        let running: Vec<Version> = self.rooms.logics().iter().map(|(_, logic)| logic.version()).collect();
+        let unused = |version: &Version| {
+            tracing::warn!(
+                version = version.0,
+                "rooms go on on the version that ran them; {wanted} is not used: load it"
+            );
+        };
+        if !wanted.ends_with(".so") {
+            let runs_another = |(_, logic): &&(RoomName, Arc<LogicVersion>)| logic.name() != wanted;
+            self.rooms.logics().iter().find(runs_another).iter().for_each(|(_, logic)| unused(&logic.version()));
+            return Ok(());
+        }
+        let (name, loader) = (PluginName::parse(wanted)?, Arc::clone(&self.loader));
+        let looked = tokio::task::spawn_blocking({
+            let name = name.clone();
+            move || loader.look::<LoadError>(&name)
+        });
+        let version = looked.await.expect("looking at a file does not panic")?.manifest.version;
+        if let Some(higher) = running.iter().find(|running| **running > version) {
+            unused(higher);
+        }
+        if !running.iter().any(|running| *running < version) || running.iter().any(|running| *running > version) {
+            return Ok(());
+        }
+        let request = LoadRequest { name, confirm: false, force: false, drops: config.drops.clone() };
+        match self.loads.load(request, ENGINE.to_owned()).await {
+            Ok(_) => Ok(()),
+            // It was tried, and this start must not try it again and again.
+            Err(refusal) if refusal.code() == FAILED_BEFORE => {
+                running.iter().min().into_iter().for_each(unused);
+                Ok(())
+            }
+            Err(refusal) => {
+                let reason = [&[refusal.reason().to_owned()], refusal.details()].concat().join("; ");
+                Err(EngineError::NotTakenOver { wanted: wanted.clone(), reason })
+            }
+        }
     }
 
     /// Ends the rooms in order, after the last load. False if one did not end in time.

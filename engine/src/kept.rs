@@ -97,11 +97,12 @@ impl KeptRooms {
         Ok(kept)
     }
 
-    /// The version that new rooms are made on: that of the room `main`, or of the first.
+    /// The version that new rooms are made on: that of the room `main`, or of the first whose code is there.
     #[must_use]
     pub fn current(&self) -> Option<Arc<LogicVersion>> {
-        let main = self.rooms.iter().find(|room| room.name.as_str() == "main");
-        main.or(self.rooms.first()).map(|room| Arc::clone(room.recovered.logic()))
+        let is_there = |room: &&KeptRoom| room.recovered.logic().gone_because().is_none();
+        let main = self.rooms.iter().filter(is_there).find(|room| room.name.as_str() == "main");
+        main.or(self.rooms.iter().find(is_there)).map(|room| Arc::clone(room.recovered.logic()))
     }
 
     /// Removes the copies of versions that no journal needs any more; none while there are rooms that were moved aside, for whoever
@@ -155,6 +156,13 @@ fn bring_back(
         took_ms = started.elapsed().as_millis(),
         "room brought back"
     );
+    if let Some(reason) = room.logic().gone_because() {
+        tracing::error!(
+            room = name,
+            "the room stands still: {}: {reason}; or load a version that takes its tables over",
+            room.logic().mark()
+        );
+    }
     Ok(Some((settings, recovered)))
 }
 

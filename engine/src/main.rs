@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use engine::cli::{
-    self, CheckError, Cli, ClientError, Command, DevFlags, JournalCommand, JournalError, ReplayCommandError, ServeFlags,
+    self, CheckError, Cli, ClientError, Command, DevFlags, JournalCommand, JournalError, ReplayCommandError,
+    ServeFlags, SnapshotCommandError,
 };
 use engine::config::{Config, ConfigError};
 use engine::dev::{self, Dev, DevError};
@@ -39,6 +40,8 @@ enum Failure {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Replay(#[from] ReplayCommandError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotCommandError),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -104,6 +107,7 @@ fn run(command: Command) -> Result<String, Failure> {
             JournalCommand::Check { room } => cli::check_journal(room.as_deref(), data, config)?,
         }),
         Command::Replay(flags) => Ok(cli::replay(flags)?),
+        Command::Snapshot(flags) => Ok(cli::snapshot(flags)?),
     }
 }
 
@@ -173,6 +177,11 @@ async fn serve_until_stopped(mut config: Config, data: &DataFolder, mut dev: Opt
     let metrics = Arc::new(Metrics::new());
     let requests = metrics.requests();
     let engine = Arc::new(Engine::start(&config, data, &door, metrics)?);
+    if let Err(error) = engine.take_over(&config).await {
+        stop.begin();
+        engine.end().await;
+        return Err(error.into());
+    }
     // A dev engine's rooms are not worth it: the next save loads another version.
     let restart = dev.is_none().then(|| Restart::as_now(engine.listen()));
     let watchdog = engine.watch(&config, restart).map_err(Failure::Runtime)?;

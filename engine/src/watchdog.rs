@@ -54,21 +54,20 @@ impl Restart {
     }
 
     fn with(given: impl Iterator<Item = OsString>, listen: SocketAddr) -> Restart {
-        let (mut arguments, mut is_address) = (Vec::new(), false);
+        // Port 0 would be another one, where nobody looks for their room; `--fresh` would leave the rooms behind; and a version that
+        // was taken back must not come again by itself.
+        const WITH_VALUE: [&str; 3] = ["--listen", "--logic", "--drop"];
+        let (mut arguments, mut is_value) = (Vec::new(), false);
         for argument in given {
-            let is_flag = |flag: &str| argument.to_str().is_some_and(|text| text == flag);
-            // Port 0 would be another one, where nobody looks for their room; `--fresh` would leave the rooms behind.
-            if std::mem::take(&mut is_address)
-                || is_flag("--fresh")
-                || argument.to_str().is_some_and(|text| text.starts_with("--listen="))
-            {
+            let text = argument.to_str().unwrap_or_default();
+            let is_left_out = |flag: &str| text.strip_prefix(flag).is_some_and(|rest| rest.starts_with('='));
+            if std::mem::take(&mut is_value) || text == "--fresh" || WITH_VALUE.into_iter().any(is_left_out) {
                 continue;
             }
-            if is_flag("--listen") {
-                is_address = true;
-                continue;
+            is_value = WITH_VALUE.contains(&text);
+            if !is_value {
+                arguments.push(argument);
             }
-            arguments.push(argument);
         }
         arguments.extend(["--listen".into(), listen.to_string().into()]);
         Restart { arguments }
@@ -214,5 +213,6 @@ mod tests {
         check("serve", "serve --listen 127.0.0.1:4321");
         check("serve --listen 127.0.0.1:0 --data d", "serve --data d --listen 127.0.0.1:4321");
         check("serve --fresh --listen=[::1]:0 --log json", "serve --log json --listen 127.0.0.1:4321");
+        check("serve --logic plugin2.so --drop=a.b --drop c --data d", "serve --data d --listen 127.0.0.1:4321");
     }
 }

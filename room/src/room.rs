@@ -4,7 +4,7 @@ use crate::input::{Input, LogicFault, Reply, Seq, Stamp, StepError, TrialId};
 use crate::limits::{OUTPUT_BYTES_MAX, PLAYERS_MAX, REPLAY_INPUTS_MAX};
 use crate::outbox::Outbox;
 use crate::plan::{Leftover, Plan, Rewrite, RewriteError};
-use crate::raw::{Arguments, Callback, Frame, MIGRATE, Pool};
+use crate::raw::{Arguments, Callback, Frame, LOAD, MIGRATE, Pool};
 use crate::snapshot::{Image, Parts, SnapshotError};
 use crate::trial::{Trial, Watch};
 use crate::world::World;
@@ -158,10 +158,11 @@ impl Room {
         })
     }
 
-    /// The room that [`Image::write`] wrote. `find` gives the version that ran it, or says why not.
+    /// The room that [`Image::write`] wrote. `find` gives the version that ran it, or says why not: without its code the room
+    /// stands still, as after a fault, until it is swapped to a version that takes its tables over.
     ///
     /// # Errors
-    /// [`SnapshotError`]: what was read is damaged, or needs a version that there is not.
+    /// [`SnapshotError`]: what was read is damaged, or `find` gave a version with other tables.
     pub fn from_snapshot(
         from: &mut impl io::Read,
         pool: &Pool,
@@ -172,6 +173,14 @@ impl Room {
 
     pub(crate) fn of_parts(parts: Parts) -> Self {
         let Parts { name, logic, mut world, tick, seq, now_us, frozen } = parts;
+        let gone = |reason: &str| LogicFault {
+            version: logic.version(),
+            callback: LOAD,
+            message: reason.into(),
+            location: String::new(),
+            tick,
+        };
+        let frozen = frozen.or_else(|| logic.gone_because().map(gone));
         let back = Back { world: world.fork(), logic: logic.clone(), tick, inputs: Vec::new() };
         let spent = Spent::default();
         Self { name, logic, world, tick, seq, now_us, frozen, back, trial: None, spent, prepared: None, forks: 1 }

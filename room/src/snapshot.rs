@@ -14,7 +14,7 @@ use crate::raw::{Pool, RawTable, Tables};
 use crate::record::{put_fault, put_version, read_fault, read_version};
 use crate::timers::Timers;
 use crate::world::World;
-use crate::{LogicVersion, Malformed, Player, Spent, VersionMark};
+use crate::{BadLogic, LogicVersion, Malformed, Player, Spent, VersionMark};
 use blocks::{BlockKind, Blocks, Sink};
 use logic_api::schema::Schema;
 use logic_api::{PlayerId, Tick};
@@ -61,10 +61,10 @@ pub enum SnapshotError {
     Format { found: u16 },
     #[error("the snapshot is damaged in the block at byte {at}: {what}")]
     Damaged { at: u64, what: String },
-    #[error("the snapshot needs {wanted}: {reason}")]
-    Version { wanted: VersionMark, reason: String },
     #[error("the tables of {version} are not those of the snapshot")]
     Schema { version: VersionMark },
+    #[error("the tables that the snapshot tells of cannot be: {0}")]
+    Tables(BadLogic),
 }
 
 impl Image {
@@ -136,7 +136,7 @@ impl Image {
 }
 
 impl Parts {
-    /// Reads what [`Image::write`] wrote. `find` gives the version that ran the room.
+    /// Reads what [`Image::write`] wrote. `find` gives the version that ran the room; one that is gone has what the snapshot says.
     pub(crate) fn read(
         from: &mut impl io::Read,
         pool: &Pool,
@@ -144,11 +144,14 @@ impl Parts {
     ) -> Result<Self, SnapshotError> {
         let mut blocks = Blocks::start(from)?;
         let head = blocks.read(BlockKind::ROOM, read_room)?;
-        let logic =
-            find(&head.version).map_err(|reason| SnapshotError::Version { wanted: head.version.clone(), reason })?;
-        if schema_bytes(logic.schema()) != head.schema {
-            return Err(SnapshotError::Schema { version: head.version });
-        }
+        let logic = match find(&head.version) {
+            Ok(logic) if **logic.schema() == head.schema => logic,
+            Ok(_) => return Err(SnapshotError::Schema { version: head.version }),
+            Err(reason) => {
+                let (version, schema) = (head.version.clone(), head.schema.clone());
+                LogicVersion::gone(version, schema, reason).map_err(SnapshotError::Tables)?
+            }
+        };
         let world = head.read_world(blocks, logic.schema().clone(), pool)?;
         let Head { name, tick, seq, now_us, frozen, .. } = head;
         Ok(Self { name, logic, world, tick, seq, now_us, frozen })
@@ -196,10 +199,8 @@ impl Bare {
     pub(crate) fn read(from: &mut impl io::Read, pool: &Pool) -> Result<Self, SnapshotError> {
         let mut blocks = Blocks::start(from)?;
         let head = blocks.read(BlockKind::ROOM, read_room)?;
-        let damaged = |what: String| SnapshotError::Damaged { at: 0, what };
-        let schema: Schema = postcard::from_bytes(&head.schema).map_err(|error| damaged(error.to_string()))?;
-        crate::schema_check::check(&schema).map_err(|lines| damaged(lines.join("; ")))?;
-        let world = head.read_world(blocks, Arc::new(schema), pool)?;
+        crate::schema_check::check(&head.schema).map_err(|lines| SnapshotError::Tables(BadLogic::Schema(lines)))?;
+        let world = head.read_world(blocks, Arc::new(head.schema.clone()), pool)?;
         Ok(Self { name: head.name, version: head.version, world, tick: head.tick })
     }
 }
@@ -219,7 +220,7 @@ pub fn check_snapshot(from: &mut impl io::Read) -> Result<(), SnapshotError> {
 struct Head {
     name: Arc<str>,
     version: VersionMark,
-    schema: Vec<u8>,
+    schema: Schema,
     tick: Tick,
     seq: Seq,
     now_us: u64,
@@ -232,7 +233,7 @@ fn read_room(from: &mut Reader<'_>) -> Result<Head, Malformed> {
     Ok(Head {
         name: from.text("name of the room")?.into(),
         version: read_version(from)?,
-        schema: from.bytes("schema")?.to_vec(),
+        schema: read_schema(from)?,
         tick: Tick(from.u64("tick")?),
         seq: Seq(from.u64("inputs")?),
         now_us: from.u64("time")?,
@@ -255,6 +256,16 @@ fn read_players(from: &mut Reader<'_>) -> Result<Vec<Player>, Malformed> {
         players.push(Player { id, is_connected, consumed: from.u32("last number of a player")? });
     }
     Ok(players)
+}
+
+fn read_schema(from: &mut Reader<'_>) -> Result<Schema, Malformed> {
+    let bytes = from.bytes("schema")?;
+    let expected = "a schema as this engine writes it";
+    postcard::from_bytes(bytes).map_err(|_| Malformed::Value {
+        what: "bytes of a schema",
+        found: bytes.len() as u64,
+        expected,
+    })
 }
 
 fn schema_bytes(schema: &Schema) -> Vec<u8> {

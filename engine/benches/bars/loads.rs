@@ -27,7 +27,7 @@ pub(crate) fn bench_logic() -> Arc<LogicVersion> {
 
 /// The function table of the same.
 pub(crate) fn bench_table() -> LogicTable {
-    *bench_logic().table()
+    *bench_logic().table().expect("it is linked in")
 }
 
 pub(crate) fn measure(report: &mut Report) {

@@ -5,8 +5,10 @@ use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use logic_api::schema::Schema;
+use room::LogicVersion;
 
 use crate::config::{Config, ConfigError, Flags};
 use crate::loader::error::LoadError;
@@ -77,20 +79,38 @@ pub(super) struct Looked {
 impl Looked {
     /// Takes the file through everything that does not need a room.
     pub(super) fn at(file: &Path, config: Option<PathBuf>) -> Result<Looked, CheckError> {
-        let Ok(name) = PluginName::parse(&file.file_name().unwrap_or_default().to_string_lossy()) else {
-            let (is_there, file) = (file.symlink_metadata().is_ok(), as_given(file));
-            return Err(if is_there { CheckError::Name { file } } else { CheckError::NoFile { file } });
-        };
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let config = Config::load(Flags { config, plugins: Some(folder.to_owned()), ..Flags::default() })?;
-        let trial = Trial::make()?;
-        let intake = Loader::new(&config, &trial.folder).intake;
-        let refused = |error| CheckError::of(file, error);
-        let candidate = intake.read(&name).map_err(refused)?;
-        let staged = intake.stage(&candidate).map_err(refused)?;
-        let summary = intake.summary(&candidate, &staged).map_err(refused)?;
-        Ok(Looked { name, candidate, summary })
+        with_loader(file, config, |Loader { intake, .. }, name| {
+            let candidate = intake.read(&name)?;
+            let staged = intake.stage(&candidate)?;
+            let summary = intake.summary(&candidate, &staged)?;
+            Ok(Looked { name, candidate, summary })
+        })
     }
+}
+
+/// Maps the file into this process, wherever it is, as a load would.
+///
+/// # Errors
+/// [`CheckError`], with the reason that a load would give.
+pub(super) fn map(file: &Path, config: Option<PathBuf>) -> Result<Arc<LogicVersion>, CheckError> {
+    let mapped = with_loader(file, config, |loader, name| loader.load(&name, |_, _, _| Ok::<_, LoadError>(())))?;
+    Ok(Arc::clone(&mapped.logic))
+}
+
+/// Does something with a file within the limits of the config, and leaves no trace of it.
+fn with_loader<T>(
+    file: &Path,
+    config: Option<PathBuf>,
+    work: impl FnOnce(&Loader, PluginName) -> Result<T, LoadError>,
+) -> Result<T, CheckError> {
+    let Ok(name) = PluginName::parse(&file.file_name().unwrap_or_default().to_string_lossy()) else {
+        let (is_there, file) = (file.symlink_metadata().is_ok(), as_given(file));
+        return Err(if is_there { CheckError::Name { file } } else { CheckError::NoFile { file } });
+    };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let config = Config::load(Flags { config, plugins: Some(folder.to_owned()), ..Flags::default() })?;
+    let trial = Trial::make()?;
+    work(&Loader::new(&config, &trial.folder), name).map_err(|error| CheckError::of(file, error))
 }
 
 /// The path on one line, whatever is in it.

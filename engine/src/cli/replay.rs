@@ -3,19 +3,22 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use logic_api::Tick;
-use room::{Input, LogicVersion, Note, Outbox, Pool, Record, RecordKind, Room, Skipped, Stamp, VersionMark};
+use room::{
+    Input, LogicFault, LogicVersion, Note, Outbox, Pool, Record, RecordKind, Room, Skipped, Stamp, TrialId, VersionMark,
+};
 
+use crate::cli::check::{CheckError, map};
+use crate::cli::dump::{DumpError, dump};
 use crate::cli::folder::{FolderError, RoomsFolder};
 use crate::cli::watched;
-use crate::config::Config;
 use crate::journal::black_box::BlackBox;
-use crate::journal::compare::{first_difference, first_nan, to_json};
+use crate::journal::compare::{first_difference, first_nan};
 use crate::journal::files::{Disk, Files};
 use crate::journal::frame::{Position, StoredRecord};
 use crate::journal::log::LogError;
@@ -23,9 +26,7 @@ use crate::journal::recovery::{RecoveryError, oldest_start};
 use crate::journal::replay::{Replay, ReplayError};
 use crate::journal::segments::{Damage, Found};
 use crate::journal::snapshots;
-use crate::loader::error::LoadError;
 use crate::loader::load::Loader;
-use crate::loader::name::PluginName;
 
 /// How often the bar moves.
 const BAR_PERIOD: Duration = Duration::from_millis(100);
@@ -44,6 +45,9 @@ pub struct ReplayFlags {
     /// Replay on this plugin beside the versions that ran, and show where the two first differ.
     #[arg(long, value_name = "FILE", conflicts_with = "verify")]
     pub with: Option<PathBuf>,
+    /// A field (Avatar.hp) or a table (orbs) that may be lost by that; may be given more than once.
+    #[arg(long, value_name = "NAME", requires = "with")]
+    pub drop: Vec<String>,
     /// Write the room as JSON at the end of the replay; to standard output without a FILE.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub dump: Option<PathBuf>,
@@ -79,11 +83,9 @@ pub enum ReplayCommandError {
     #[error(transparent)]
     Replay(#[from] Box<ReplayError>),
     #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error("{0} is not named as a plugin is")]
-    Name(String),
-    #[error("{path} cannot be written: {source}")]
-    Dump { path: String, source: std::io::Error },
+    Candidate(#[from] CheckError),
+    #[error(transparent)]
+    Dump(#[from] DumpError),
     #[error("not verified: {0}")]
     NotVerified(String),
     #[error("there is nothing to replay")]
@@ -120,46 +122,30 @@ pub fn replay(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
         return watched::replay(&flags);
     }
     watched::begin();
-    let ReplayFlags { room, until, with, dump, verify, without, watched, data, config } = flags;
-    let rooms = RoomsFolder::open(data, config, Some(&room))?;
+    let ReplayFlags { room, until, with, drop: drops, dump: to, verify, without, watched, data, config } = flags;
+    let rooms = RoomsFolder::open(data, config.clone(), Some(&room))?;
     let folder = rooms.of(&room);
     let found = Found::read(&Disk, &folder)?.ok_or(ReplayCommandError::Nothing)?;
-    let (config, loader) = (&rooms.config, Loader::new(&rooms.config, &rooms.config.data));
+    let loader = Loader::new(&rooms.config, &rooms.config.data);
     let files: Arc<dyn Files> = Arc::new(Disk);
     let opened = watched.map(|folder| BlackBox::open(&*files, &folder)).transpose()?;
     let black_box = opened.map(|(black_box, _)| RefCell::new(black_box));
     let never = without.into_iter().map(|skipped| (skipped, u64::MAX));
     let without = never.chain(found.skipped.clone()).collect();
     let journey = Journey { files, folder, found, loader, until: until.map(Tick), name: room, without, black_box };
-    let with = with.map(|file| journey.candidate(config, &file)).transpose()?;
-    let (mut room, text) = match with {
-        Some(candidate) => journey.compared(&candidate)?,
+    let with = with.map(|plugin| map(&plugin, config)).transpose()?;
+    let (room, text) = match with {
+        Some(candidate) => journey.compared(&candidate, drops.into())?,
         None if verify => journey.verified()?,
         None => journey.plain()?,
     };
-    let Some(path) = dump else { return Ok(text) };
-    let json = format!("{:#}\n", to_json(&room));
-    drop(room.take_spent());
-    if path == Path::new("-") {
-        return Ok(json);
+    match to {
+        Some(path) => Ok(dump(&room, &path, text)?),
+        None => Ok(text),
     }
-    let failed = |source| ReplayCommandError::Dump { path: path.display().to_string(), source };
-    std::fs::write(&path, json).map_err(failed)?;
-    Ok(format!("{text}written to {}\n", path.display()))
 }
 
 impl Journey {
-    /// The plugin to try, taken from wherever it is.
-    fn candidate(&self, config: &Config, file: &Path) -> Result<Arc<LogicVersion>, ReplayCommandError> {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let name = PluginName::parse(&name).map_err(|_| ReplayCommandError::Name(file.display().to_string()))?;
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let config = Config { plugins: folder.to_owned(), ..config.clone() };
-        let loader = Loader::new(&config, &config.data);
-        let mapped = loader.load(&name, |_, _, _| Ok::<_, LoadError>(()))?;
-        Ok(Arc::clone(&mapped.logic))
-    }
-
     fn find(&self) -> impl FnMut(&VersionMark) -> Result<Arc<LogicVersion>, String> + '_ {
         |mark| self.loader.load_kept(mark).map(|mapped| Arc::clone(&mapped.logic))
     }
@@ -302,14 +288,22 @@ impl Journey {
     }
 
     /// Beside the versions that ran, the candidate from the start: would it have helped?
-    fn compared(&self, candidate: &Arc<LogicVersion>) -> Result<(Room, String), ReplayCommandError> {
+    fn compared(
+        &self,
+        candidate: &Arc<LogicVersion>,
+        drops: Arc<[String]>,
+    ) -> Result<(Room, String), ReplayCommandError> {
         let (mut was, after) = self.start()?;
         let (mut other, _) = self.start()?;
         let mut lines = Vec::new();
         let mut difference = None;
+        // Without the version that was, there is nothing to compare with; the candidate goes on from the snapshot all the same.
+        let gone = was.room().and_then(|room| room.logic().gone_because().map(str::to_owned));
+        lines.extend(gone.iter().map(|reason| format!("what was cannot be replayed: {reason}")));
         let change = |room: &mut Room, stamp: Stamp, lines: &mut Vec<String>| {
             let mut unheard = Outbox::new();
-            let swap = Input::swap(Arc::clone(candidate));
+            let (to, drops) = (Arc::clone(candidate), Arc::clone(&drops));
+            let swap = Input::Swap { to, drops, trial: TrialId::default() };
             let changed =
                 room.step(stamp, swap, &mut unheard).and_then(|_| room.step(stamp, Input::Confirm, &mut unheard));
             lines.extend(changed.err().map(|error| format!("version {} does not start: {error}", candidate.version())));
@@ -319,21 +313,16 @@ impl Journey {
             change(room, stamp, &mut lines);
         }
         let records = self.records(after, |record| {
-            note(&mut Vec::new(), self.apply(&mut was, record))?;
+            if gone.is_none() {
+                note(&mut Vec::new(), self.apply(&mut was, record))?;
+            }
             let was_there = other.room().is_some();
             match Record::decode(record.kind, &record.payload) {
                 // The candidate stays, whatever came, and its hashes are its own.
                 Ok(Record::Swap { .. } | Record::Note(Note::Hash(_))) => {}
                 Ok(Record::Input { input: Input::Confirm | Input::Rewind { .. }, .. }) => {}
                 Ok(Record::Note(Note::Freeze(fault))) => {
-                    if let Some(room) = other.room() {
-                        let stamp = Stamp { now_us: room.now_us(), seed: 0 };
-                        let ticked = room.twin().step(stamp, Input::Tick, &mut Outbox::new());
-                        lines.push(match ticked {
-                            Ok(_) => format!("tick {}: does not fail where the room froze ({fault})", record.tick),
-                            Err(error) => format!("tick {}: fails, too: {error}", record.tick),
-                        });
-                    }
+                    lines.extend(other.room().map(|room| where_it_froze(room, &fault, record.tick)));
                 }
                 _ => note(&mut lines, self.apply(&mut other, record))?,
             }
@@ -342,6 +331,7 @@ impl Journey {
                 change(room, stamp, &mut lines);
             }
             if difference.is_none()
+                && gone.is_none()
                 && record.kind == RecordKind::TICK
                 && let (Some(a), Some(b)) = (was.room(), other.room())
                 && a.state_hash() != b.state_hash()
@@ -350,7 +340,7 @@ impl Journey {
             }
             Ok(())
         })?;
-        if let (None, Some(a), Some(b)) = (&difference, was.room(), other.room()) {
+        if let (None, None, Some(a), Some(b)) = (&gone, &difference, was.room(), other.room()) {
             difference = first_difference(a.world(), b.world()).map(|text| (a.tick(), text));
         }
         let room = other.into_room().ok_or(ReplayCommandError::Nothing)?;
@@ -360,6 +350,7 @@ impl Journey {
             Some((tick, difference)) => {
                 format!("first difference at tick {tick} (first: what was, second: {version}): {difference}\n")
             }
+            None if gone.is_some() => String::new(),
             None => "no difference\n".to_owned(),
         });
         lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
@@ -375,6 +366,15 @@ fn compare_replays(one: &mut Replay, two: &mut Replay) -> Result<(), ReplayComma
     let (tick, text) = (one.tick(), first_difference(one.world(), two.world()));
     let text = text.unwrap_or_else(|| "the state hashes differ".to_owned());
     Err(ReplayCommandError::NotVerified(format!("two replays differ at tick {tick}: {text}")))
+}
+
+/// Whether the candidate fails in the tick in which the room froze, too.
+fn where_it_froze(room: &mut Room, fault: &LogicFault, tick: u64) -> String {
+    let stamp = Stamp { now_us: room.now_us(), seed: 0 };
+    match room.twin().step(stamp, Input::Tick, &mut Outbox::new()) {
+        Ok(_) => format!("tick {tick}: does not fail where the room froze ({fault})"),
+        Err(error) => format!("tick {tick}: fails, too: {error}"),
+    }
 }
 
 fn not_determined(room: &Room, nan: &str) -> ReplayCommandError {

@@ -369,6 +369,7 @@ mod tests {
             data: "d".into(),
             fresh: false,
             logic: Some("game1".to_owned()),
+            drops: Vec::new(),
             tick_hz: 0,
             rooms: ["a", "b-2_c.d"].iter().filter_map(|name| RoomName::parse(name)).collect(),
             room_threads: 3,

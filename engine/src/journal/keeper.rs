@@ -219,6 +219,7 @@ impl Keeper {
         let (opened, received) = channel();
         let _ = opened.send(black_box);
         let mut recorder = Recorder::new(self.clone(), (writer, folder, room_id), pool.clone(), received);
+        recorder.resumed(&room);
         // Before anything that comes after: what is built on a room without them needs them gone for ever.
         recorder.skipped(room.tick().0, &skipped);
         (room, recorder)

@@ -83,6 +83,11 @@ impl Recorder {
         skipped.iter().for_each(|skipped| self.batch.push(tick, |out| Note::Skipped(*skipped).encode(out)));
     }
 
+    /// The room has been brought back, by what is recorded already.
+    pub(super) fn resumed(&mut self, room: &Room) {
+        self.was_frozen = room.frozen().is_some();
+    }
+
     /// Applies an input by `step`, and has it recorded if it was applied.
     ///
     /// # Errors
@@ -102,6 +107,11 @@ impl Recorder {
             (input, _) => input,
         };
         let tick = room.tick().0;
+        if matches!(input, Input::Swap { .. }) && room.logic().gone_because().is_some() {
+            // A replay may find the code again, and must freeze all the same: a rewind goes back to that.
+            self.was_frozen = false;
+            self.note_frozen(room);
+        }
         let mut kind = RecordKind(0);
         self.batch.push(tick, |out| {
             kind = encode_input(stamp, &input, room.logic(), out);

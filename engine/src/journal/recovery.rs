@@ -226,8 +226,8 @@ fn start(
         }
         match Room::from_snapshot(&mut reader, pool, &mut *find) {
             Ok(room) => return Ok(Start { room: Some(room), after: head.position, damaged }),
-            // Another snapshot would need the same version, or an older one.
-            Err(error @ (SnapshotError::Version { .. } | SnapshotError::Schema { .. })) => {
+            // Another snapshot would have the same version, or an older one.
+            Err(error @ SnapshotError::Schema { .. }) => {
                 return Err(RecoveryError::Snapshot { folder: shown(folder), error: Box::new(error) });
             }
             Err(error) => pass_over(error.to_string()),

@@ -116,6 +116,11 @@ impl Replay {
         let Some(running) = self.room.as_ref().map(|room| Arc::clone(room.logic())) else {
             return Err(ReplayError::NoRoom { seq, found: shown });
         };
+        if let Some(reason) = running.gone_because()
+            && !matches!(input, Input::Swap { .. } | Input::Confirm | Input::Rewind { .. })
+        {
+            return Err(ReplayError::Version { seq, wanted: running.mark(), reason: reason.to_owned() });
+        }
         let stepped = match input {
             Input::Rewind { without } => self.rewind((seq, stamp), &without, black_box),
             Input::Confirm => self.step(stamp, input),

@@ -10,6 +10,7 @@ mod verdicts;
 
 pub use failed::{Failed, FailedError, FailedVersions};
 pub use history::History;
+pub(crate) use trials::FAILED_BEFORE;
 pub use trials::{Kept, NotOnTrial, Trials, Turn};
 pub use verdicts::{Tried, Verdict, Verdicts, VerdictsError};
 

@@ -19,6 +19,9 @@ use crate::rooms::{NotSwapped, Rewound, Rooms, Swap, Swapped, TableRewrites, Tol
 use crate::status::{Decided, Outcome, RoomRewind, TrialStatus, VerdictRecord, VersionName};
 use crate::stop::Stop;
 
+/// What a load of a version that failed on trial is refused with.
+pub(crate) const FAILED_BEFORE: &str = "version-failed";
+
 /// Begins trials and ends them.
 #[derive(Debug)]
 pub struct Trials {
@@ -108,7 +111,7 @@ impl Trials {
             "{name} {version} was on trial and failed at {at:.0}, rolled back by {who}: {reason}; mend it and build it again, \
              or say &force=1 to try it once more"
         );
-        Err(Refusal::new(Kind::Conflict, "version-failed", reason))
+        Err(Refusal::new(Kind::Conflict, FAILED_BEFORE, reason))
     }
 
     /// Notes that a version is about to run, before it does: should the engine end by it, the next one knows.
@@ -247,7 +250,7 @@ impl Trials {
             Verdict::Rewind => {
                 let reason =
                     format!("{} {} was not confirmed but rewound: {}", decided.name, decided.version, decision.reason);
-                Err(Refusal::new(Kind::Conflict, "version-failed", reason))
+                Err(Refusal::new(Kind::Conflict, FAILED_BEFORE, reason))
             }
         }
     }

@@ -15,6 +15,7 @@ mod loading;
 mod metrics;
 mod players;
 mod rooms;
+mod schema;
 mod skipped;
 mod starting;
 mod trials;

@@ -30,6 +30,13 @@ pub(crate) fn moody() -> &'static Path {
     BUILT.get_or_init(|| build(&["1", "2", "3", "4", "5"], &["--crate", moody])).path()
 }
 
+/// A folder with the versions 1 to 5 of a logic whose tables differ.
+pub(crate) fn tally() -> &'static Path {
+    static BUILT: OnceLock<TempDir> = OnceLock::new();
+    let tally = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tally");
+    BUILT.get_or_init(|| build(&["1", "2", "3", "4", "5"], &["--crate", tally])).path()
+}
+
 /// A folder with the versions 1 and 2 of a logic that sends messages back.
 pub(crate) fn echoing() -> &'static Path {
     static BUILT: OnceLock<TempDir> = OnceLock::new();

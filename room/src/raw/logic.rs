@@ -14,10 +14,12 @@ use std::sync::{Arc, OnceLock};
 use std::{fmt, slice};
 
 /// What a fault may be said to have happened in beside a callback: going over a room's inputs again, the process itself,
-/// and a migration.
-const NO_CALLBACKS: [&str; 3] = ["replay", PROCESS, MIGRATE];
+/// a migration, and looking for the code.
+const NO_CALLBACKS: [&str; 4] = ["replay", PROCESS, MIGRATE, LOAD];
 /// What a migration is called in a fault.
 pub(crate) const MIGRATE: &str = "migrate";
+/// What a version that is not there failed in.
+pub(crate) const LOAD: &str = "load";
 /// What is said of an input that ends the process.
 pub(crate) const PROCESS: &str = "process";
 
@@ -96,7 +98,7 @@ impl Callback {
 
 /// A version of a logic. Rooms hold it through an `Arc`; a swap exchanges that between two inputs.
 pub struct LogicVersion {
-    table: LogicTable,
+    code: Code,
     manifest: Manifest,
     schema: Arc<Schema>,
     changes: Changes,
@@ -104,6 +106,16 @@ pub struct LogicVersion {
     migrations: Vec<RawMigration>,
     /// Of the plugin's file, once whoever mapped it has said so.
     sha256: OnceLock<[u8; 32]>,
+}
+
+/// What runs a version.
+enum Code {
+    There(LogicTable),
+    /// All that is known of it is what a snapshot says.
+    Gone {
+        build_id: Vec<u8>,
+        reason: String,
+    },
 }
 
 /// The function table is not one that a room can work with.
@@ -148,7 +160,18 @@ impl LogicVersion {
         };
         crate::schema_check::check_changes(&changes).map_err(BadLogic::Changes)?;
         let schema = Arc::new(manifest.schema.clone());
-        Ok(Arc::new(Self { table, manifest, schema, changes, migrations, sha256: OnceLock::new() }))
+        let (code, sha256) = (Code::There(table), OnceLock::new());
+        Ok(Arc::new(Self { code, manifest, schema, changes, migrations, sha256 }))
+    }
+
+    /// A version of which only the mark and the tables are known: it runs nothing, but another version can take its tables over.
+    pub(crate) fn gone(mark: VersionMark, schema: Schema, reason: String) -> Result<Arc<Self>, BadLogic> {
+        crate::schema_check::check(&schema).map_err(BadLogic::Schema)?;
+        let VersionMark { version, name, build_id, sha256 } = mark;
+        let manifest = Manifest { contract: CONTRACT, version, name, callbacks: Vec::new(), schema: schema.clone() };
+        let (changes, migrations, schema) = (Changes::default(), Vec::new(), Arc::new(schema));
+        let code = Code::Gone { build_id, reason };
+        Ok(Arc::new(Self { code, manifest, schema, changes, migrations, sha256: sha256.into() }))
     }
 
     /// A logic that is linked into this program: for tests and benches, which need no plugin then.
@@ -172,9 +195,22 @@ impl LogicVersion {
         &self.manifest
     }
 
-    /// The function table. Whoever calls through it answers for what it passes.
-    pub fn table(&self) -> &LogicTable {
-        &self.table
+    /// The function table, if its code is there. Whoever calls through it answers for what it passes.
+    pub fn table(&self) -> Option<&LogicTable> {
+        match &self.code {
+            Code::There(table) => Some(table),
+            Code::Gone { .. } => None,
+        }
+    }
+
+    /// Why its code is not there; `None` if it is. Such a version comes out of a snapshot ([`Room::from_snapshot`]).
+    ///
+    /// [`Room::from_snapshot`]: crate::Room::from_snapshot
+    pub fn gone_because(&self) -> Option<&str> {
+        match &self.code {
+            Code::There(_) => None,
+            Code::Gone { reason, .. } => Some(reason),
+        }
     }
 
     pub fn schema(&self) -> &Arc<Schema> {
@@ -191,10 +227,13 @@ impl LogicVersion {
         self.manifest.callbacks.iter().any(|defined| defined == callback)
     }
 
-    /// Asks the code itself which build it is; empty where the linker gave it no build id.
+    /// Asks the code itself which build it is, if it is there; empty where the linker gave it no build id.
     pub fn build_id(&self) -> Vec<u8> {
-        // SAFETY: the promise of `new`.
-        unsafe { collect(self.table.build_id) }
+        match &self.code {
+            // SAFETY: the promise of `new`.
+            Code::There(table) => unsafe { collect(table.build_id) },
+            Code::Gone { build_id, .. } => build_id.clone(),
+        }
     }
 
     /// Says which file the code came from: the hash of its bytes. Only the first time counts, for the code does not change.
@@ -219,8 +258,14 @@ impl LogicVersion {
 
     /// Runs a callback on the frame's world. Returns a status of the contract.
     pub(crate) fn call(&self, callback: Callback, frame: &mut Frame<'_>, arguments: &Arguments<'_>) -> u32 {
-        let read_only = callback.is_read_only();
-        with_call(frame, arguments, read_only, |call| self.enter(callback, call))
+        let table = match &self.code {
+            Code::There(table) => table,
+            Code::Gone { reason, .. } => {
+                frame.panic = Some((reason.clone(), String::new()));
+                return status::FAULT;
+            }
+        };
+        with_call(frame, arguments, callback.is_read_only(), |call| enter(table, callback, call))
     }
 
     /// Makes new values of old rows. The values before the row that it panicked at have been written.
@@ -250,33 +295,6 @@ impl LogicVersion {
         });
         if status == status::DONE { Ok(()) } else { Err(done) }
     }
-
-    fn enter(&self, callback: Callback, call: *const Call) -> u32 {
-        let entries = &self.table.entries;
-        let entry = match callback {
-            Callback::Init => entries.init,
-            Callback::Create => entries.create,
-            Callback::JoinAttempt => entries.join_attempt,
-            Callback::Join => entries.join,
-            Callback::Drop => entries.drop,
-            Callback::Reconnect => entries.reconnect,
-            Callback::Leave => entries.leave,
-            Callback::Message => entries.message,
-            Callback::Tick => entries.tick,
-            Callback::Timer => entries.timer,
-            Callback::Query => entries.query,
-            Callback::Request => entries.request,
-            Callback::Signal => entries.signal,
-            Callback::Upgraded => entries.upgraded,
-            Callback::Terminate => entries.terminate,
-            Callback::Dispose => entries.dispose,
-        };
-        // SAFETY: the promise of `new`; the call and all that it points to live until it returns, and the tables have the
-        // schema of this logic (the room swaps only to an equal one).
-        let status = unsafe { entry(call) };
-        assert!(status <= status::DECLINED, "the logic returned status {status}, which the contract does not know");
-        status
-    }
 }
 
 // SAFETY: the functions of migrations are code, and stay where they are (`new`).
@@ -291,6 +309,34 @@ impl fmt::Debug for LogicVersion {
             .field("name", &self.manifest.name)
             .finish_non_exhaustive()
     }
+}
+
+/// Calls the function of a callback.
+fn enter(table: &LogicTable, callback: Callback, call: *const Call) -> u32 {
+    let entries = &table.entries;
+    let entry = match callback {
+        Callback::Init => entries.init,
+        Callback::Create => entries.create,
+        Callback::JoinAttempt => entries.join_attempt,
+        Callback::Join => entries.join,
+        Callback::Drop => entries.drop,
+        Callback::Reconnect => entries.reconnect,
+        Callback::Leave => entries.leave,
+        Callback::Message => entries.message,
+        Callback::Tick => entries.tick,
+        Callback::Timer => entries.timer,
+        Callback::Query => entries.query,
+        Callback::Request => entries.request,
+        Callback::Signal => entries.signal,
+        Callback::Upgraded => entries.upgraded,
+        Callback::Terminate => entries.terminate,
+        Callback::Dispose => entries.dispose,
+    };
+    // SAFETY: the promise of `LogicVersion::new`; the call and all that it points to live until it returns, and the tables have the
+    // schema of this logic (the room swaps only to an equal one).
+    let status = unsafe { entry(call) };
+    assert!(status <= status::DECLINED, "the logic returned status {status}, which the contract does not know");
+    status
 }
 
 /// Lends a world to `read`, typed, outside of a callback.

@@ -12,7 +12,7 @@ pub use pool::{PAGE_BYTES, Pool};
 
 pub(crate) use host::{Arguments, Frame};
 pub(crate) use index::Index;
-pub(crate) use logic::{Aligned, Callback, MIGRATE, PROCESS, fault_callback, inspect};
+pub(crate) use logic::{Aligned, Callback, LOAD, MIGRATE, PROCESS, fault_callback, inspect};
 pub(crate) use pool::{Block, class_for};
 pub(crate) use table::{Page, RawTable, RewrittenPage, TableLayout};
 pub(crate) use tables::Tables;

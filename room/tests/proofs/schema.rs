@@ -1,11 +1,11 @@
 //! Swaps that change the tables: what is kept, what is made, what is refused, and the way back.
 
 use crate::snapshots::restored;
-use crate::support::{linked, signal, stamp, test_room};
+use crate::support::{get, join, linked, signal, stamp, test_room};
 use logic_api::prelude::*;
 use room::plan::{Cancel, Rewrite};
 use room::testing::TestRoom;
-use room::{Input, Outbox, Pool, StepError};
+use room::{Input, Outbox, Pool, Room, StepError, TrialId};
 use std::sync::Arc;
 
 pub(crate) mod one {
@@ -202,6 +202,29 @@ pub(crate) mod two {
     }
 }
 
+/// Another game.
+mod other {
+    use super::*;
+
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    pub(crate) struct Pawn {
+        pub(crate) square: u8,
+    }
+
+    #[derive(Debug, World)]
+    pub(crate) struct World {
+        pub(crate) pawns: Table<Pawn>,
+    }
+
+    #[logic(linked, version = 3)]
+    impl Logic for World {
+        fn upgraded(&mut self, _ctx: &mut Ctx, _from: Version) {
+            self.pawns.insert(Pawn { square: 12 });
+        }
+    }
+}
+
 pub(crate) fn room_of(count: u32) -> TestRoom<one::World> {
     test_room(count.to_string().as_bytes())
 }
@@ -330,6 +353,49 @@ fn a_room_whose_tables_were_changed_is_kept_and_read_again() {
         }
         assert_eq!(room.room().state_hash(), again.state_hash(), "{name}");
     }
+}
+
+/// An old snapshot opens under a newer version by the plan, even where nothing but the snapshot is left of the old one.
+#[test]
+fn a_snapshot_whose_code_is_gone_opens_under_a_newer_version() {
+    let (mut room, mut bytes) = (room_of(3_000), Vec::new());
+    room.room().image().unwrap().write(&mut bytes).unwrap();
+    let before = room.room().state_hash();
+    let gone = || Room::from_snapshot(&mut &*bytes, &Pool::new(), |_| Err("it was thrown away".into())).unwrap();
+    let mut again = gone();
+    assert_eq!(again.state_hash(), before);
+    assert_eq!((again.logic().version(), again.logic().gone_because()), (Version(1), Some("it was thrown away")));
+    assert_eq!(again.frozen().unwrap().to_string(), "version 1 failed in load at tick 0: it was thrown away");
+    let mut outbox = Outbox::new();
+    for input in [Input::Tick, signal("add"), join(3)] {
+        assert!(matches!(again.step(stamp(5), input, &mut outbox).unwrap_err(), StepError::Frozen(_)));
+    }
+    assert!(!again.has_query() && again.query(&get("/")).is_err());
+
+    let swap = || Input::swap(linked::<two::World>());
+    again.step(stamp(9), swap(), &mut outbox).unwrap();
+    room.room().step(stamp(9), swap(), &mut outbox).unwrap();
+    assert_eq!(again.state_hash(), room.room().state_hash());
+    again.step(stamp(10), signal("heal"), &mut outbox).unwrap();
+    // Taken back it stands still once more.
+    again.step(stamp(11), Input::rewind(), &mut outbox).unwrap();
+    assert_eq!((again.state_hash(), again.frozen().map(|fault| fault.callback)), (before, Some("load")));
+    again.step(stamp(12), swap(), &mut outbox).unwrap();
+    again.step(stamp(13), Input::Confirm, &mut outbox).unwrap();
+    again.step(stamp(14), signal("heal"), &mut outbox).unwrap();
+
+    let lies = Room::from_snapshot(&mut &*bytes, &Pool::new(), |_| Ok(linked::<other::World>())).unwrap_err();
+    assert!(lies.to_string().ends_with("are not those of the snapshot"), "{lies}");
+
+    // What has no place in the other version is told, and nothing is touched.
+    let mut again = gone();
+    let lines = lines(again.step(stamp(9), Input::swap(linked::<other::World>()), &mut outbox).unwrap_err());
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!((again.state_hash(), again.frozen().map(|fault| fault.callback)), (before, Some("load")));
+    let drops: Arc<[String]> = ["avatars", "orbs", "game"].map(String::from).into();
+    let acknowledged = Input::Swap { to: linked::<other::World>(), drops, trial: TrialId::default() };
+    again.step(stamp(10), acknowledged, &mut outbox).unwrap();
+    assert_eq!((again.world().size().heap_bytes, again.world().rows("pawns").count()), (0, 1));
 }
 
 #[test]

@@ -1,0 +1,334 @@
+//! Tables that change under rooms: those that are kept and open under a newer version, and loads that come to nothing.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use swarm::{Expect, Options, Pace, Progress, Stop};
+use wire::ClientFrame;
+
+use crate::players::client::{Client, Transport};
+use crate::support::{Engine, Setup, in_time, tally};
+
+/// What the way back from 1002 to 1001 loses.
+const BACK: &str = "game.1001.so&drop=Score.lives&drop=Score.mean&drop=Score.bytes&drop=story";
+/// Rows of a world that nobody succeeds in changing: one of them is the row at which migrations fail.
+const ROWS: u32 = 600_000;
+
+fn setup() -> Setup {
+    Setup::new(tally(), &["game.1001.so"]).with("tick_hz = 50").with("terminate_grace_ms = 0")
+}
+
+/// A room in which somebody has said something, on version 1001; and what it tells.
+fn played() -> (Engine, String) {
+    let engine = setup().start();
+    let mut client = Client::open(engine.address, Transport::Tcp);
+    client.send(&ClientFrame::Join { room: "", credentials: "", hello: b"ann" });
+    client.joined();
+    for text in ["one", "two", "three"] {
+        assert_eq!(client.ask(text.as_bytes()), text);
+    }
+    assert_eq!(engine.get("/fill?2000"), "2000\n");
+    let told = engine.get("/tally");
+    assert!(told.starts_with("2001 scores, 1999003 hits, 11 bytes, digest "), "{told}");
+    (engine, told)
+}
+
+/// An orderly end, after which nothing is in the journal that is not in the snapshot.
+fn ended(engine: Engine) -> Setup {
+    engine.signal(Signal::TERM);
+    let (code, setup) = engine.ended();
+    assert_eq!(code, Some(0));
+    setup
+}
+
+fn versions(engine: &Engine) -> Vec<u64> {
+    engine.status()["rooms"].as_array().unwrap().iter().map(|room| room["version"].as_u64().unwrap()).collect()
+}
+
+/// The copies that the engine keeps of plugins.
+fn kept_code(setup: &Setup) -> Vec<PathBuf> {
+    std::fs::read_dir(setup.data().join("versions")).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+fn newest_snapshot(setup: &Setup) -> String {
+    let files = std::fs::read_dir(setup.data().join("rooms/main")).unwrap().map(|entry| entry.unwrap().path());
+    let snapshots = files.filter(|path| path.extension().is_some_and(|kind| kind == "snapshot"));
+    snapshots.max().unwrap().display().to_string()
+}
+
+fn run(setup: &Setup, words: &[&str]) -> String {
+    let output = setup.run(words);
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_start_on_a_newer_version_takes_kept_rooms_over() {
+    let (engine, told) = played();
+    let setup = engine.killed();
+    setup.put(&tally().join("game.1002.so"), "plugin2.so");
+    let engine = setup.start_as(&["serve", "--logic", "plugin2.so"], &[]);
+    assert_eq!((engine.get("/tally"), versions(&engine)), (told.clone(), vec![1002]));
+    let swap = &engine.status()["swaps"][0];
+    assert_eq!(
+        (&swap["who"], &swap["plans"][0]["plan"]["tables"][0]["name"]),
+        (&"the engine".into(), &"scores".into())
+    );
+    // Once it is taken over, nothing is done again: not by the same start, and not by one on an older version.
+    let engine = engine.killed().start_as(&["serve", "--logic", "plugin2.so"], &[]);
+    assert_eq!((engine.get("/tally"), engine.status()["swaps"].as_array().unwrap().len()), (told.clone(), 0));
+    let engine = engine.killed().start_as(&["serve", "--logic", "game.1001.so"], &[]);
+    assert_eq!((engine.get("/tally"), versions(&engine)), (told.clone(), vec![1002]));
+    assert!(engine.log().contains("game.1001.so is not used: load it"), "{}", engine.log());
+    let setup = engine.killed();
+    assert!(run(&setup, &["replay", "--verify"]).starts_with("verified: "));
+    assert_eq!(setup.start().get("/tally"), told);
+}
+
+#[test]
+fn a_start_on_a_version_that_has_no_place_for_the_rows_is_refused() {
+    let (engine, told) = played();
+    let setup = engine.killed();
+    setup.put(&tally().join("game.1003.so"), "plugin3.so");
+    let failure = setup.failure(&["serve", "--logic", "plugin3.so"]);
+    assert!(
+        failure.starts_with("the rooms that are kept do not go on on plugin3.so: the tables of game1 1001, "),
+        "{failure}"
+    );
+    assert!(failure.contains("; Score.hits: u32 -> u8 would lose values above 255; give a migration"), "{failure}");
+    let engine = setup.start();
+    assert_eq!((engine.get("/tally"), versions(&engine)), (told, vec![1001]));
+    // Acknowledged, each value becomes the nearest that there is.
+    let setup = engine.killed();
+    let engine = setup.start_as(&["serve", "--logic", "plugin3.so", "--drop", "Score.hits"], &[]);
+    assert!(engine.get("/tally").starts_with("2001 scores, 477"), "{}", engine.get("/tally"));
+    assert_eq!(versions(&engine), [1003]);
+}
+
+#[test]
+fn a_snapshot_opens_under_a_newer_version_when_its_own_is_gone() {
+    let (engine, told) = played();
+    let setup = ended(engine);
+    let code = kept_code(&setup);
+    assert_eq!(code.len(), 1);
+    std::fs::remove_file(&code[0]).unwrap();
+    std::fs::remove_file(setup.plugins().join("game.1001.so")).unwrap();
+    setup.put(&tally().join("game.1002.so"), "game.1002.so");
+
+    // It stands still until something is loaded, and nothing is lost by that.
+    let engine = setup.start();
+    let status = engine.status();
+    assert_eq!((&status["rooms"][0]["state"], &status["rooms"][0]["version"]), (&"frozen".into(), &1001.into()));
+    assert!(engine.log().contains("the room stands still"), "{}", engine.log());
+    assert_eq!(engine.refusal("/tally").0, 503);
+    let plan = engine.get("/api/v1/plan?name=game.1002.so");
+    assert!(plan.contains("Score.count: was hits, u32, renamed"), "{plan}");
+    let engine = engine.killed().start();
+    assert_eq!(engine.get("/load?name=game.1002.so"), "done\n");
+    assert_eq!(engine.get("/tally"), told);
+
+    // Killed before there is another snapshot: the same once more, from the old one and the swap after it.
+    let engine = engine.killed().start();
+    assert_eq!((engine.get("/tally"), versions(&engine)), (told, vec![1002]));
+    let setup = engine.killed();
+    assert!(run(&setup, &["journal", "check"]).starts_with("main: "));
+}
+
+#[test]
+fn a_start_may_name_the_version_for_rooms_whose_own_is_gone() {
+    let (engine, told) = played();
+    let setup = ended(engine);
+    kept_code(&setup).iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    setup.put(&tally().join("game.1002.so"), "plugin2.so");
+    let setup = setup.with("probation = \"10min\"");
+    let engine = setup.start_as(&["serve", "--logic", "plugin2.so"], &[]);
+    assert_eq!((engine.get("/tally"), versions(&engine)), (told.clone(), vec![1002]));
+    // It is on trial, as after any load, and taken back there is nothing to run.
+    assert_eq!(engine.get("/api/v1/rollback"), "rewound\n");
+    assert_eq!(engine.status()["rooms"][0]["state"], "frozen");
+    // The plugin is still in the folder: loaded, it goes on with what it had.
+    let engine = engine.killed().start();
+    assert_eq!(engine.get("/load?name=game.1001.so"), "done\n");
+    assert_eq!((engine.get("/tally"), versions(&engine)), (told, vec![1001]));
+}
+
+#[test]
+fn records_that_need_the_version_that_is_gone_are_not_passed_over() {
+    let (engine, _) = played();
+    let setup = ended(engine);
+    let engine = setup.start();
+    assert_eq!(engine.get("/fill?0"), "0\n");
+    let setup = engine.killed();
+    let code = kept_code(&setup).remove(0);
+    let bytes = std::fs::read(&code).unwrap();
+    std::fs::remove_file(&code).unwrap();
+    let failure = setup.failure(&["serve"]);
+    assert!(
+        failure.contains(" needs game1 1001") && failure.contains("put the plugin with this sha256 there"),
+        "{failure}"
+    );
+    std::fs::write(&code, bytes).unwrap();
+    assert!(setup.start().get("/tally").starts_with("2001 scores, "));
+}
+
+#[test]
+fn a_snapshot_is_shown_and_opened_without_an_engine() {
+    let (engine, _) = played();
+    let setup = ended(engine);
+    kept_code(&setup).iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let file = newest_snapshot(&setup);
+    let (two, three) = (tally().join("game.1002.so"), tally().join("game.1003.so"));
+    let (two, three) = (two.to_str().unwrap(), three.to_str().unwrap());
+
+    let text = run(&setup, &["snapshot", &file]);
+    assert!(text.contains(", by game1 1001") && text.ends_with("\n  scores: 2001 rows of 40 bytes\n"), "{text}");
+    let text = run(&setup, &["snapshot", &file, "--with", two]);
+    for part in ["under game2 1002:\nscores: rows of 40 bytes become 56, 2001 rows", "\nopened: state hash "] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let dump: Value = serde_json::from_str(&run(&setup, &["snapshot", &file, "--with", two, "--dump"])).unwrap();
+    let row = &dump["tables"]["scores"][0]["row"];
+    assert_eq!((&row["nick"], &row["count"], &row["lives"]), (&"ann".into(), &3.into(), &3.into()));
+    assert_eq!((&dump["version"], &dump["tables"]["story"][0]["row"]["upgraded_from"]), (&1002.into(), &1001.into()));
+
+    let output = setup.run(&["snapshot", &file, "--with", three]);
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        format!(
+            "{file} does not open under game3 1003: its tables cannot be carried over\n\
+             Score.hits: u32 -> u8 would lose values above 255; give a migration\n"
+        )
+    );
+    run(&setup, &["snapshot", &file, "--with", three, "--drop", "Score.hits"]);
+    let failure = setup.failure(&["snapshot", &file, "--with", two, "--drop", "orbs"]);
+    assert_eq!(failure, "nothing called \"orbs\" is lost; leave --drop orbs out");
+    let failure = setup.failure(&["snapshot", two]);
+    assert!(failure.ends_with("cannot be read: its head is damaged"), "{failure}");
+    // Nothing was changed by all this.
+    assert!(run(&setup, &["journal", "check"]).starts_with("main: "));
+}
+
+/// Six hundred thousand rows, and what is told of them.
+fn large(line: &str) -> (Engine, String) {
+    let files = ["game.1001.so", "game.1002.so", "game.1003.so", "game.1004.so", "game.1005.so"];
+    let setup = Setup::new(tally(), &files).with("logic = \"game.1001.so\"").with("tick_hz = 0");
+    let engine = setup.with("request_timeout_ms = 60000").with(line).start();
+    assert_eq!(engine.get(&format!("/fill?{ROWS}")), format!("{ROWS}\n"));
+    let told = engine.get("/tally");
+    assert!(told.starts_with("600000 scores, 179999700000 hits, 0 bytes, digest "), "{told}");
+    (engine, told)
+}
+
+/// A load that is refused, and changes nothing: to its rows, and to what another process makes of the journal.
+#[track_caller]
+fn check_refused(engine: &Engine, told: &str, name: &str, expected: (u16, &str, &str)) {
+    let before = run(&engine.setup, &["replay"]);
+    let (status, code, reason) = engine.refusal(&format!("/load?name={name}"));
+    assert_eq!((status, &*code), (expected.0, expected.1), "{reason}");
+    assert!(reason.contains(expected.2), "{reason}");
+    assert_eq!((engine.get("/tally"), versions(engine)), (told.to_owned(), vec![1001]));
+    let state_hash = |text: &str| text.split("state hash ").nth(1).unwrap()[..16].to_owned();
+    assert_eq!(state_hash(&run(&engine.setup, &["replay"])), state_hash(&before));
+}
+
+#[test]
+fn a_load_that_fails_at_one_of_many_rows_changes_none() {
+    let (engine, told) = large("rewrite_timeout_ms = 60000");
+    let at = "in the room main: Score.mean: the migration panicked at row 500000: on purpose";
+    check_refused(&engine, &told, "game.1004.so", (422, "migration-failed", at));
+    check_refused(&engine, &told, "game.1003.so", (409, "schema-differs", "Score.hits: u32 -> u8 would lose"));
+    // Acknowledged it goes, there and back.
+    assert_eq!(engine.get("/load?name=game.1002.so"), "done\n");
+    assert_eq!((engine.get("/tally"), versions(&engine)), (told.clone(), vec![1002]));
+    assert_eq!(engine.get(&format!("/load?name={BACK}")), "done\n");
+    assert_eq!((engine.get("/tally"), versions(&engine)), (told, vec![1001]));
+}
+
+#[test]
+fn a_rewrite_that_takes_too_much_memory_is_given_up_half_way() {
+    let (engine, told) = large("rewrite_bytes_max = 16777216");
+    let reason = "the rewritten tables take more than the 16777216 bytes that they may (rewrite_bytes_max)";
+    check_refused(&engine, &told, "game.1002.so", (422, "rewrite-large", reason));
+}
+
+#[test]
+fn a_migration_that_loops_at_one_of_many_rows_is_left_behind() {
+    let (engine, told) = large("rewrite_timeout_ms = 2000");
+    let reason = "the tables were not rewritten within 2 s (rewrite_timeout_ms)";
+    check_refused(&engine, &told, "game.1005.so", (422, "rewrite-late", reason));
+    check_refused(&engine, &told, "game.1002.so", (503, "rehearsal-stuck", "restart the engine"));
+    // As it says.
+    let engine = engine.killed().start();
+    assert_eq!(engine.get("/tally"), told);
+    assert_eq!(engine.get("/load?name=game.1002.so"), "done\n");
+    assert_eq!(engine.get("/tally"), told);
+}
+
+#[test]
+fn loads_while_tables_are_rewritten_wait_for_their_turn() {
+    let (engine, told) = large("rewrite_timeout_ms = 60000");
+    // The one that comes second waits until the first has rewritten and swapped; players play on meanwhile.
+    let asked = ["game.1002.so", "game.1003.so"].map(|name| engine.begin(&format!("/load?name={name}"), "*/*"));
+    let mut client = Client::open(engine.address, Transport::Tcp);
+    client.send(&ClientFrame::Join { room: "", credentials: "", hello: b"ann" });
+    client.joined();
+    (0..50).for_each(|_| assert_eq!(client.ask(b"on"), "on"));
+    assert_eq!(asked.map(|pending| pending.end().status), [200, 409]);
+    assert_eq!(versions(&engine), [1002]);
+    let more = engine.get("/tally");
+    assert!(told != more && more.starts_with("600001 scores, 179999700050 hits, 100 bytes, digest "), "{more}");
+}
+
+/// The crowd of swarm, through twenty changes of the tables under it: a field renamed, two wider, two and a table more, and back.
+#[test]
+fn a_crowd_plays_on_while_its_tables_change() {
+    const CHANGES: usize = 20;
+    let setup = Setup::new(tally(), &["game.1001.so", "game.1002.so"]).with("logic = \"game.1001.so\"");
+    let engine = setup.with("frames_per_second_max = 0").with("tick_hz = 20").start();
+    let options = Options {
+        players: 100,
+        pace: Pace::PerSecond(10.0),
+        duration: Duration::from_secs(600),
+        expect: Expect::Echo,
+        drain_max: Duration::from_secs(30),
+        ..Options::new(format!("ws://{}/ws", engine.address).parse().unwrap())
+    };
+    let (stop, joined) = (Stop::default(), AtomicBool::new(false));
+    let report = std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            let is_joined = |progress: &Progress| joined.store(progress.joined == 100, Ordering::Relaxed);
+            swarm::run(&options, &stop, is_joined)
+        });
+        assert!(in_time(|| joined.load(Ordering::Relaxed)));
+        for change in 0..CHANGES {
+            let before = engine.get("/tally");
+            let target = [BACK, "game.1002.so"][usize::from(change % 2 == 0)];
+            assert_eq!(engine.get(&format!("/load?name={target}")), "done\n");
+            // What they had before is there, and more comes.
+            let hits = |told: &str| told.split(' ').nth(2).unwrap().parse::<u64>().unwrap();
+            assert!(hits(&engine.get("/tally")) >= hits(&before));
+            engine.until("players play on", |engine| hits(&engine.get("/tally")) > hits(&before));
+        }
+        stop.begin();
+        run.join().unwrap().unwrap()
+    });
+    let messages = &report.messages;
+    let wrong = [messages.lost, messages.duplicated, messages.out_of_order, messages.damaged, messages.failed];
+    assert_eq!((wrong, report.refused(), report.disconnects()), ([0; 5], 0, 0), "{report}");
+    assert_eq!((report.connections.joined, messages.confirmed), (100, messages.sent), "{report}");
+    // Each message counted once, and every byte of it.
+    let told = engine.get("/tally");
+    assert!(told.starts_with(&format!("100 scores, {} hits, ", messages.sent)), "{told} of {report}");
+    let swaps = engine.status()["swaps"].as_array().unwrap().len();
+    assert_eq!((versions(&engine), swaps), (vec![1001], CHANGES));
+    // And a replay of all that comes to the same.
+    let setup = engine.killed();
+    let dump: Value = serde_json::from_str(&run(&setup, &["replay", "--dump"])).unwrap();
+    let rows = dump["tables"]["scores"].as_array().unwrap();
+    let hits: u64 = rows.iter().map(|row| row["row"]["hits"].as_u64().unwrap()).sum();
+    assert_eq!((rows.len(), hits), (100, messages.sent));
+    assert_eq!(setup.start().get("/tally"), told);
+}
