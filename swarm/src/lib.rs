@@ -33,7 +33,7 @@ mod progress;
 mod report;
 
 pub use bars::{Bar, Bars, Met};
-pub use options::{Expect, Options, Pace, Protocol, Swaps};
+pub use options::{Expect, Load, LoadError, Options, Pace, Protocol, Swaps};
 pub use progress::Progress;
 pub use report::{Connections, Frames, Messages, Report, RoundTrips, Spread, SwapReport};
 pub use run::{RunError, Stop, run};

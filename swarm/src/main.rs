@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use swarm::script::{Script, Template};
-use swarm::{Bar, Bars, Expect, Options, Pace, Progress, Protocol, Stop, Swaps, Target};
+use swarm::{Bar, Bars, Expect, Load, Options, Pace, Progress, Protocol, Stop, Swaps, Target};
 
 /// How often a line of progress is written where lines cannot be rewritten.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -80,9 +80,9 @@ struct Cli {
     /// Seconds between two swaps.
     #[arg(long, value_name = "SECONDS")]
     swap_every: Option<f64>,
-    /// Names of plugins that take turns.
+    /// Names of plugins that take turns, each with what may be lost by it: plugin2.so,plugin1.so?drop=Avatar.lives&drop=orbs
     #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "plugin1.so,plugin2.so")]
-    swap_between: Vec<String>,
+    swap_between: Vec<Load>,
     /// How long after its answer a swap still counts as going on.
     #[arg(long, value_name = "MS", default_value_t = 100.0)]
     swap_margin_ms: f64,
@@ -142,8 +142,6 @@ enum Failure {
     Hello(swarm::script::TemplateError),
     #[error("--{name} {found} is no time: give seconds from {min} up to a day")]
     Seconds { name: &'static str, found: f64, min: f64 },
-    #[error("--swap-between names no plugin")]
-    NoPlugin,
     #[error(transparent)]
     Run(#[from] swarm::RunError),
     #[error("Ctrl-C cannot be waited for: {0}")]
@@ -217,9 +215,6 @@ impl Cli {
     }
 
     fn swaps(&self, every: f64) -> Result<Swaps, Failure> {
-        if self.swap_between.iter().all(String::is_empty) {
-            return Err(Failure::NoPlugin);
-        }
         Ok(Swaps {
             every: seconds("swap-every", every, 0.001)?,
             between: self.swap_between.clone(),
@@ -330,6 +325,7 @@ mod tests {
             "swarm --url ws://127.0.0.1:12345/ws --room main --players 1000 --rate 10 --seconds 60 --swap-every 1";
         let options = Cli::try_parse_from(line.split(' ')).unwrap().options().unwrap();
         assert_eq!((options.players, options.pace, options.duration.as_secs()), (1000, Pace::PerSecond(10.0), 60));
-        assert_eq!(options.swaps.unwrap().between, ["plugin1.so", "plugin2.so"]);
+        let names = options.swaps.unwrap().between.into_iter().map(|load| load.name);
+        assert!(names.eq(["plugin1.so", "plugin2.so"]));
     }
 }

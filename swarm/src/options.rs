@@ -1,5 +1,6 @@
 //! What a run is to be.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::script::{Script, Template};
@@ -78,12 +79,40 @@ pub enum Expect {
 #[derive(Debug, Clone)]
 pub struct Swaps {
     pub every: Duration,
-    /// Names for `/load`, in turn.
-    pub between: Vec<String>,
+    /// What is loaded, in turn.
+    pub between: Vec<Load>,
     /// A swap's window ends so long after its answer.
     pub margin: Duration,
     /// For an engine that is not on this machine.
     pub token: Option<String>,
+}
+
+/// A plugin that takes its turn: as a text, its name and what may be lost by it, `plugin1.so?drop=Avatar.lives&drop=orbs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    pub name: String,
+    /// Fields and tables for which the version has no place.
+    pub drops: Vec<String>,
+}
+
+/// What takes a turn cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no plugin: give NAME, or NAME?drop=TABLE.FIELD&drop=TABLE")]
+pub struct LoadError(String);
+
+impl FromStr for Load {
+    type Err = LoadError;
+
+    fn from_str(text: &str) -> Result<Load, LoadError> {
+        let bad = || LoadError(text.to_owned());
+        let (name, query) = text.split_once('?').map_or((text, None), |(name, query)| (name, Some(query)));
+        let drop = |word: &str| word.strip_prefix("drop=").filter(|drop| !drop.is_empty()).map(str::to_owned);
+        let drops = query.map_or(Some(Vec::new()), |query| query.split('&').map(drop).collect());
+        if name.is_empty() {
+            return Err(bad());
+        }
+        Ok(Load { name: name.to_owned(), drops: drops.ok_or_else(bad)? })
+    }
 }
 
 impl Options {
@@ -108,6 +137,25 @@ impl Options {
             drain_max: Duration::from_secs(5),
             threads: 1,
             seed: 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_takes_its_turn_with_what_may_be_lost() {
+        let check = |text: &str, name: &str, drops: &[&str]| {
+            let Load { name: found, drops: found_drops } = text.parse().unwrap();
+            assert_eq!((&*found, &*found_drops.join(" ")), (name, &*drops.join(" ")));
+        };
+        check("plugin2.so", "plugin2.so", &[]);
+        check("plugin1.so?drop=Avatar.lives&drop=orbs", "plugin1.so", &["Avatar.lives", "orbs"]);
+        for bad in ["", "?drop=orbs", "a.so?", "a.so?drop=", "a.so?drop=orbs&force=1"] {
+            let error = bad.parse::<Load>().unwrap_err().to_string();
+            assert!(error.ends_with("is no plugin: give NAME, or NAME?drop=TABLE.FIELD&drop=TABLE"), "{error}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::options::Swaps;
+use crate::options::{Load, Swaps};
 use crate::run::Run;
 use crate::target::Target;
 
@@ -74,12 +74,12 @@ pub(crate) fn start(swaps: Swaps, target: &Target, run: Arc<Run>) -> Swapper {
     let work = move || {
         let agent = agent();
         let mut due = Instant::now() + swaps.every;
-        for name in swaps.between.iter().cycle() {
+        for next in swaps.between.iter().cycle() {
             match ended.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
             }
-            swap(&agent, &url, name, &swaps, &run);
+            swap(&agent, &url, next, &swaps, &run);
             // A load that took longer than that is followed at once by the next, but by no more.
             due = (due + swaps.every).max(Instant::now());
         }
@@ -87,10 +87,10 @@ pub(crate) fn start(swaps: Swaps, target: &Target, run: Arc<Run>) -> Swapper {
     Swapper { end, thread: std::thread::Builder::new().name("swaps".to_owned()).spawn(work).expect("a thread") }
 }
 
-fn swap(agent: &ureq::Agent, url: &str, name: &str, swaps: &Swaps, run: &Run) {
+fn swap(agent: &ureq::Agent, url: &str, next: &Load, swaps: &Swaps, run: &Run) {
     let opened_at = run.now();
     run.window.open(opened_at);
-    let outcome = load(agent, url, name, swaps.token.as_deref());
+    let outcome = load(agent, url, next, swaps.token.as_deref());
     let answered_at = run.now();
     run.window.close(answered_at + u64::try_from(swaps.margin.as_nanos()).unwrap_or(u64::MAX / 2));
     let mut log = run.swaps.lock();
@@ -100,8 +100,12 @@ fn swap(agent: &ureq::Agent, url: &str, name: &str, swaps: &Swaps, run: &Run) {
     }
 }
 
-fn load(agent: &ureq::Agent, url: &str, name: &str, token: Option<&str>) -> Result<(), String> {
+fn load(agent: &ureq::Agent, url: &str, next: &Load, token: Option<&str>) -> Result<(), String> {
+    let Load { name, drops } = next;
     let mut request = agent.post(format!("{url}/load")).query("name", name).query("confirm", "1");
+    for drop in drops {
+        request = request.query("drop", drop);
+    }
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }

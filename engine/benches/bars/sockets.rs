@@ -216,7 +216,7 @@ fn swaps(report: &mut Report) {
         duration: Duration::from_secs(seconds),
         swaps: Some(Swaps {
             every: Duration::from_secs(1),
-            between: vec!["plugin2.so".to_owned(), "plugin1.so".to_owned()],
+            between: ["plugin2.so", "plugin1.so"].map(|name| name.parse().expect("a name")).into(),
             margin: Duration::from_millis(100),
             token: None,
         }),

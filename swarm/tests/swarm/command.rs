@@ -58,5 +58,6 @@ fn what_cannot_run_exits_with_2_and_one_line() {
     check("--url ws://127.0.0.1:1/ws --rate -1", "the rate is -1; accepted is above 0");
     check("--url ws://127.0.0.1:1/ws --seconds 0", "--seconds 0 is no time");
     check("--url ws://127.0.0.1:1/ws --script /nowhere.txt", "/nowhere.txt cannot be read");
+    check("--url ws://127.0.0.1:1/ws --swap-every 1 --swap-between a.so?x", "\"a.so?x\" is no plugin: give NAME");
     check("--url ws://127.0.0.1:1/ws --rate 1 --in-flight 1", "cannot be used with");
 }

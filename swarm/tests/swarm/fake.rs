@@ -184,8 +184,7 @@ fn load(mut stream: TcpStream, seen: &Mutex<Seen>) {
     }
     let request = String::from_utf8(request).unwrap();
     let target = request.split(' ').nth(1).unwrap();
-    let name = target.strip_prefix("/load?name=").and_then(|query| query.strip_suffix("&confirm=1")).expect(target);
-    let name = name.to_owned();
+    let name = target.strip_prefix("/load?name=").expect(target).replace("&confirm=1", "");
     let (status, body) =
         if name == "bad.so" { ("422 Unprocessable Content", "it is bad\n") } else { ("200 OK", "done\n") };
     seen.lock().unwrap().loads.push(name);

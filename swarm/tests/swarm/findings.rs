@@ -209,7 +209,7 @@ fn swaps_take_turns_and_refusals_are_counted() {
     let swap = |options: &mut Options| {
         options.swaps = Some(Swaps {
             every: Duration::from_millis(50),
-            between: vec!["good.so".to_owned(), "bad.so".to_owned()],
+            between: ["good.so?drop=Unit.x&drop=orbs", "bad.so"].map(|text| text.parse().unwrap()).into(),
             margin: Duration::from_millis(10),
             token: None,
         });
@@ -217,7 +217,7 @@ fn swaps_take_turns_and_refusals_are_counted() {
     check(&Manners::default(), swap, |report, fake| {
         let loads = &fake.seen.lock().unwrap().loads;
         assert!(loads.len() >= 2);
-        let turns: Vec<_> = ["good.so", "bad.so"].into_iter().cycle().take(loads.len()).collect();
+        let turns: Vec<_> = ["good.so&drop=Unit.x&drop=orbs", "bad.so"].into_iter().cycle().take(loads.len()).collect();
         assert_eq!(*loads, turns);
         let swaps = report.swaps.as_ref().unwrap();
         assert_eq!(swaps.done, loads.len().div_ceil(2));

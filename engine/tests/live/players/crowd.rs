@@ -17,7 +17,7 @@ fn check(url: impl Fn(std::net::SocketAddr) -> String, expect: Expect) {
         drain_max: Duration::from_secs(30),
         swaps: Some(Swaps {
             every: Duration::from_millis(100),
-            between: vec!["plugin2.so".to_owned(), "plugin1.so".to_owned()],
+            between: ["plugin2.so", "plugin1.so"].map(|name| name.parse().unwrap()).into(),
             margin: Duration::from_millis(10),
             token: None,
         }),
