@@ -29,6 +29,50 @@ struct Page {
     live: usize,
 }
 
+/// A page without some of its values, made while the heap's own is in use.
+pub(crate) struct FreedPage {
+    /// The page as it was. Held, so that who writes to it copies it, and its memory cannot become another page meanwhile.
+    source: Arc<Page>,
+    /// The values that are not in it any more.
+    ids: Arc<[RawHeapId]>,
+    freed: Arc<Page>,
+    /// Of the values.
+    bytes: usize,
+    hash: u64,
+}
+
+impl FreedPage {
+    /// True if it is the heap's page as it is now, without just these values.
+    pub(crate) fn is_for(&self, heap: &Heap, number: usize, ids: &[RawHeapId]) -> bool {
+        Arc::ptr_eq(&self.source, &heap.pages[number]) && *self.ids == *ids
+    }
+
+    pub(crate) fn ids(&self) -> &[RawHeapId] {
+        &self.ids
+    }
+
+    /// Bytes that it takes itself.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Page>() + size_of_val(&*self.ids)
+    }
+}
+
+impl Page {
+    fn empty() -> Self {
+        Self { generations: [0; VALUES_PER_PAGE], values: [const { None }; VALUES_PER_PAGE], live: 0 }
+    }
+
+    fn hash(&self) -> u64 {
+        let mut hash = Xxh3::new();
+        for (value, generation) in self.values.iter().zip(self.generations) {
+            hash.update(&generation.to_le_bytes());
+            hash.update(&value.as_ref().map_or(0, |value| value.len()).to_le_bytes());
+            hash.update(value.as_deref().unwrap_or_default());
+        }
+        hash.digest()
+    }
+}
+
 impl Heap {
     /// Keeps bytes; none where a limit is reached.
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Option<RawHeapId> {
@@ -65,6 +109,50 @@ impl Heap {
         self.free[number / 64] |= 1 << (number % 64);
     }
 
+    /// The number of the page that a value is in.
+    pub(crate) fn page_of(id: RawHeapId) -> usize {
+        id.slot as usize / VALUES_PER_PAGE
+    }
+
+    /// A page as it would be if these of its values were freed.
+    ///
+    /// # Panics
+    /// If one of them is not in it.
+    pub(crate) fn without(&self, number: usize, ids: Vec<RawHeapId>) -> FreedPage {
+        let source = &self.pages[number];
+        let mut goes = [false; VALUES_PER_PAGE];
+        for id in &ids {
+            let (page, slot) = self.locate(*id).expect("a live row has its texts");
+            assert_eq!(page, number, "the value is in that page");
+            goes[slot] = true;
+        }
+        let (mut freed, mut bytes) = (Page { generations: source.generations, ..Page::empty() }, 0);
+        for (slot, value) in source.values.iter().enumerate() {
+            if goes[slot] {
+                freed.generations[slot] = freed.generations[slot].wrapping_add(1);
+                bytes += value.as_ref().map_or(0, |value| value.len());
+            } else {
+                freed.values[slot].clone_from(value);
+                freed.live += usize::from(value.is_some());
+            }
+        }
+        FreedPage { source: source.clone(), ids: ids.into(), hash: freed.hash(), freed: Arc::new(freed), bytes }
+    }
+
+    /// Puts the page in the place of the one that it was made of; false if that is another by now. The page that was there is
+    /// dropped with `page`.
+    pub(crate) fn put_freed(&mut self, number: usize, page: &FreedPage) -> bool {
+        if !Arc::ptr_eq(&self.pages[number], &page.source) {
+            return false;
+        }
+        self.pages[number] = page.freed.clone();
+        self.hashes[number] = page.hash;
+        self.dirty[number] = false;
+        self.bytes -= page.bytes;
+        self.free[number / 64] |= 1 << (number % 64);
+        true
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -75,13 +163,7 @@ impl Heap {
 
     pub(crate) fn state_hash(&mut self) -> u64 {
         for (number, page) in self.pages.iter().enumerate().filter(|(number, _)| self.dirty[*number]) {
-            let mut hash = Xxh3::new();
-            for (value, generation) in page.values.iter().zip(page.generations) {
-                hash.update(&generation.to_le_bytes());
-                hash.update(&value.as_ref().map_or(0, |value| value.len()).to_le_bytes());
-                hash.update(value.as_deref().unwrap_or_default());
-            }
-            self.hashes[number] = hash.digest();
+            self.hashes[number] = page.hash();
         }
         self.dirty.fill(false);
         let bytes: Vec<u8> = self.hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
@@ -97,7 +179,7 @@ impl Heap {
 
     /// Adds the next page, which `put_page` wrote.
     pub(crate) fn read_page(&mut self, from: &mut Reader<'_>) -> Result<(), Malformed> {
-        let mut page = Page { generations: [0; VALUES_PER_PAGE], values: [const { None }; VALUES_PER_PAGE], live: 0 };
+        let mut page = Page::empty();
         for generation in &mut page.generations {
             *generation = from.u32("generation of a text")?;
         }
@@ -125,7 +207,7 @@ impl Heap {
         if let Some(word) = self.free.iter().position(|word| *word != 0) {
             return word * 64 + self.free[word].trailing_zeros() as usize;
         }
-        self.add_page(Page { generations: [0; VALUES_PER_PAGE], values: [const { None }; VALUES_PER_PAGE], live: 0 })
+        self.add_page(Page::empty())
     }
 
     fn add_page(&mut self, page: Page) -> usize {

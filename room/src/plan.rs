@@ -4,6 +4,7 @@
 //! line for each field, unless the source or the caller says that it may go. `docs/schema.md` has the rules.
 
 mod columns;
+mod frees;
 mod maker;
 mod numbers;
 mod report;

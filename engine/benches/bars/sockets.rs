@@ -24,7 +24,7 @@ type Part = (&'static str, fn(&mut Report));
 
 pub(crate) const PARTS: [Part; 4] = [("echo", echo), ("fan-out", fan_out), ("idle", idle), ("swaps", swaps)];
 
-fn options(host: SocketAddr) -> Options {
+pub(crate) fn options(host: SocketAddr) -> Options {
     let target: Target = format!("ws://{host}/ws").parse().expect("a good URL");
     Options {
         script: Script::parse(PAYLOAD).expect("a good script"),
@@ -34,7 +34,7 @@ fn options(host: SocketAddr) -> Options {
     }
 }
 
-fn run(options: &Options) -> swarm::Report {
+pub(crate) fn run(options: &Options) -> swarm::Report {
     let result = swarm::run(options, &Stop::default(), |_| {});
     result.unwrap_or_else(|error| panic!("{error}"))
 }

@@ -2,6 +2,7 @@
 //! is left for the swap is little.
 
 use super::check_value;
+use super::frees::Frees;
 use super::steps::{Misfit, Strided, run};
 use super::{Change, IndexPlan, Migration, Plan, RowsPlan, TablePlan};
 use crate::LogicVersion;
@@ -12,7 +13,7 @@ use crate::raw::{
     Aligned, Arguments, Block, Frame, Index, Page, Pool, RawTable, RewrittenPage, TableLayout, class_for,
 };
 use crate::world::World;
-use logic_api::abi::{RawHeapId, hash_key};
+use logic_api::abi::hash_key;
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct Rewrite {
     seed: u64,
     /// As the tables of the plan.
     tables: Vec<TableRewrite>,
+    frees: Frees,
+    /// Of rewritten pages.
     bytes: usize,
     bytes_max: usize,
     pages_rewritten: usize,
@@ -58,7 +61,7 @@ impl Cancel {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn check(&self) -> Result<(), RewriteError> {
+    pub(super) fn check(&self) -> Result<(), RewriteError> {
         if self.0.load(Ordering::Relaxed) { Err(RewriteError::Cancelled) } else { Ok(()) }
     }
 }
@@ -87,6 +90,7 @@ pub(crate) struct Leftover {
     _pages: Vec<Vec<PageRewrite>>,
     _blocks: Vec<Arc<Block>>,
     _tables: Vec<RawTable>,
+    _frees: Frees,
 }
 
 impl fmt::Debug for Leftover {
@@ -113,7 +117,7 @@ impl Rewrite {
     pub fn new(plan: Arc<Plan>, to: Arc<LogicVersion>, drops: Arc<[String]>, seed: u64, bytes_max: usize) -> Self {
         assert!(plan.refusals().is_empty(), "a refused plan is not carried out");
         let tables = plan.tables.iter().map(|_| TableRewrite::default()).collect();
-        Self { plan, to, drops, seed, tables, bytes: 0, bytes_max, pages_rewritten: 0 }
+        Self { plan, to, drops, seed, tables, frees: Frees::default(), bytes: 0, bytes_max, pages_rewritten: 0 }
     }
 
     /// Pages that have been rewritten so far, one that has changed in between once more.
@@ -133,6 +137,10 @@ impl Rewrite {
     /// [`RewriteError`]; the rewrite is of no use any more.
     pub fn update(&mut self, world: &mut World, cancel: &Cancel) -> Result<(), RewriteError> {
         self.rewrite(world, cancel, false)?;
+        self.frees.update(&self.plan, world, cancel)?;
+        if self.bytes + self.frees.bytes() > self.bytes_max {
+            return Err(RewriteError::Memory { bytes_max: self.bytes_max });
+        }
         for table in &mut self.tables {
             table.reserve(world.tables().pool());
         }
@@ -145,10 +153,10 @@ impl Rewrite {
     /// As for `update`; the world is of no use any more.
     pub(crate) fn finish(mut self, world: &mut World) -> Result<Leftover, RewriteError> {
         self.rewrite(world, &Cancel::default(), true)?;
-        let freed = self.freed(world);
+        let frees = std::mem::take(&mut self.frees).finish(&self.plan, world);
         let pool = world.tables().pool().clone();
         let mut old: Vec<Option<RawTable>> = world.tables_mut().take().into_iter().map(Some).collect();
-        let mut leftover = Leftover::default();
+        let mut leftover = Leftover { _frees: frees, ..Leftover::default() };
         let mut tables = Vec::with_capacity(self.plan.tables.len());
         for (number, (plan, done)) in self.plan.tables.iter().zip(self.tables).enumerate() {
             let schema = &self.plan.new.tables[number];
@@ -171,7 +179,6 @@ impl Rewrite {
         }
         leftover._tables.extend(old.into_iter().flatten());
         world.put_tables(self.plan.new.clone(), Tables::of(tables, &pool));
-        freed.into_iter().for_each(|id| world.heap_mut().free(id));
         Ok(leftover)
     }
 
@@ -266,28 +273,6 @@ impl Rewrite {
         self.tables[number] = done;
         Ok(())
     }
-
-    /// The texts that have no place in the new world.
-    fn freed(&self, world: &World) -> Vec<RawHeapId> {
-        let mut freed = Vec::new();
-        let rows = self.plan.tables.iter().filter_map(|table| match &table.change {
-            Change::Rows(rows) => Some((table.old?, &rows.frees)),
-            _ => None,
-        });
-        let dropped = self.plan.dropped.iter().map(|table| (table.old, &table.frees));
-        for (old, offsets) in rows.chain(dropped).filter(|(_, offsets)| !offsets.is_empty()) {
-            let table = world.tables().table(old);
-            for page in 0..table.row_page_count() {
-                let (page, slots) = (table.page(page), table.slots());
-                let row_bytes = page.rows.len() / slots;
-                for slot in live_slots(page.live, slots) {
-                    let row = &page.rows[slot * row_bytes..][..row_bytes];
-                    freed.extend(offsets.iter().map(|at| handle(&row[*at..])).filter(|id| *id != RawHeapId::default()));
-                }
-            }
-        }
-        freed
-    }
 }
 
 impl TableRewrite {
@@ -304,12 +289,6 @@ impl RowsPlan {
     fn is_whole(&self) -> bool {
         self.migrations.iter().any(|migration| migration.is_whole)
     }
-}
-
-/// The handle of a text.
-fn handle(bytes: &[u8]) -> RawHeapId {
-    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-    RawHeapId { slot: number(0), generation: number(4) }
 }
 
 /// The rewriting of one table.
@@ -546,7 +525,7 @@ fn told(misfit: &Misfit, rows_before: usize, page: usize, live: &[u64], start: u
     format!("{}: row {number} (slot {}) {}", misfit.path, Slot(slot_number(page, slot)), misfit.what)
 }
 
-fn live_slots(live: &[u64], slots: usize) -> impl Iterator<Item = usize> {
+pub(super) fn live_slots(live: &[u64], slots: usize) -> impl Iterator<Item = usize> {
     (0..slots).filter(move |slot| live[slot / 64] >> (slot % 64) & 1 == 1)
 }
 

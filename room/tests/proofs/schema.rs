@@ -83,6 +83,17 @@ pub(crate) mod one {
                     let first = self.avatars.iter().next().map(|avatar| avatar.number);
                     self.avatars.remove_key(first.unwrap());
                 }
+                // Texts that are about to go are replaced, and change places with others that go, and with some that stay.
+                "rewrite" => self.avatars.iter_mut().step_by(50).for_each(|mut avatar| avatar.bio = Text::new("anew")),
+                "shuffle" => {
+                    let mut last = Text::default();
+                    for mut avatar in self.avatars.iter_mut().step_by(90) {
+                        std::mem::swap(&mut avatar.bio, &mut last);
+                        let avatar = &mut *avatar;
+                        std::mem::swap(&mut avatar.bio, &mut avatar.notes[1]);
+                    }
+                }
+                "label" => self.orbs.iter_mut().step_by(70).for_each(|mut orb| orb.label = Text::default()),
                 other => panic!("on purpose: {other}"),
             }
         }
@@ -266,7 +277,17 @@ fn everything_that_fits_is_carried_over() {
 
 #[test]
 fn what_was_prepared_comes_to_the_same() {
-    for dirty in [&[][..], &["hurt some"], &["hurt"], &["add", "remove", "add", "hurt some", "remove"]] {
+    let changes: [&[&str]; 8] = [
+        &[],
+        &["hurt some"],
+        &["hurt"],
+        &["add", "remove", "add", "hurt some", "remove"],
+        &["rewrite"],
+        &["shuffle"],
+        &["label", "add"],
+        &["shuffle", "rewrite", "remove", "label", "add", "shuffle"],
+    ];
+    for dirty in changes {
         let (mut room, mut plain) = (room_of(5000), room_of(5000));
         let to = linked::<two::World>();
         let plan = room.room().plan_swap(&to, &[]);
@@ -287,8 +308,14 @@ fn what_was_prepared_comes_to_the_same() {
             room.step(Input::swap(to.clone())).unwrap();
         }
         assert_eq!(room.room().state_hash(), plain.room().state_hash(), "{dirty:?}");
-        room.signal("heal", b"");
-        plain.signal("heal", b"");
+        assert_eq!(room.room().world().size(), plain.room().world().size(), "{dirty:?}");
+        let mut again = restored(&mut room.room().twin(), &Pool::new());
+        assert_eq!(again.state_hash(), plain.room().state_hash(), "{dirty:?}");
+        for room in [&mut room, &mut plain] {
+            room.signal("heal", b"");
+            // Texts come into the places that are free.
+            room.signal("add", b"");
+        }
         let before = room.room().state_hash();
         assert_eq!(before, plain.room().state_hash());
         // A fault goes back to before it, and a rewind over the swap.
