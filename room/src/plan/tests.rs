@@ -170,6 +170,90 @@ fn every_refusal_says_what_is_lost() {
     }
 }
 
+/// Every kind of column against every other: carried over, or refused with one line that names both.
+#[test]
+fn every_cell_of_the_matrix_is_allowed_or_refused() {
+    use ColumnType::{Blob, Bool, F32, F64, I8, I64, Player, Str, Text, U8, U64, U128};
+    let id = |row: &str| ColumnType::Id { row: row.into() };
+    let numbers = [Bool, U8, U64, U128, I8, I64, F32, F64, Player];
+    let others = [
+        (id("Orb"), "id"),
+        (Str { capacity: 3 }, "str"),
+        (list(U8, 3), "list"),
+        (array(U8, 3), "array"),
+        (opt(U8), "opt"),
+        (enumeration(&[("Red", 1)], 1), "enum"),
+        (nested(&[U8]), "row"),
+        (Text, "text"),
+        (Blob, "blob"),
+    ];
+    let kinds: Vec<(ColumnType, &str)> = numbers.into_iter().map(|number| (number, "number")).chain(others).collect();
+    for (from, one) in &kinds {
+        for (to, two) in &kinds {
+            let (from_side, to_side) =
+                (whole_side(&[field("hp", from.clone())]), whole_side(&[field("hp", to.clone())]));
+            let plan = Plan::new(&from_side.0, &from_side.1, &to_side.0, &to_side.1, &[]);
+            let refusals = plan.refusals();
+            match (*one, *two) {
+                // The matrix of numbers has tests of its own; into an option goes what goes into its value.
+                ("number", "number" | "opt") => assert!(refusals.len() <= 1, "{refusals:?}"),
+                (one, two) if one == two || (one, two) == ("text", "blob") => assert_eq!(refusals, [""; 0]),
+                _ => {
+                    let [line] = refusals else { panic!("{from} -> {to}: {refusals:?}") };
+                    let inner = |column: &ColumnType| {
+                        if let ColumnType::Opt { of } = column { (**of).clone() } else { column.clone() }
+                    };
+                    let named = [
+                        format!("{from} -> {to} "),
+                        format!("{from} -> {} ", inner(to)),
+                        format!("{} -> {to} ", inner(from)),
+                    ];
+                    assert!(named.iter().any(|named| line.contains(named)), "{line}");
+                    assert!(line.starts_with("Avatar.hp: ") && line.ends_with("; give a migration"), "{line}");
+                }
+            }
+        }
+    }
+}
+
+/// The schemas and changes of a plugin that lies: what passes the checks can be planned.
+#[test]
+fn what_a_version_says_of_itself_may_be_made_up() {
+    let fields: Vec<Field> = [
+        enumeration(&[("Red", 1), ("Blue", 2)], 2),
+        list(nested(&[ColumnType::U16, opt(ColumnType::F32)]), 3),
+        array(ColumnType::Text, 2),
+        ColumnType::Str { capacity: 5 },
+    ]
+    .into_iter()
+    .enumerate()
+    .map(|(number, column)| Field { default: Some(default_value(&column)), ..field(&format!("f{number}"), column) })
+    .collect();
+    let (old, new) = (whole_side(&fields[..3]), whole_side(&fields));
+    let (schema, changes) = (postcard::to_allocvec(&*new.0).unwrap(), postcard::to_allocvec(&new.1).unwrap());
+    let mut planned = 0;
+    let mut plan = |schema: &[u8], changes: &[u8]| {
+        let Ok(schema) = postcard::from_bytes::<Schema>(schema) else { return };
+        let Ok(changes) = postcard::from_bytes::<Changes>(changes) else { return };
+        if crate::schema_check::check(&schema).is_ok() && crate::schema_check::check_changes(&changes).is_ok() {
+            planned += 1;
+            let schema = Arc::new(schema);
+            drop(Plan::new(&old.0, &old.1, &schema, &changes, &[]).report(None));
+            drop(Plan::new(&schema, &changes, &old.0, &old.1, &[]).report(None));
+        }
+    };
+    for (is_schema, bytes) in [(true, &schema), (false, &changes)] {
+        for at in 0..bytes.len() {
+            for flip in 1..=255u8 {
+                let mut made_up = bytes.clone();
+                made_up[at] ^= flip;
+                if is_schema { plan(&made_up, &changes) } else { plan(&schema, &made_up) }
+            }
+        }
+    }
+    assert!(planned > 1000, "{planned}");
+}
+
 #[test]
 fn new_and_gone_fields_need_a_word() {
     use ColumnType::{I32, U8};
@@ -237,10 +321,17 @@ struct Nothing;
 #[logic(linked)]
 impl Logic for Nothing {}
 
-/// Rows in slots of one page, some of them free.
+/// A world of one table.
 fn world(schema: &Arc<Schema>, pool: &Pool, rows: &[Option<Vec<u8>>], heap: Heap) -> World {
+    world_of(schema, pool, &[rows], heap)
+}
+
+/// Rows in slots of one page each, some of them free.
+fn world_of(schema: &Arc<Schema>, pool: &Pool, rows: &[&[Option<Vec<u8>>]], heap: Heap) -> World {
+    let mut of_tables = schema.tables.iter().zip(rows);
     let tables = Tables::read(schema, pool, |layout| -> Result<RawTable, crate::Malformed> {
-        let row_bytes = schema.tables[0].row.size;
+        let (TableSchema { row, .. }, rows) = of_tables.next().unwrap();
+        let row_bytes = row.size;
         let (slots, class) = {
             let fits = (0..=6).find(|class| (1024usize << class) / row_bytes as usize >= rows.len()).unwrap();
             (((1024usize << fits) / row_bytes as usize).min(16 << 10), u8::try_from(fits).unwrap())
@@ -248,7 +339,7 @@ fn world(schema: &Arc<Schema>, pool: &Pool, rows: &[Option<Vec<u8>>], heap: Heap
         let mut head = vec![class];
         head.extend(row_bytes.to_le_bytes());
         head.extend(1u32.to_le_bytes());
-        let indexes = u32::try_from(schema.tables[0].row.indexes().len()).unwrap();
+        let indexes = u32::try_from(row.indexes().len()).unwrap();
         head.extend(indexes.to_le_bytes());
         (0..indexes).for_each(|_| head.extend(3u64.to_le_bytes()));
         let (mut table, _) = RawTable::read_head(layout, pool, &mut Reader::new(&head))?;
@@ -334,6 +425,7 @@ fn column() -> impl Strategy<Value = ColumnType> {
     prop_oneof![
         8 => item(),
         1 => Just(ColumnType::Text),
+        1 => Just(ColumnType::Blob),
         1 => (1..3u32).prop_map(|len| array(ColumnType::Text, len)),
         1 => item().prop_map(|column| nested(&[column, ColumnType::Text])),
     ]
@@ -482,6 +574,25 @@ fn whole_side(fields: &[Field]) -> (Arc<Schema>, Changes) {
     (schema, changes)
 }
 
+/// The tables beside that of the avatars: one that is renamed, a `One` that becomes a table, and one that is new.
+fn beside(side: &mut (Arc<Schema>, Changes), is_old: bool, order: u64) {
+    let orb = row_schema("Orb", &[field("x", ColumnType::F32), field("label", ColumnType::Text)]);
+    let clan = row_schema("Clan", &[field("motto", ColumnType::Text), field("crest", ColumnType::Blob)]);
+    let mut schema = (*side.0).clone();
+    let mut add = |name: &str, single, row: &RowSchema| {
+        schema.tables.push(TableSchema { name: name.into(), single, row: row.clone() });
+    };
+    add(if is_old { "orbs" } else { "balls" }, false, &orb);
+    add("clan", is_old, &clan);
+    if !is_old {
+        add("weather", order.is_multiple_of(2), &row_schema("Weather", &[field("wind", ColumnType::F64)]));
+        let len = schema.tables.len();
+        schema.tables.rotate_left(order as usize % len);
+        side.1.tables.push(TableChanges { name: "balls".into(), was: Some("orbs".into()), migrate: None });
+    }
+    side.0 = Arc::new(schema);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 256 }, ..ProptestConfig::default() })]
 
@@ -511,8 +622,9 @@ proptest! {
             state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
             (state >> 33) ^ state
         };
-        let one = whole_side(&old);
-        let two = whole_side(&new);
+        let (mut one, mut two) = (whole_side(&old), whole_side(&new));
+        beside(&mut one, true, seed);
+        beside(&mut two, false, seed);
         let row_type = ColumnType::Row(one.0.tables[0].row.clone());
         let key_at = one.0.tables[0].row.fields.last().unwrap().offset as usize;
         let rows: Vec<Option<Vec<u8>>> = live.iter().enumerate().map(|(slot, is_live)| is_live.then(|| {
@@ -520,10 +632,16 @@ proptest! {
             row[key_at..key_at + 4].copy_from_slice(&u32::try_from(slot).unwrap().to_le_bytes());
             row
         })).collect();
-        let mut world = world(&one.0, &pool, &rows, heap);
+        let mut random_rows = |table: usize, count: usize| -> Vec<Option<Vec<u8>>> {
+            let row = ColumnType::Row(one.0.tables[table].row.clone());
+            (0..count).map(|_| Some(value(&row, &mut random, &mut heap))).collect()
+        };
+        let (orbs, clan) = (random_rows(1, live.len() / 2), random_rows(2, 1));
+        let mut world = world_of(&one.0, &pool, &[&rows, &orbs, &clan], heap);
         let before = world.state_hash();
         let shown = |world: &World, schema: &Arc<Schema>, name: &str| {
-            let field = schema.tables[0].row.fields.iter().find(|field| field.name == name).unwrap().clone();
+            let avatars = schema.tables.iter().find(|table| table.name == "avatars").unwrap();
+            let field = avatars.row.fields.iter().find(|field| field.name == name).unwrap().clone();
             world.rows("avatars").map(|row| show(&field.column, &row[field.offset as usize..])).collect::<Vec<_>>()
         };
         let old_values: Vec<Vec<String>> = old.iter().map(|field| shown(&world, &one.0, &field.name)).collect();
@@ -541,6 +659,8 @@ proptest! {
         carry_over(&mut world, &two.1, &one, &all_drops(&two, &one)).map_err(TestCaseError::fail)?;
         let back: Vec<Vec<u8>> = world.rows("avatars").map(|row| row.into_owned()).collect();
         prop_assert_eq!(back, rows.into_iter().flatten().collect::<Vec<_>>());
+        let of = |table: &str| world.rows(table).map(|row| row.into_owned()).collect::<Vec<_>>();
+        prop_assert_eq!((of("orbs"), of("clan")), (orbs.into_iter().flatten().collect(), clan.into_iter().flatten().collect()));
         prop_assert_eq!(world.state_hash(), before);
     }
 }
