@@ -15,6 +15,8 @@ use wire::Severity;
 use crate::config::Config;
 use crate::http::{Backend, Health, Kind, LoadRequest, Refusal, Requester};
 use crate::journal::Durability;
+use crate::journal::files::{Disk, Files};
+use crate::journal::log::LogError;
 use crate::kept::{KeptError, KeptRooms};
 use crate::loader::digest::Sha256;
 use crate::loader::error::LoadError;
@@ -80,6 +82,8 @@ pub enum EngineError {
     Verdicts(#[from] VerdictsError),
     #[error(transparent)]
     Failed(#[from] FailedError),
+    #[error(transparent)]
+    Log(#[from] LogError),
     #[error(transparent)]
     Name(#[from] NameFault),
     #[error(transparent)]
@@ -388,15 +392,25 @@ fn warn_of(failed: &Failed, so: &str) {
 }
 
 /// What the data folder tells of trials. One that was under way when the last engine went without being told to has failed: for all
-/// that is known, it is what ended the engine.
+/// that is known, it is what ended the engine. One that was confirmed after it had failed has not.
 fn kept(data: &Path) -> Result<Kept, EngineError> {
-    let (verdicts, interrupted) = Verdicts::open(data)?;
-    let failed = FailedVersions::open(data)?;
-    if let Some(Tried { sha256, version, name, .. }) = interrupted {
-        let (reason, who) = ("the engine ended while it was being loaded or on trial".to_owned(), ENGINE.to_owned());
-        tracing::warn!(version, logic = name, "{reason}: it has failed");
-        failed.remember(Failed { sha256, version, name, reason, who, at: Timestamp::now() })?;
+    let files: Arc<dyn Files> = Arc::new(Disk);
+    let (verdicts, interrupted) = Verdicts::open(Arc::clone(&files), data)?;
+    let failed = FailedVersions::open(files, data)?;
+    if let Some(Tried { sha256, version, name, at, .. }) = interrupted {
+        // It may have been rolled back, and the engine gone before it could note the end of the trial.
+        if failed.find(&sha256).is_none_or(|known| known.at < at) {
+            let (reason, who) =
+                ("the engine ended while it was being loaded or on trial".to_owned(), ENGINE.to_owned());
+            tracing::warn!(version, logic = name, "{reason}: it has failed");
+            failed.remember(Failed { sha256, version, name, reason, who, at: Timestamp::now() })?;
+        }
         verdicts.end()?;
+    }
+    for Failed { sha256, at, .. } in failed.list() {
+        if verdicts.confirmed_at(&sha256).is_some_and(|confirmed_at| confirmed_at > at) {
+            failed.forget(&sha256)?;
+        }
     }
     Ok(Kept { verdicts, failed })
 }

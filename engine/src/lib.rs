@@ -12,6 +12,7 @@ pub mod new_game;
 pub mod engine;
 pub mod kept;
 pub mod loads;
+pub mod points;
 pub mod probation;
 pub mod rooms;
 pub mod sessions;

@@ -121,13 +121,6 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     std::fs::rename(&temporary, path)
 }
 
-/// As [`write_atomically`], and the new bytes are still there after a loss of power.
-pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_atomically(path, bytes)?;
-    // The file's content is synced, its name is not until its folder is.
-    File::open(path.parent().expect("a file of the data folder is in a folder"))?.sync_all()
-}
-
 fn make(path: &Path) -> io::Result<()> {
     // Recursive creation accepts a folder that exists, and takes a symlink to one as well.
     DirBuilder::new().recursive(true).mode(0o700).create(path)

@@ -181,8 +181,7 @@ impl BlackBox {
         let (tick, shown) = (self.long(AT_TICK), self.shown());
         let line = format!("at tick {tick}, {ENDS_MAX} times in a row, the process ended in: {shown}");
         let file = folder.join(format!("{:016x}.{version:016x}", identity.0));
-        let put =
-            |path: &Path, bytes: &[u8]| place(files, &folder, path, |file| file.append(bytes), |_| Ok(())).map(drop);
+        let put = |path: &Path, bytes: &[u8]| place(files, path, |file| file.append(bytes), |_| Ok(()), None).map(drop);
         put(&file.with_added_extension("txt"), format!("{line}\n").as_bytes())?;
         // Last: it is what counts.
         put(&file, self.payload())?;

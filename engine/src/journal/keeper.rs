@@ -22,6 +22,7 @@ use super::recovery::{Recovered, RecoveryError, recover};
 use super::replay::FindVersion;
 use super::segments::{SEGMENT_BYTES, Segments, failed, place, remove_gone};
 use super::snapshots;
+use crate::points::{self, Point};
 
 /// The folder of the rooms in the data folder.
 pub const ROOMS_FOLDER: &str = "rooms";
@@ -50,7 +51,10 @@ struct Shared {
     segment_bytes: u64,
     logs: AtomicU64,
     snapshots: Mutex<Sender<SnapshotTask>>,
+    on_failure: OnFailure,
 }
+
+type OnFailure = Arc<dyn Fn(&LogError) + Send + Sync>;
 
 impl Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,24 +119,30 @@ impl Keeper {
         files.sync_folder(data).map_err(failed("syncing", data))?;
         // Rooms that were on their way out.
         remove_gone(&*files, &rooms)?;
-        let on_failure = Arc::new(on_failure);
+        let on_failure: OnFailure = Arc::new(on_failure);
         let journal = {
             let on_failure = Arc::clone(&on_failure);
             Journal::start(options.durability, move |error| on_failure(error)).map_err(KeepError::Thread)?
         };
         let (snapshots, tasks) = channel();
-        let (on_files, on_journal) = (Arc::clone(&files), journal.clone());
+        let (on_files, on_journal, on_its_failure) = (Arc::clone(&files), journal.clone(), Arc::clone(&on_failure));
         let write = move || {
             for task in tasks {
                 if let Err(error) = carry_out(&*on_files, &on_journal, task) {
-                    on_failure(&error);
+                    on_its_failure(&error);
                     return;
                 }
             }
         };
         std::thread::Builder::new().name("snapshots".to_owned()).spawn(write).map_err(KeepError::Thread)?;
         let (logs, snapshots) = (AtomicU64::new(0), Mutex::new(snapshots));
-        Ok(Keeper(Arc::new(Shared { files, rooms, journal, options, segment_bytes, logs, snapshots })))
+        let shared = Shared { files, rooms, journal, options, segment_bytes, logs, snapshots, on_failure };
+        Ok(Keeper(Arc::new(shared)))
+    }
+
+    /// A call on a file has failed that rooms depend on, though it was on none of theirs.
+    pub fn fail(&self, error: &LogError) {
+        (self.0.on_failure)(error);
     }
 
     pub fn options(&self) -> KeepOptions {
@@ -271,7 +281,7 @@ pub fn room_names(files: &dyn Files, rooms: &Path) -> Result<Vec<String>, LogErr
 }
 
 fn place_settings(files: &dyn Files, folder: &Path, settings: &[u8]) -> Result<(), LogError> {
-    place(files, folder, &folder.join(ROOM_FILE), |file| file.append(settings), |_| Ok(())).map(drop)
+    place(files, &folder.join(ROOM_FILE), |file| file.append(settings), |_| Ok(()), None).map(drop)
 }
 
 fn carry_out(files: &dyn Files, journal: &Journal, task: SnapshotTask) -> Result<(), LogError> {
@@ -283,6 +293,7 @@ fn carry_out(files: &dyn Files, journal: &Journal, task: SnapshotTask) -> Result
         SnapshotTask::End(done) => drop(done),
         SnapshotTask::Write { id, folder, room, position, mut image, is_busy, stay } => {
             let tick = image.tick();
+            points::reached(Point::SnapshotBegun);
             let mut sound = stay.sound.lock();
             let is_over = || stay.is_over.load(Ordering::Acquire);
             if is_over() {

@@ -16,6 +16,7 @@ use super::log::LogError;
 use super::replay::{FindVersion, Replay, ReplayError};
 use super::segments::{Damage, Found, TEMPORARY_SUFFIX, remove_room, remove_temporary, shown};
 use super::snapshots;
+use crate::points::{self, Point};
 
 /// A recovery that takes longer says how far it is, this often.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
@@ -91,6 +92,7 @@ pub fn recover(
     let mut replay = Replay::new(&name, pool, room, found.skipped.clone());
     let is_gone =
         replay_all(files, &found, after, &mut replay, find, &mut black_box).map_err(|fault| fault.within(folder))?;
+    points::reached(Point::RecoveryReplayed);
     // Not before the room is there: one that is refused is left as it is.
     for (path, why) in damaged {
         snapshots::set_aside(&**files, folder, &path, &why)?;

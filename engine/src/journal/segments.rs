@@ -15,6 +15,7 @@ use super::frame::{
     Frame, FrameFault, HeadFault, Position, SEGMENT_HEAD_BYTES, SegmentHead, StoredRecord, is_torn, read_frame,
 };
 use super::log::{Log, LogError, SyncTask};
+use crate::points::{self, Placing, Point};
 
 /// A segment that has become this long is followed by another one.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
@@ -356,7 +357,8 @@ impl Log for Segments {
         if self.head.after == self.position {
             return Ok(());
         }
-        self.file.sync().map_err(failed("syncing", &self.path))?;
+        let synced = self.file.sync().and_then(|()| points::called(Point::RotationSynced));
+        synced.map_err(failed("syncing", &self.path))?;
         self.synced = self.position.seq;
         let salt = self.head.salt.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(self.position.hash);
         let head = SegmentHead { after: self.position, salt, engine: ENGINE.into(), ..self.head.clone() };
@@ -374,9 +376,11 @@ impl Log for Segments {
                 break;
             }
             let (_, path) = self.older.remove(0);
-            self.files.remove(&path).map_err(failed("removing", &path))?;
+            let removed = self.files.remove(&path).and_then(|()| points::called(Point::SegmentRemoved));
+            removed.map_err(failed("removing", &path))?;
         }
-        self.files.sync_folder(&self.folder).map_err(failed("syncing", &self.folder))
+        let synced = self.files.sync_folder(&self.folder).and_then(|()| points::called(Point::SegmentsForgotten));
+        synced.map_err(failed("syncing", &self.folder))
     }
 
     fn remove(self: Box<Self>) -> Result<(), LogError> {
@@ -428,27 +432,34 @@ pub fn remove_temporary(files: &dyn Files, folder: &Path) -> Result<(), LogError
 /// A segment whose head is on the disk, under its name.
 fn new_segment(files: &dyn Files, folder: &Path, head: &SegmentHead) -> Result<(Arc<dyn OpenFile>, PathBuf), LogError> {
     let path = folder.join(format!("{:020}{SEGMENT_SUFFIX}", head.after.seq + 1));
-    let file = place(files, folder, &path, |file| file.append(&head.encode()), |_| Ok(()))?;
+    let file = place(files, &path, |file| file.append(&head.encode()), |_| Ok(()), Some(&Placing::SEGMENT))?;
     Ok((file, path))
 }
 
 /// Writes a file beside its name, syncs it, has it checked where it is, and gives it the name.
-pub(super) fn place(
+///
+/// # Errors
+/// [`LogError`]: from the renaming on it may be there all the same.
+pub fn place(
     files: &dyn Files,
-    folder: &Path,
     path: &Path,
     write: impl FnOnce(&Arc<dyn OpenFile>) -> std::io::Result<()>,
     check: impl FnOnce(&Path) -> std::io::Result<()>,
+    points: Option<&Placing>,
 ) -> Result<Arc<dyn OpenFile>, LogError> {
+    let at = |point: fn(&Placing) -> Point| points.map_or(Ok(()), |points| points::called(point(points)));
+    let folder = path.parent().unwrap_or(path);
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(TEMPORARY_SUFFIX);
     let temporary = PathBuf::from(temporary);
-    let file = files.create(&temporary).map_err(failed("creating", &temporary))?;
-    write(&file).map_err(failed("writing to", &temporary))?;
-    file.sync().map_err(failed("syncing", &temporary))?;
+    let created = files.create(&temporary).and_then(|file| at(|it| it.created).map(|()| file));
+    let file = created.map_err(failed("creating", &temporary))?;
+    write(&file).and_then(|()| at(|it| it.written)).map_err(failed("writing to", &temporary))?;
+    file.sync().and_then(|()| at(|it| it.synced)).map_err(failed("syncing", &temporary))?;
     check(&temporary).map_err(failed("reading back", &temporary))?;
-    files.rename(&temporary, path).map_err(failed("renaming", &temporary))?;
-    files.sync_folder(folder).map_err(failed("syncing", folder))?;
+    let renamed = files.rename(&temporary, path).and_then(|()| at(|it| it.renamed));
+    renamed.map_err(failed("renaming", &temporary))?;
+    files.sync_folder(folder).and_then(|()| at(|it| it.placed)).map_err(failed("syncing", folder))?;
     Ok(file)
 }
 
@@ -466,6 +477,6 @@ pub(super) fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-pub(super) fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> LogError + 'a {
+pub(crate) fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> LogError + 'a {
     move |source| LogError { what, path: shown(path), source }
 }

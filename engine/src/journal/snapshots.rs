@@ -12,6 +12,7 @@ use super::files::{Files, OpenFile};
 use super::frame::Position;
 use super::log::LogError;
 use super::segments::{failed, place};
+use crate::points::{self, Placing, Point};
 
 pub(super) const SNAPSHOT_SUFFIX: &str = ".snapshot";
 /// What the name of one ends with that cannot be used: it is kept for people.
@@ -139,10 +140,10 @@ pub fn write(
         out.flush()
     };
     let read_back = |written: &Path| match check(files, written)? {
-        found if found == head => Ok(()),
+        found if found == head => points::called(Point::SnapshotChecked),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "its head is another")),
     };
-    place(files, folder, &path, write, read_back)?;
+    place(files, &path, write, read_back, Some(&Placing::SNAPSHOT))?;
     sound.insert(position.seq);
     prune(files, folder, room, sound)
 }
@@ -152,7 +153,8 @@ fn prune(files: &dyn Files, folder: &Path, room: u64, sound: &mut BTreeSet<u64>)
     let mut kept = Vec::new();
     for SnapshotFile { path, seq } in list(files, folder).map_err(failed("listing", folder))? {
         if kept.len() == SNAPSHOTS_KEPT {
-            files.remove(&path).map_err(failed("removing", &path))?;
+            let removed = files.remove(&path).and_then(|()| points::called(Point::SnapshotPruned));
+            removed.map_err(failed("removing", &path))?;
             sound.remove(&seq);
             continue;
         }

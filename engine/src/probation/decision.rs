@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::probation::{Verdict, VerdictsError};
+use crate::journal::log::LogError;
+use crate::probation::Verdict;
 use crate::rooms::{Failure, FailureKind, Full};
 
 /// Who decides where nobody asked.
@@ -53,7 +54,7 @@ impl Decision {
         rewind("asked", true, who, reason.unwrap_or("it was asked for, without a reason").to_owned())
     }
 
-    pub(super) fn not_kept(error: &VerdictsError) -> Decision {
+    pub(super) fn not_kept(error: &LogError) -> Decision {
         rewind("not-kept", false, ENGINE, format!("that it is confirmed cannot be kept: {error}"))
     }
 }

@@ -4,13 +4,17 @@
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::journal::files::Files;
+use crate::journal::log::LogError;
+use crate::journal::segments::place;
 use crate::loader::digest::Sha256;
-use crate::lock::write_durably;
+use crate::points::Placing;
 
 /// The name of the file in the data folder.
 const FAILED_FILE: &str = "failed-versions.json";
@@ -34,20 +38,19 @@ pub struct Failed {
 /// The failed versions of one data folder.
 #[derive(Debug)]
 pub struct FailedVersions {
+    files: Arc<dyn Files>,
     path: PathBuf,
     /// Oldest first. Held while the file is written: it is written whole.
     known: Mutex<Vec<Failed>>,
 }
 
-/// Why failed versions cannot be read or kept. Each text is one line.
+/// Why failed versions cannot be read. Each text is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum FailedError {
     #[error("{file} cannot be read: {source}")]
     Read { file: String, source: io::Error },
     #[error("{file} is damaged: {source}; remove it, and no version is known to have failed")]
     Damaged { file: String, source: serde_json::Error },
-    #[error("{file} cannot be written: {source}")]
-    Write { file: String, source: io::Error },
 }
 
 impl FailedVersions {
@@ -55,17 +58,23 @@ impl FailedVersions {
     ///
     /// # Errors
     /// [`FailedError`].
-    pub fn open(data: &Path) -> Result<FailedVersions, FailedError> {
+    pub fn open(files: Arc<dyn Files>, data: &Path) -> Result<FailedVersions, FailedError> {
         let path = data.join(FAILED_FILE);
         let file = || path.display().to_string();
-        let known = match std::fs::read(&path) {
+        let known = match files.read(&path) {
             Ok(bytes) => {
                 serde_json::from_slice(&bytes).map_err(|source| FailedError::Damaged { file: file(), source })?
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(FailedError::Read { file: file(), source }),
         };
-        Ok(FailedVersions { path, known: Mutex::new(known) })
+        Ok(FailedVersions { files, path, known: Mutex::new(known) })
+    }
+
+    /// All of them, oldest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<Failed> {
+        self.known.lock().clone()
     }
 
     #[must_use]
@@ -77,8 +86,8 @@ impl FailedVersions {
     /// the engine ends even if it cannot be written.
     ///
     /// # Errors
-    /// [`FailedError::Write`].
-    pub fn remember(&self, failed: Failed) -> Result<(), FailedError> {
+    /// [`LogError`].
+    pub fn remember(&self, failed: Failed) -> Result<(), LogError> {
         let mut known = self.known.lock();
         known.retain(|other| other.sha256 != failed.sha256);
         known.push(failed);
@@ -90,25 +99,30 @@ impl FailedVersions {
     /// Forgets a version that has stayed after all. Blocks until that is on disk.
     ///
     /// # Errors
-    /// [`FailedError::Write`].
-    pub fn forget(&self, sha256: &Sha256) -> Result<(), FailedError> {
+    /// [`LogError`].
+    pub fn forget(&self, sha256: &Sha256) -> Result<(), LogError> {
         let mut known = self.known.lock();
         let before = known.len();
         known.retain(|failed| failed.sha256 != *sha256);
         if known.len() == before { Ok(()) } else { self.write(&known) }
     }
 
-    fn write(&self, known: &[Failed]) -> Result<(), FailedError> {
+    fn write(&self, known: &[Failed]) -> Result<(), LogError> {
         let mut bytes = serde_json::to_vec_pretty(known).expect("failed versions have string keys only");
         bytes.push(b'\n');
-        let error = |source| FailedError::Write { file: self.path.display().to_string(), source };
-        write_durably(&self.path, &bytes).map_err(error)
+        let points = Some(&Placing::FAILED);
+        place(&*self.files, &self.path, |file| file.append(&bytes), |_| Ok(()), points).map(drop)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::files::Disk;
+
+    fn open(data: &Path) -> Result<FailedVersions, FailedError> {
+        FailedVersions::open(Arc::new(Disk), data)
+    }
 
     fn failed(content: u64, reason: &str) -> Failed {
         let (who, at) = ("the engine".to_owned(), "2026-01-02T03:04:05Z".parse().unwrap());
@@ -119,23 +133,23 @@ mod tests {
     #[test]
     fn a_version_is_remembered_by_its_content_until_it_is_forgotten() {
         let data = tempfile::tempdir().unwrap();
-        let versions = FailedVersions::open(data.path()).unwrap();
+        let versions = open(data.path()).unwrap();
         versions.remember(failed(1, "it was slow")).unwrap();
         versions.remember(failed(2, "it was wrong")).unwrap();
         versions.remember(failed(1, "it was slow again")).unwrap();
-        let versions = FailedVersions::open(data.path()).unwrap();
+        let versions = open(data.path()).unwrap();
         assert_eq!(versions.find(&failed(1, "").sha256), Some(failed(1, "it was slow again")));
         assert_eq!(versions.find(&failed(3, "").sha256), None);
         versions.forget(&failed(1, "").sha256).unwrap();
         versions.forget(&failed(3, "").sha256).unwrap();
-        let versions = FailedVersions::open(data.path()).unwrap();
+        let versions = open(data.path()).unwrap();
         assert_eq!((versions.find(&failed(1, "").sha256), versions.known.lock().len()), (None, 1));
     }
 
     #[test]
     fn the_oldest_failures_go() {
         let data = tempfile::tempdir().unwrap();
-        let versions = FailedVersions::open(data.path()).unwrap();
+        let versions = open(data.path()).unwrap();
         let contents = 0..FAILED_KEPT_MAX as u64 + 2;
         contents.clone().for_each(|content| versions.remember(failed(content, "")).unwrap());
         let kept: Vec<_> = contents.filter(|content| versions.find(&failed(*content, "").sha256).is_some()).collect();
@@ -146,7 +160,7 @@ mod tests {
     fn a_damaged_file_is_told_with_what_to_do() {
         let data = tempfile::tempdir().unwrap();
         std::fs::write(data.path().join(FAILED_FILE), "[{}]").unwrap();
-        let error = FailedVersions::open(data.path()).unwrap_err().to_string();
+        let error = open(data.path()).unwrap_err().to_string();
         assert_eq!(
             error.replace(&data.path().display().to_string(), "FOLDER"),
             "FOLDER/failed-versions.json is damaged: missing field `sha256` at line 1 column 3; remove it, and no version \
@@ -157,10 +171,10 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_remembered_all_the_same() {
         let data = tempfile::tempdir().unwrap();
-        let versions = FailedVersions::open(data.path()).unwrap();
+        let versions = open(data.path()).unwrap();
         std::fs::create_dir(data.path().join("failed-versions.json.tmp")).unwrap();
         let error = versions.remember(failed(1, "")).unwrap_err().to_string();
-        assert!(error.contains("failed-versions.json cannot be written: "), "{error}");
+        assert!(error.contains("failed-versions.json.tmp failed: "), "{error}");
         assert!(versions.find(&failed(1, "").sha256).is_some());
     }
 }

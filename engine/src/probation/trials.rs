@@ -10,11 +10,13 @@ use tokio::sync::{MutexGuard, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::http::{Kind, Refusal};
+use crate::journal::log::LogError;
 use crate::loader::digest::Sha256;
 use crate::loader::versions::Mapped;
 use crate::metrics::Metrics;
+use crate::points::{self, Point};
 use crate::probation::decision::Decision;
-use crate::probation::{Failed, FailedVersions, History, Tried, Verdict, Verdicts, VerdictsError};
+use crate::probation::{Failed, FailedVersions, History, Tried, Verdict, Verdicts};
 use crate::rooms::{NotSwapped, Rewound, Rooms, Swap, Swapped, TableRewrites, Told};
 use crate::status::{Decided, Outcome, RoomRewind, TrialStatus, VerdictRecord, VersionName};
 use crate::stop::Stop;
@@ -68,7 +70,7 @@ pub enum NotOnTrial {
     #[error(transparent)]
     NotSwapped(#[from] NotSwapped),
     #[error("the trial cannot be kept on disk, and without that it would not survive a crash: {0}")]
-    NotWritten(#[from] VerdictsError),
+    NotWritten(#[from] LogError),
 }
 
 impl Trials {
@@ -117,8 +119,8 @@ impl Trials {
     /// Notes that a version is about to run, before it does: should the engine end by it, the next one knows.
     ///
     /// # Errors
-    /// [`VerdictsError::Write`]: it must not run.
-    pub fn begin(&self, _turn: &Turn<'_>, to: &Mapped) -> Result<TrialId, VerdictsError> {
+    /// [`LogError`]: it must not run.
+    pub fn begin(&self, _turn: &Turn<'_>, to: &Mapped) -> Result<TrialId, LogError> {
         let trial = self.verdicts.next_trial();
         if !self.probation.is_zero() {
             self.on_disk(|trials| trials.verdicts.begin(tried(to, trial)))?;
@@ -158,6 +160,7 @@ impl Trials {
             self.watch(swap, from, who);
             // Players need not wait for that; whoever loads wants to know that it stands.
             self.rooms.settled().await;
+            points::reached(Point::SwapSettled);
         }
         Ok(swapped)
     }
@@ -304,6 +307,10 @@ impl Trials {
             (Verdict::Confirm, Some(Told::Failure(failure))) => Decision::failed(&failure),
             _ => decision,
         };
+        points::reached(match decision.verdict {
+            Verdict::Confirm => Point::ConfirmDecided,
+            Verdict::Rewind => Point::RewindDecided,
+        });
         let decision = match decision.verdict {
             // On disk before the first room hears of it: a crash between two rooms must not part them.
             Verdict::Confirm => match self.on_disk(|trials| trials.verdicts.confirm(tried(&swap.to, swap.trial))) {
@@ -315,11 +322,20 @@ impl Trials {
         let rewound = match decision.verdict {
             Verdict::Confirm => {
                 self.rooms.confirm_all().await;
+                points::reached(Point::ConfirmTold);
                 Vec::new()
             }
-            Verdict::Rewind => self.rooms.rewind_all().await,
+            Verdict::Rewind => {
+                let rewound = self.rooms.rewind_all().await;
+                points::reached(Point::RewindTold);
+                rewound
+            }
         };
         self.rooms.settled().await;
+        points::reached(match decision.verdict {
+            Verdict::Confirm => Point::ConfirmSettled,
+            Verdict::Rewind => Point::RewindSettled,
+        });
         let decided = decided(&swap, &decision, running(&self.rooms), &rewound, started);
         self.on_trial.lock().take();
         self.metrics.on_trial.set(0);
@@ -390,9 +406,15 @@ impl Trials {
         }
     }
 
-    /// Files block: the runtime is told, so that what else this thread would have done is done by others.
-    fn on_disk<T>(&self, access: impl FnOnce(&Self) -> T) -> T {
-        tokio::task::block_in_place(|| access(self))
+    /// Files block: the runtime is told, so that what else this thread would have done is done by others. Where rooms are kept, a
+    /// call that fails ends the engine as it does in their journals: going on with one thing while the disk may say another could
+    /// part them.
+    fn on_disk(&self, write: impl FnOnce(&Self) -> Result<(), LogError>) -> Result<(), LogError> {
+        let written = tokio::task::block_in_place(|| write(self));
+        if let (Err(error), Some(keeper)) = (&written, self.rooms.keeper()) {
+            keeper.fail(error);
+        }
+        written
     }
 }
 

@@ -7,14 +7,18 @@
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use room::TrialId;
 use serde::{Deserialize, Serialize};
 
+use crate::journal::files::Files;
+use crate::journal::log::LogError;
+use crate::journal::segments::place;
 use crate::loader::digest::Sha256;
-use crate::lock::write_durably;
+use crate::points::Placing;
 
 /// The name of the file in the data folder.
 const VERDICTS_FILE: &str = "verdicts.json";
@@ -36,6 +40,7 @@ pub enum Verdict {
 /// The verdicts of one data folder.
 #[derive(Debug)]
 pub struct Verdicts {
+    files: Arc<dyn Files>,
     path: PathBuf,
     /// Held while the file is written: it is written whole.
     known: Mutex<Known>,
@@ -63,15 +68,13 @@ pub struct Tried {
     pub at: Timestamp,
 }
 
-/// Why verdicts cannot be read or kept. Each text is one line.
+/// Why verdicts cannot be read. Each text is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum VerdictsError {
     #[error("{file} cannot be read: {source}")]
     Read { file: String, source: io::Error },
     #[error("{file} is damaged: {reason}; remove it, and rooms that are in the middle of a trial go back to before it")]
     Damaged { file: String, reason: String },
-    #[error("{file} cannot be written: {source}")]
-    Write { file: String, source: io::Error },
 }
 
 impl Verdicts {
@@ -80,9 +83,9 @@ impl Verdicts {
     ///
     /// # Errors
     /// [`VerdictsError`].
-    pub fn open(data: &Path) -> Result<(Verdicts, Option<Tried>), VerdictsError> {
+    pub fn open(files: Arc<dyn Files>, data: &Path) -> Result<(Verdicts, Option<Tried>), VerdictsError> {
         let path = data.join(VERDICTS_FILE);
-        let known = match std::fs::read(&path) {
+        let known = match files.read(&path) {
             Ok(bytes) => read(&bytes).map_err(|reason| VerdictsError::Damaged { file: shown(&path), reason })?,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 Known { format: FORMAT, confirmed: Vec::new(), under_way: None }
@@ -90,7 +93,7 @@ impl Verdicts {
             Err(source) => return Err(VerdictsError::Read { file: shown(&path), source }),
         };
         let interrupted = known.under_way.clone();
-        Ok((Verdicts { path, known: Mutex::new(known) }, interrupted))
+        Ok((Verdicts { files, path, known: Mutex::new(known) }, interrupted))
     }
 
     /// What becomes of a trial whose room has lost sight of it.
@@ -112,16 +115,16 @@ impl Verdicts {
     /// Notes that a trial begins, before any room is swapped. Blocks until that is on disk.
     ///
     /// # Errors
-    /// [`VerdictsError::Write`]: the trial must not begin.
-    pub fn begin(&self, tried: Tried) -> Result<(), VerdictsError> {
+    /// [`LogError`]: the trial must not begin.
+    pub fn begin(&self, tried: Tried) -> Result<(), LogError> {
         self.change(|known| known.under_way = Some(tried))
     }
 
     /// Decides that a version stays. Blocks until that is on disk, and only then may a room be told.
     ///
     /// # Errors
-    /// [`VerdictsError::Write`]: the version does not stay.
-    pub fn confirm(&self, tried: Tried) -> Result<(), VerdictsError> {
+    /// [`LogError`]: it is not known what the next start will find, so this engine must not go on as if it were.
+    pub fn confirm(&self, tried: Tried) -> Result<(), LogError> {
         self.change(|known| {
             known.under_way = None;
             let more = (known.confirmed.len() + 1).saturating_sub(CONFIRMED_KEPT_MAX);
@@ -134,22 +137,30 @@ impl Verdicts {
     /// either way the version is not to blame for an end of the process.
     ///
     /// # Errors
-    /// [`VerdictsError::Write`]: the next start will blame it.
-    pub fn end(&self) -> Result<(), VerdictsError> {
+    /// [`LogError`]: the next start may blame it.
+    pub fn end(&self) -> Result<(), LogError> {
         if self.known.lock().under_way.is_none() {
             return Ok(());
         }
         self.change(|known| known.under_way = None)
     }
 
-    /// Changes both what is known and the file, or neither.
-    fn change(&self, change: impl FnOnce(&mut Known)) -> Result<(), VerdictsError> {
+    /// The last time that a version was confirmed, as far as that is kept.
+    #[must_use]
+    pub fn confirmed_at(&self, sha256: &Sha256) -> Option<Timestamp> {
+        let known = self.known.lock();
+        known.confirmed.iter().filter(|tried| tried.sha256 == *sha256).map(|tried| tried.at).max()
+    }
+
+    /// Changes both what is known and the file; after an error, what is known is as before.
+    fn change(&self, change: impl FnOnce(&mut Known)) -> Result<(), LogError> {
         let mut known = self.known.lock();
         let mut changed = known.clone();
         change(&mut changed);
         let mut bytes = serde_json::to_vec_pretty(&changed).expect("verdicts have string keys only");
         bytes.push(b'\n');
-        write_durably(&self.path, &bytes).map_err(|source| VerdictsError::Write { file: shown(&self.path), source })?;
+        let points = Some(&Placing::VERDICTS);
+        place(&*self.files, &self.path, |file| file.append(&bytes), |_| Ok(()), points)?;
         *known = changed;
         Ok(())
     }
@@ -170,6 +181,11 @@ fn shown(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::files::Disk;
+
+    fn open(data: &Path) -> Result<(Verdicts, Option<Tried>), VerdictsError> {
+        Verdicts::open(Arc::new(Disk), data)
+    }
 
     fn tried(trial: TrialId) -> Tried {
         let at = "2026-01-02T03:04:05Z".parse().unwrap();
@@ -179,7 +195,7 @@ mod tests {
     #[test]
     fn only_what_was_confirmed_stays_also_for_the_next_engine() {
         let data = tempfile::tempdir().unwrap();
-        let (verdicts, interrupted) = Verdicts::open(data.path()).unwrap();
+        let (verdicts, interrupted) = open(data.path()).unwrap();
         assert_eq!(interrupted, None);
         let first = verdicts.next_trial();
         assert_eq!(verdicts.of(first), Verdict::Rewind);
@@ -191,17 +207,17 @@ mod tests {
         verdicts.begin(tried(second)).unwrap();
         assert!(verdicts.next_trial() > second);
 
-        let (verdicts, interrupted) = Verdicts::open(data.path()).unwrap();
+        let (verdicts, interrupted) = open(data.path()).unwrap();
         assert_eq!(interrupted, Some(tried(second)));
         assert_eq!((verdicts.of(first), verdicts.of(second)), (Verdict::Confirm, Verdict::Rewind));
         verdicts.end().unwrap();
-        assert_eq!(Verdicts::open(data.path()).unwrap().1, None);
+        assert_eq!(open(data.path()).unwrap().1, None);
     }
 
     #[test]
     fn the_oldest_verdicts_go() {
         let data = tempfile::tempdir().unwrap();
-        let (verdicts, _) = Verdicts::open(data.path()).unwrap();
+        let (verdicts, _) = open(data.path()).unwrap();
         let trials = 1..=CONFIRMED_KEPT_MAX as u64 + 2;
         trials.clone().for_each(|trial| verdicts.confirm(tried(TrialId(trial))).unwrap());
         let kept: Vec<_> = trials.filter(|trial| verdicts.of(TrialId(*trial)) == Verdict::Confirm).collect();
@@ -211,10 +227,10 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_not_decided() {
         let data = tempfile::tempdir().unwrap();
-        let (verdicts, _) = Verdicts::open(data.path()).unwrap();
+        let (verdicts, _) = open(data.path()).unwrap();
         std::fs::create_dir(data.path().join("verdicts.json.tmp")).unwrap();
         let error = verdicts.confirm(tried(TrialId(1))).unwrap_err().to_string();
-        assert!(error.contains("verdicts.json cannot be written: "), "{error}");
+        assert!(error.contains("verdicts.json.tmp failed: "), "{error}");
         assert_eq!(verdicts.of(TrialId(1)), Verdict::Rewind);
     }
 
@@ -223,7 +239,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let check = |text: &str, expected: &str| {
             std::fs::write(data.path().join(VERDICTS_FILE), text).unwrap();
-            let error = Verdicts::open(data.path()).unwrap_err().to_string();
+            let error = open(data.path()).unwrap_err().to_string();
             let advice = "remove it, and rooms that are in the middle of a trial go back to before it";
             let expected = format!("FOLDER/verdicts.json is damaged: {expected}; {advice}");
             assert_eq!(error.replace(&data.path().display().to_string(), "FOLDER"), expected);

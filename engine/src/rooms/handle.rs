@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::journal::Journal;
+use crate::journal::keeper::Keeper;
 use crate::kept::{KeptRoom, KeptRooms};
 use crate::metrics::Metrics;
 use crate::rooms::beat::Beat;
@@ -252,6 +253,12 @@ impl Rooms {
     #[must_use]
     pub fn pool_bytes(&self) -> usize {
         self.0.pools.iter().map(Pool::held_bytes).sum()
+    }
+
+    /// What keeps the rooms; `None` where nothing does.
+    #[must_use]
+    pub fn keeper(&self) -> Option<&Keeper> {
+        self.0.house.keeper.as_ref()
     }
 
     /// Returns once all that rooms have done so far is as safe as it must be before players hear of it.

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use wire::CloseCode;
 
 use crate::journal::recorder::Recorder;
+use crate::points::{self, Point};
 use crate::rooms::beat::Beat;
 use crate::rooms::board::Board;
 use crate::rooms::clock::Clock;
@@ -173,6 +174,17 @@ impl Seat {
         recorder.snapshot_if_due(&mut self.room, Instant::now());
     }
 
+    /// As [`Seat::release`], with what is a step of something that all rooms do.
+    fn release_at(&mut self, [applied, recorded]: [Point; 2]) {
+        points::reached(applied);
+        self.release();
+        points::reached_after(recorded, || {
+            if let Some(keeper) = &self.players.house.keeper {
+                keeper.journal().written();
+            }
+        });
+    }
+
     /// The thread lets go of the room: what is kept of it goes, unless it goes on when the engine starts again.
     pub(super) fn finish(&mut self) {
         self.release();
@@ -235,7 +247,7 @@ impl Seat {
             // What is told of a swap is on its way to the disk first: whoever hears of it can wait for it to be there.
             Ask::Swap { swap, reply } => {
                 let swapped = self.swap(&swap);
-                self.release();
+                self.release_at([Point::SwapApplied, Point::SwapRecorded]);
                 if reply.send(swapped).is_err() {
                     self.rewind_swap();
                 }
@@ -246,12 +258,12 @@ impl Seat {
             }
             Ask::KeepSwap { reply } => {
                 let spent = self.keep_swap();
-                self.release();
+                self.release_at([Point::ConfirmApplied, Point::ConfirmRecorded]);
                 let _ = reply.send(spent);
             }
             Ask::RewindSwap { reply } => {
                 let rewound = self.rewind_swap();
-                self.release();
+                self.release_at([Point::RewindApplied, Point::RewindRecorded]);
                 let _ = reply.send(rewound);
             }
             Ask::End { grace, gone } => self.terminate(grace, Some(gone)),

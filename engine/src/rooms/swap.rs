@@ -6,6 +6,7 @@ use room::{PAGE_BYTES, Room, Stamp};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::points::{self, Point};
 use crate::rooms::command::{Ask, Rewound, Swapped};
 use crate::rooms::error::{NotSwapped, RoomError};
 use crate::rooms::handle::{ROOM_TIMEOUT, Rooms};
@@ -60,8 +61,10 @@ impl Rooms {
         // Nothing is seen of the version before all rooms have written that they were swapped.
         self.written().await;
         if swapped.is_ok() {
+            points::reached(Point::SwapWritten);
             *self.0.on_trial.lock() = Some(Arc::clone(swap));
             self.ask_all(|reply| Ask::AllSwapped { reply }).await;
+            points::reached(Point::SwapTold);
         } else {
             // A room that was not swapped has nothing to take back.
             self.ask_all(|reply| Ask::RewindSwap { reply }).await;

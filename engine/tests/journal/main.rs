@@ -13,4 +13,5 @@ mod disk;
 mod releases;
 mod simulation;
 mod support;
+mod verdicts;
 mod writing;

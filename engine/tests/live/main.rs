@@ -14,6 +14,8 @@ mod kills;
 mod loading;
 mod metrics;
 mod players;
+#[cfg(debug_assertions)]
+mod points;
 mod rooms;
 mod schema;
 mod skipped;

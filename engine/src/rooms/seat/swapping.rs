@@ -6,6 +6,7 @@ use std::time::Instant;
 use room::{Input, Lost, Reply, Spent, StepError};
 
 use crate::loader::elf::BuildId;
+use crate::points::{self, Point};
 use crate::rooms::command::{Rewound, Swapped};
 use crate::rooms::seat::Seat;
 use crate::rooms::trial::{FailureKind, Overruns, Swap, TRIAL_INPUTS_ENOUGH};
@@ -124,6 +125,7 @@ impl Seat {
             let (room, lost) = (self.room.name(), lost.len());
             tracing::warn!(room, version, lost, "a version that was not confirmed is taken back");
         }
+        points::reached(Point::RecoveryEnded);
         drop(self.room.take_spent());
         self.logic_changed();
     }
