@@ -9,9 +9,11 @@ use room::{LogicVersion, Pool};
 
 use crate::config::Config;
 use crate::journal::Durability;
-use crate::journal::keeper::{KeepError, KeepOptions, Keeper, ROOMS_FOLDER};
+use crate::journal::files::Files;
+use crate::journal::keeper::{KeepError, KeepOptions, Keeper, ROOMS_FOLDER, room_names};
 use crate::journal::log::LogError;
-use crate::journal::recovery::Recovered;
+use crate::journal::recovery::{Recovered, RecoveryError, versions_of};
+use crate::journal::segments::{Found, failed};
 use crate::loader::digest::Sha256;
 use crate::loader::load::Loader;
 use crate::probation::{Verdict, Verdicts};
@@ -105,26 +107,26 @@ impl KeptRooms {
         main.or(self.rooms.iter().find(is_there)).map(|room| Arc::clone(room.recovered.logic()))
     }
 
-    /// Removes the copies of versions that no journal needs any more; none while there are rooms that were moved aside, for whoever
-    /// moves them back needs theirs.
+    /// Removes the copies of versions that nothing needs any more: no room, and none that was moved aside, for whoever moves it back
+    /// needs its own. Where that cannot be found out, all are left.
     fn forget_versions(&self, data: &Path, loader: &Loader) {
         let Some(keeper) = &self.keeper else { return };
-        match keeper.files().list(data) {
-            Ok(names) if names.iter().any(|name| name.starts_with(ASIDE_PREFIX)) => return,
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, "versions that no journal needs are not removed");
-                return;
-            }
-        }
+        let files = &**keeper.files();
         let mut needed: BTreeSet<Sha256> = loader.versions.list().iter().map(|mapped| mapped.sha256).collect();
         for room in &self.rooms {
-            match room.recovered.versions(&**keeper.files()) {
+            match room.recovered.versions(files) {
                 Ok(versions) => needed.extend(versions.into_iter().map(Sha256::from)),
                 Err(error) => {
                     tracing::warn!(room = %room.name, "versions are not looked through: {error}");
                     return;
                 }
+            }
+        }
+        match versions_aside(files, data) {
+            Ok(versions) => needed.extend(versions),
+            Err(error) => {
+                tracing::warn!("no version is removed, for what was moved aside cannot be read: {error}");
+                return;
             }
         }
         match loader.intake.stage.keep_only(&needed) {
@@ -133,6 +135,24 @@ impl KeptRooms {
             Err(error) => tracing::warn!(%error, "versions that no journal needs are not removed"),
         }
     }
+}
+
+/// What the rooms need that were moved aside.
+fn versions_aside(files: &dyn Files, data: &Path) -> Result<BTreeSet<Sha256>, RecoveryError> {
+    let mut needed = BTreeSet::new();
+    for name in files.list(data).map_err(failed("listing", data))? {
+        if !name.starts_with(ASIDE_PREFIX) {
+            continue;
+        }
+        let rooms = data.join(name);
+        for room in room_names(files, &rooms)? {
+            let folder = rooms.join(room);
+            if let Some(found) = Found::read(files, &folder)? {
+                needed.extend(versions_of(files, &folder, &found)?.into_iter().map(Sha256::from));
+            }
+        }
+    }
+    Ok(needed)
 }
 
 fn bring_back(

@@ -137,30 +137,38 @@ impl Recovered {
         before.unwrap_or(self.room.logic())
     }
 
-    /// The plugins, by hash, that the snapshots and the journal refer to: what a later recovery or replay may need.
+    /// As [`versions_of`], and what the room is going to run.
     ///
     /// # Errors
-    /// [`Damage`], where a file has changed since.
-    pub fn versions(&self, files: &dyn Files) -> Result<BTreeSet<[u8; 32]>, Damage> {
-        let mut versions = BTreeSet::from([self.room.logic().sha256()]);
-        let snapshots = snapshots::list(files, &self.folder);
-        let failed = |source| Damage::Io { what: "listing", file: shown(&self.folder), source };
-        for snapshot in snapshots.map_err(failed)? {
-            // One that cannot be read needs nothing.
-            versions.extend(snapshots::open(files, &snapshot.path).ok().map(|(head, _)| head.sha256));
-        }
-        for record in self.found.records(files, self.found.first()) {
-            let record = record?;
-            if matches!(record.kind, RecordKind::CREATE | RecordKind::SWAP) {
-                match Record::decode(record.kind, &record.payload) {
-                    Ok(Record::Create { version, .. }) => versions.extend([version.sha256]),
-                    Ok(Record::Swap { to, .. }) => versions.extend([to.sha256]),
-                    _ => {}
-                }
-            }
-        }
+    /// [`RecoveryError`], where a file has changed since.
+    pub fn versions(&self, files: &dyn Files) -> Result<BTreeSet<[u8; 32]>, RecoveryError> {
+        let mut versions = versions_of(files, &self.folder, &self.found)?;
+        versions.insert(self.room.logic().sha256());
         Ok(versions)
     }
+}
+
+/// The plugins, by hash, that the snapshots and the journal of a room refer to: what a later recovery or replay may need.
+///
+/// # Errors
+/// [`RecoveryError`], where a file cannot be read.
+pub fn versions_of(files: &dyn Files, folder: &Path, found: &Found) -> Result<BTreeSet<[u8; 32]>, RecoveryError> {
+    let mut versions = BTreeSet::new();
+    for snapshot in snapshots_of(files, folder)? {
+        // One that cannot be read needs nothing.
+        versions.extend(snapshots::open(files, &snapshot.path).ok().map(|(head, _)| head.sha256));
+    }
+    for record in found.records(files, found.first()) {
+        let record = record?;
+        if matches!(record.kind, RecordKind::CREATE | RecordKind::SWAP) {
+            match Record::decode(record.kind, &record.payload) {
+                Ok(Record::Create { version, .. }) => versions.extend([version.sha256]),
+                Ok(Record::Swap { to, .. }) => versions.extend([to.sha256]),
+                _ => {}
+            }
+        }
+    }
+    Ok(versions)
 }
 
 fn snapshots_of(files: &dyn Files, folder: &Path) -> Result<Vec<snapshots::SnapshotFile>, RecoveryError> {
