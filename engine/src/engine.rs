@@ -274,8 +274,10 @@ impl Backend for Engine {
         Ok(self.rooms.open(&new).await?)
     }
 
-    fn change_room(&self, name: &str, change: &RoomChange) -> Result<RoomStatus, Refusal> {
-        Ok(self.rooms.change(name, change)?)
+    async fn change_room(&self, name: &str, change: &RoomChange) -> Result<RoomStatus, Refusal> {
+        let changed = self.rooms.change(name, change)?;
+        self.rooms.settled().await;
+        Ok(changed)
     }
 
     async fn close_room(&self, name: &str, grace_ms: Option<u64>) -> Result<(), Refusal> {

@@ -47,8 +47,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Opens a room, and returns once it can be asked. A room whose opener went away is opened all the same.
     fn open_room(&self, new: NewRoom) -> impl Future<Output = Result<RoomStatus, Refusal>> + Send;
 
-    /// Changes who may come into a room.
-    fn change_room(&self, name: &str, change: &RoomChange) -> Result<RoomStatus, Refusal>;
+    /// Changes who may come into a room, and returns once that is kept.
+    fn change_room(&self, name: &str, change: &RoomChange) -> impl Future<Output = Result<RoomStatus, Refusal>> + Send;
 
     /// Ends a room, and returns once it is gone; `None` is the config's grace for those who are in. It goes even if the caller
     /// does.

@@ -68,7 +68,7 @@ async fn show<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: Head
 }
 
 async fn change<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: HeaderMap, body: Body) -> Response<Body> {
-    let changed = async { backend.change_room(name(&uri), &read(body).await?) }.await;
+    let changed = async { backend.change_room(name(&uri), &read(body).await?).await }.await;
     answer(&headers, changed.map(|room| json(&room)))
 }
 

@@ -22,7 +22,7 @@ use crate::rooms::error::{RoomError, StartError};
 use crate::rooms::helper::Helper;
 use crate::rooms::inbox::Inbox;
 use crate::rooms::name::RoomName;
-use crate::rooms::opening::Wishes;
+use crate::rooms::opening::{RoomSettings, Wishes};
 use crate::rooms::players::House;
 use crate::rooms::registry::{Opening, Registry, Taken};
 use crate::rooms::thread::{self, RoomThread};
@@ -141,7 +141,8 @@ impl Rooms {
         let mut openings = Vec::with_capacity(options.names.len());
         let mut brought_back = HashSet::new();
         for KeptRoom { name, settings, recovered } in kept.rooms {
-            let wishes = if options.names.contains(&name) { rooms.as_configured() } else { rooms.as_before(settings) };
+            let is_configured = options.names.contains(&name);
+            let wishes = if is_configured { rooms.as_configured(settings) } else { rooms.as_before(settings) };
             let (opening, mut new) = rooms.at_start(&name, wishes, recovered.logic())?;
             new.recovered = Some(Box::new(recovered));
             of_thread[new.place.thread].push(new);
@@ -153,7 +154,7 @@ impl Rooms {
         rooms.0.refused.lock().extend(refused.map(|to_open| to_open.opening));
         let is_new = |name: &&RoomName| !brought_back.contains(*name) && !kept.refused.contains(*name);
         for name in options.names.iter().filter(is_new) {
-            let (opening, new) = rooms.at_start(name, rooms.as_configured(), logic)?;
+            let (opening, new) = rooms.at_start(name, rooms.as_configured(RoomSettings::default()), logic)?;
             of_thread[new.place.thread].push(new);
             openings.push(opening);
         }
@@ -165,15 +166,18 @@ impl Rooms {
         Ok(rooms)
     }
 
-    /// How a room of the config is to be: it stays when it is empty.
-    fn as_configured(&self) -> Wishes {
+    /// How a room of the config is to be: it stays when it is empty. What was changed in it while an engine ran stays, too.
+    fn as_configured(&self, settings: RoomSettings) -> Wishes {
         let RoomOptions { players_max, tick_hz, .. } = self.0.options;
+        let settings = settings.changed_only();
+        let (changed_max, label) = settings.accepted();
         Wishes {
-            terms: Terms::new(None, players_max, false),
+            terms: Terms::new(label, changed_max.unwrap_or(players_max), settings.is_locked()),
             tick_hz,
             config: Arc::from([]),
             linger: None,
             keeps_seat: false,
+            settings: Some(settings),
         }
     }
 

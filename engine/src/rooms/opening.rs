@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logic_api::PlayerId;
+use parking_lot::Mutex;
 use room::{LogicVersion, StepError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -35,9 +36,11 @@ pub(super) struct Wishes {
     pub(super) linger: Option<Duration>,
     /// Whether a seat is to be kept before anybody else can come.
     pub(super) keeps_seat: bool,
+    /// What is kept of it, where that is not all of the above: of the rest the config has the say, whenever the engine starts.
+    pub(super) settings: Option<RoomSettings>,
 }
 
-/// What is kept of a room beside its world, for when it is brought back.
+/// What is kept of a room beside its world, for when it is brought back: of a room of the config, what was changed since.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RoomSettings {
@@ -58,6 +61,30 @@ impl RoomSettings {
             locked: terms.is_locked,
             linger_ms: linger.map(|linger| u64::try_from(linger.as_millis()).unwrap_or(u64::MAX)),
         }
+    }
+
+    /// What the room is given that was changed in it, if it is one of the config now.
+    pub(super) fn changed_only(self) -> Self {
+        let Self { players_max, label, locked, .. } = self;
+        Self { players_max, label, locked, ..Self::default() }
+    }
+
+    fn change(&mut self, change: &RoomChange, terms: &Terms) {
+        if change.players_max.is_some() {
+            self.players_max = Some(terms.players_max);
+        }
+        self.label = terms.label.as_ref().map(ToString::to_string);
+        self.locked = terms.is_locked;
+    }
+
+    /// The seats and the label, if they are still accepted.
+    pub(super) fn accepted(&self) -> (Option<usize>, Option<RoomName>) {
+        let players_max = self.players_max.filter(|players| PLAYERS_MAX.accepts(*players as u64));
+        (players_max, self.label.as_deref().and_then(RoomName::parse))
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        self.locked
     }
 
     /// As they are kept.
@@ -148,10 +175,13 @@ impl Rooms {
                 terms.label = label;
             }
         });
+        // Held until it is ordered: of two changes at once, the one that is kept is the one that is true.
+        let mut settings = place.settings.lock();
+        settings.change(change, &place.board.entrance.terms());
         if let Some(keeper) = &self.0.house.keeper {
-            let settings = RoomSettings::of(&place.board.entrance.terms(), place.board.tick_hz, place.linger);
             keeper.change_settings(name, settings.encode());
         }
+        drop(settings);
         Ok(place.board.status())
     }
 
@@ -292,6 +322,7 @@ impl Rooms {
             config: Arc::from([]),
             linger: Some(options.linger),
             keeps_seat: true,
+            settings: None,
         };
         let told = |error| match error {
             RoomError::NotMade { error: StepError::Fault(fault), .. } => RoomError::Fault(self.0.house.told(&fault)),
@@ -346,24 +377,25 @@ impl Rooms {
     /// The two halves of a new room: what the engine sees of it, and what its thread makes it from.
     pub(super) fn placed(&self, to_open: &ToOpen, wishes: Wishes, logic: Arc<LogicVersion>) -> (Arc<Place>, NewSeat) {
         let ToOpen { id, name, thread, .. } = to_open;
-        let Wishes { terms, tick_hz, config, linger, keeps_seat: _ } = wishes;
+        let Wishes { terms, tick_hz, config, linger, keeps_seat: _, settings } = wishes;
         let metrics = self.0.registry.metrics().room(name.as_str());
         let board = Arc::new(Board::new((*id, name.clone()), Arc::clone(&logic), tick_hz, terms, metrics));
-        let settings = RoomSettings::of(&board.entrance.terms(), tick_hz, linger);
+        let settings = settings.unwrap_or_else(|| RoomSettings::of(&board.entrance.terms(), tick_hz, linger));
         let (inbox, runtime) = (Arc::clone(&self.0.inboxes[*thread]), self.0.helpers[*thread].runtime().clone());
-        let place = Arc::new(Place { board, inbox, runtime, thread: *thread, linger });
+        let kept = Mutex::new(settings.clone());
+        let place = Arc::new(Place { board, inbox, runtime, thread: *thread, settings: kept });
         let house = Arc::clone(&self.0.house);
         (Arc::clone(&place), NewSeat { place, logic, config, linger, house, settings, recovered: None })
     }
 
     /// How a room was before the engine started. What is no longer accepted is as in the config.
     pub(super) fn as_before(&self, settings: RoomSettings) -> Wishes {
-        let RoomSettings { players_max, tick_hz, label, locked, linger_ms } = settings;
         let options = &self.0.options;
-        let players_max = players_max.filter(|players| PLAYERS_MAX.accepts(*players as u64));
-        let label = label.and_then(|label| RoomName::parse(&label));
+        let (players_max, label) = settings.accepted();
+        let RoomSettings { tick_hz, locked, linger_ms, .. } = settings;
         Wishes {
             terms: Terms::new(label, players_max.unwrap_or(options.players_max), locked),
+            settings: Some(settings),
             tick_hz: tick_hz.filter(|hz| TICK_HZ.accepts((*hz).into())).unwrap_or(options.tick_hz),
             config: Arc::from([]),
             linger: linger_ms.map(Duration::from_millis),
@@ -395,6 +427,7 @@ impl Rooms {
             config: config.into(),
             linger: dispose_when_empty.then(|| linger_ms.map_or(options.linger, Duration::from_millis)),
             keeps_seat: false,
+            settings: None,
         };
         Ok((name, wishes))
     }

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -16,6 +15,7 @@ use crate::rooms::command::{Ask, Command};
 use crate::rooms::error::RoomError;
 use crate::rooms::inbox::{Inbox, NotSent};
 use crate::rooms::name::{RoomId, RoomName};
+use crate::rooms::opening::RoomSettings;
 
 /// Names of rooms that are listed where one is not found.
 const KNOWN_SHOWN_MAX: usize = 8;
@@ -56,8 +56,8 @@ pub(super) struct Place {
     pub(super) runtime: Handle,
     /// The thread's number, and that of its pool.
     pub(super) thread: usize,
-    /// How long the room stays when nobody is in it; `None` for ever.
-    pub(super) linger: Option<Duration>,
+    /// As they are kept. Held while they are changed.
+    pub(super) settings: Mutex<RoomSettings>,
 }
 
 /// Keeps a name, or criteria, for one opening. Dropping it wakes those who wait for it, however the opening went.

@@ -91,11 +91,24 @@ fn fresh_begins_anew_and_deletes_nothing() {
     let aside: Vec<PathBuf> = folders.filter(|path| path.to_str().unwrap().contains("/rooms-")).collect();
     assert_eq!(aside.len(), 1);
     assert!(aside[0].join("main/00000000000000000001.journal").exists());
-    // It can be undone, even after another start.
+    // It can be undone, even after another start, which removes what nothing needs.
+    let stale = engine.setup.data().join(format!("versions/{:064}.so", 0));
+    std::fs::write(&stale, "nobody's").unwrap();
     let setup = engine.killed().start().killed();
+    assert!(!stale.exists());
     std::fs::remove_dir_all(setup.data().join("rooms")).unwrap();
     std::fs::rename(&aside[0], setup.data().join("rooms")).unwrap();
-    assert_eq!(setup.start().get("/count"), "103 in 1002\n");
+    let engine = setup.start();
+    assert_eq!(engine.get("/count"), "103 in 1002\n");
+    // What was needed only by rooms that were moved aside goes with them.
+    let setup = engine.killed().start_as(&["serve", "--fresh"], &[]).killed();
+    let versions = |setup: &Setup| std::fs::read_dir(setup.data().join("versions")).unwrap().count();
+    assert_eq!(versions(&setup), 2);
+    let names = std::fs::read_dir(setup.data()).unwrap().map(|entry| entry.unwrap().path());
+    let aside = names.filter(|path| path.to_str().unwrap().contains("/rooms-"));
+    aside.for_each(|path| std::fs::remove_dir_all(path).unwrap());
+    let setup = setup.start().killed();
+    assert_eq!(versions(&setup), 1);
 }
 
 #[test]
@@ -319,4 +332,37 @@ fn snapshots_without_their_journal_are_no_sound_room() {
     assert!(setup.failure(&["serve"]).contains(expected));
     files_of(&setup, "away").iter().for_each(|path| std::fs::rename(path, path.with_extension("journal")).unwrap());
     assert!(setup.start().get("/count").ends_with(" in 1001\n"));
+}
+
+#[test]
+fn what_was_changed_in_a_room_stays_and_the_config_has_the_say_of_the_rest() {
+    let change = |engine: &Engine, room: &str, change: &str| {
+        assert_eq!(engine.patch(&format!("/api/v1/rooms/{room}"), change).status, 200);
+    };
+    let rooms = |engine: &Engine| -> Vec<(String, String)> {
+        let shown = |room: &serde_json::Value| {
+            let said = ["locked", "label", "players_max", "tick_hz"].map(|key| room[key].to_string());
+            (room["name"].as_str().unwrap().to_owned(), said.join(" "))
+        };
+        engine.status()["rooms"].as_array().unwrap().iter().map(shown).collect()
+    };
+    let expected = |rooms: &[(&str, &str)]| -> Vec<(String, String)> {
+        rooms.iter().map(|(name, said)| ((*name).to_owned(), (*said).to_owned())).collect()
+    };
+    let engine = setup().with("rooms = [\"main\", \"b\"]").start();
+    run(&engine.setup, &["rooms", "new", "duel", "--players-max", "2"]);
+    change(&engine, "main", r#"{"players_max": 7, "label": "ranked"}"#);
+    change(&engine, "main", r#"{"locked": true}"#);
+    change(&engine, "duel", r#"{"locked": true}"#);
+    // At once: what was answered is kept.
+    let setup = engine.killed().with("players_max = 20");
+    let engine = setup.start();
+    let known = [("b", "false null 20 50"), ("duel", "true null 2 50"), ("main", "true \"ranked\" 7 50")];
+    assert_eq!(rooms(&engine), expected(&known));
+    change(&engine, "main", r#"{"locked": false, "label": ""}"#);
+    change(&engine, "b", r#"{"locked": true}"#);
+    engine.signal(Signal::TERM);
+    let engine = engine.ended().1.start();
+    let known = [("b", "true null 20 50"), ("duel", "true null 2 50"), ("main", "false null 7 50")];
+    assert_eq!(rooms(&engine), expected(&known));
 }

@@ -190,6 +190,10 @@ impl Engine {
         self.begin(target, "*/*").end()
     }
 
+    pub(crate) fn patch(&self, target: &str, body: &str) -> Reply {
+        self.begin_with("PATCH", target, "*/*", body).end()
+    }
+
     pub(crate) fn post(&self, target: &str, body: &str) -> Reply {
         self.begin_with("POST", target, "*/*", body).end()
     }

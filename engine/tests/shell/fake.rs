@@ -161,7 +161,7 @@ impl Backend for Fake {
         Ok(opened)
     }
 
-    fn change_room(&self, name: &str, change: &RoomChange) -> Result<RoomStatus, Refusal> {
+    async fn change_room(&self, name: &str, change: &RoomChange) -> Result<RoomStatus, Refusal> {
         let room = self.room(name)?;
         Ok(RoomStatus { locked: change.locked.unwrap_or(room.locked), label: change.label.clone(), ..room })
     }
