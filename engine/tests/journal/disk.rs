@@ -290,8 +290,15 @@ impl Files for MemoryDisk {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.change("sync_folder", 0, |state, _| {
             let State { names, names_on_disk, .. } = state;
-            names_on_disk.retain(|path, _| !path.starts_with(folder));
-            let now = names.iter().filter(|(path, _)| path.starts_with(folder));
+            // What is in it, and whether a folder in it is there; not what is in that.
+            let is_in_it = |path: &Path| path.parent() == Some(folder);
+            let is_gone = |path: &Path| {
+                let inner =
+                    path.strip_prefix(folder).ok().and_then(|rest| rest.iter().next()).map(|it| folder.join(it));
+                inner.is_some_and(|inner| !names.keys().any(|path| path.starts_with(&inner)))
+            };
+            names_on_disk.retain(|path, _| !is_in_it(path) && !is_gone(path));
+            let now = names.iter().filter(|(path, _)| is_in_it(path));
             names_on_disk.extend(now.map(|(path, file)| (path.clone(), *file)));
             Ok(())
         })
