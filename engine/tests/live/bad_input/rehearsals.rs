@@ -68,7 +68,7 @@ fn an_upgrade_that_ends_the_process_ends_the_rehearsal_only() {
         PANIC,
         "upgraded-failed",
         expect![
-            "in the room main: version 1000 failed in upgraded at tick N, engine/tests/saboteurs/examples/../src/deeds.rs:44:18: as it was told"
+            "in the room main: version 1000 failed in upgraded at tick N, engine/tests/saboteurs/examples/../src/deeds.rs:48:18: as it was told"
         ],
     );
     // In whichever room.
@@ -191,7 +191,7 @@ fn a_migration_that_ends_the_process_ends_the_rehearsal_only() {
         PANIC,
         "migration-failed",
         expect![
-            "in the room main: Mark.weight: the migration panicked at row 0: as it was told, engine/tests/saboteurs/examples/../src/deeds.rs:44:18"
+            "in the room main: Mark.weight: the migration panicked at row 0: as it was told, engine/tests/saboteurs/examples/../src/deeds.rs:48:18"
         ],
     );
     check_goes_on(engine);
