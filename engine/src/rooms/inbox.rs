@@ -108,10 +108,14 @@ impl<T> Inbox<T> {
         std::mem::swap(&mut self.queue.lock().waiting, batch);
     }
 
-    /// Leaves what was taken to the thread. It comes before all that was sent since.
+    /// Leaves what was taken to the thread. It comes before all that was sent since. Once closed, it is dropped as what waited was.
     pub(super) fn put_back(&self, items: impl Iterator<Item = T>) {
-        self.queue.lock().waiting.splice(0..0, items);
-        self.nudge();
+        let mut queue = self.queue.lock();
+        if queue.is_open {
+            queue.waiting.splice(0..0, items);
+            drop(queue);
+            self.nudge();
+        }
     }
 
     /// Wakes the thread.
@@ -168,6 +172,17 @@ mod tests {
         assert_eq!(taken(&inbox), [2, 3, 4]);
         inbox.nudge();
         assert!(inbox.wait(None), "there is nothing, but it was nudged");
+    }
+
+    #[test]
+    fn what_is_put_back_too_late_is_dropped() {
+        let inbox = Inbox::new();
+        let (asker, reply) = std::sync::mpsc::channel::<()>();
+        inbox.send(asker).unwrap();
+        let batch = taken(&inbox);
+        inbox.close();
+        inbox.put_back(batch.into_iter());
+        assert_eq!(reply.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected));
     }
 
     #[tokio::test]
