@@ -7,6 +7,7 @@ use crate::outbox::{Outbox, Output};
 use crate::raw::PROCESS;
 use crate::room::{Back, Room, silence};
 use logic_api::{PlayerId, Tick};
+use std::collections::BTreeSet;
 
 /// What a room keeps from a swap until it is confirmed or rewound.
 #[derive(Debug)]
@@ -16,11 +17,13 @@ pub(crate) struct Trial {
     frozen: Option<LogicFault>,
     /// The fork from before the swap, with all inputs up to the fork that faults go back to. `None` while that is the same fork.
     before: Option<Back>,
+    /// Numbers that are nobody's: of inputs that a recovery passed over. Those that came after them keep theirs.
+    passed_over: BTreeSet<u32>,
 }
 
 impl Trial {
     pub(crate) fn new(id: TrialId, frozen: Option<LogicFault>) -> Self {
-        Self { id, frozen, before: None }
+        Self { id, frozen, before: None, passed_over: BTreeSet::new() }
     }
 
     /// The fork that a rewind goes back to, if it is not that of the room.
@@ -77,7 +80,17 @@ impl Room {
             Some(trial) => (trial.before.as_ref().map_or(&[][..], |before| &before.inputs), &self.back.inputs[..]),
         };
         let inputs = before.iter().chain(since).filter(|(_, input)| is_applied_again(input));
-        (1..).zip(inputs).map(|(number, (stamp, input))| (number, *stamp, input))
+        let passed_over = self.trial.as_ref().map(|trial| &trial.passed_over);
+        let numbers = (1..).filter(move |number| passed_over.is_none_or(|passed_over| !passed_over.contains(number)));
+        numbers.zip(inputs).map(|(number, (stamp, input))| (number, *stamp, input))
+    }
+
+    /// Has the input that was recorded next count as one since the swap on trial, though it is not applied now: else a rewind
+    /// that was recorded after it would mean others by its numbers. Does nothing while no version is on trial.
+    pub fn pass_over_on_trial(&mut self) {
+        let (Some(inputs), Some(trial)) = (self.trial_inputs(), &mut self.trial) else { return };
+        let number = inputs + trial.passed_over.len() + 1;
+        trial.passed_over.insert(u32::try_from(number).expect("a trial has fewer inputs"));
     }
 
     /// Inputs since the swap on trial, which a rewind would replay; `None` while no version is on trial.
@@ -126,7 +139,8 @@ impl Room {
         let (mut lost, mut kicks) = (Vec::new(), Vec::new());
         let _silence = silence();
         let inputs = inputs.into_iter().filter(|(_, input)| is_applied_again(input));
-        for (number, (stamp, input)) in (1..).zip(inputs) {
+        let numbers = (1..).filter(|number| !trial.passed_over.contains(number));
+        for (number, (stamp, input)) in numbers.zip(inputs) {
             if without.binary_search(&number).is_ok() {
                 lost.push(self.pass_over(stamp, input, outbox));
                 continue;

@@ -84,6 +84,24 @@ impl Replay {
         &mut self,
         stored: &StoredRecord,
         find: &mut FindVersion<'_>,
+        black_box: Option<&mut BlackBox>,
+    ) -> Result<(), ReplayError> {
+        let since_swap = |this: &Self| this.room.as_ref().and_then(Room::trial_inputs);
+        let before = since_swap(self);
+        let applied = self.apply_record(stored, find, black_box);
+        if let Err(ReplayError::Skipped { .. } | ReplayError::Step { .. }) = applied
+            && before == since_swap(self)
+            && let Some(room) = &mut self.room
+        {
+            room.pass_over_on_trial();
+        }
+        applied
+    }
+
+    fn apply_record(
+        &mut self,
+        stored: &StoredRecord,
+        find: &mut FindVersion<'_>,
         mut black_box: Option<&mut BlackBox>,
     ) -> Result<(), ReplayError> {
         let seq = stored.seq;

@@ -129,6 +129,26 @@ fn what_a_recovery_went_without_is_in_the_journal() {
     assert_eq!(engine.get("/trap"), "whole\n");
 }
 
+/// A rewind in the journal names what it goes without by numbers: they mean the same where a recovery passes another one over.
+#[test]
+fn a_rewind_goes_without_the_same_inputs_after_a_recovery_without_others() {
+    let engine = setup().with("probation = \"10min\"").start();
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    for (path, told) in [("/count", "101 in 1002\n"), ("/trap", "whole\n"), ("/count", "103 in 1002\n")] {
+        assert_eq!(engine.get(path), told);
+    }
+    assert_eq!(engine.get("/brittle"), "whole\n");
+    assert_eq!(engine.get("/count"), "105 in 1002\n");
+    let _unanswered = engine.begin("/api/v1/rollback", "*/*");
+    let engine = dies(engine.ended().1, &[]).start();
+    assert_eq!(engine.get("/peek"), "4 in 1001\n", "all but the brittle one");
+    let setup = engine.killed();
+    forget_all_but_the_journal(&setup);
+    let engine = dies(dies(setup, TRAP), TRAP).start_as(SERVE, TRAP);
+    assert_eq!(engine.get("/peek"), "3 in 1001\n", "all but these two");
+    assert_eq!(state(&engine), "running");
+}
+
 #[test]
 fn a_replay_tells_what_ends_its_process_and_goes_on_without_it() {
     let engine = setup().start();

@@ -251,6 +251,32 @@ fn a_rewind_tells_of_each_input_and_leaves_out_what_ends_the_process() {
     }
 }
 
+/// A recovery that goes without one does not have a rewind that is in the journal already mean another.
+#[test]
+fn what_is_passed_over_on_trial_keeps_its_number() {
+    for ticks in [0, 3 * FORK_TICKS] {
+        let mut room = room();
+        room.room.pass_over_on_trial();
+        room.must(Input::Swap { to: linked::<New>(), drops: [].into(), trial: TrialId(7) });
+        room.must(message(order::ADD));
+        room.room.pass_over_on_trial();
+        (0..ticks).for_each(|_| room.tick());
+        room.room.pass_over_on_trial();
+        (0..2).for_each(|_| drop(room.must(message(order::ADD))));
+        let last = u32::try_from(ticks).unwrap() + 5;
+        let numbers: Vec<u32> = room.room.inputs_on_trial().map(|(number, ..)| number).collect();
+        assert_eq!((numbers[0], &numbers[numbers.len() - 2..]), (1, &[last - 1, last][..]));
+        assert!(!numbers.contains(&2) && !numbers.contains(&(last - 2)) && numbers.is_sorted());
+        let mut told = Told::default();
+        let input = Input::Rewind { without: [2, last - 1].into() };
+        let rewound = room.room.step_watched(support::stamp(1), input, &mut room.outbox, &mut told);
+        let Ok(Reply::Rewound(lost)) = rewound else { panic!("{rewound:?}") };
+        assert!(matches!(lost[..], [Lost { player: PlayerId(1), number: 2, .. }]), "{lost:?}");
+        let told: Vec<u32> = told.begun.iter().map(|(number, ..)| *number).collect();
+        assert_eq!(told, numbers.into_iter().filter(|number| *number != last - 1).collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn a_tick_that_ends_the_process_in_a_rewind_freezes_the_room() {
     let mut room = room();
