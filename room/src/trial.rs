@@ -157,6 +157,12 @@ impl Room {
 
     fn once_more(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Option<Lost> {
         let (callback, player, number) = (input.callback(), input.player(), input.number());
+        if let Some(heard) = heard(&input) {
+            if self.attempt_unless_frozen(stamp, heard, outbox).is_ok() {
+                return None;
+            }
+            outbox.clear();
+        }
         let error = self.attempt_unless_frozen(stamp, input, outbox).err()?;
         Some(self.lost(stamp, Lost { player, number, callback, error }, outbox))
     }
@@ -176,7 +182,12 @@ impl Room {
                 StepError::Fault(fault)
             }
         };
-        self.lost(stamp, Lost { player, number, callback, error }, outbox)
+        let lost = self.lost(stamp, Lost { player, number, callback, error }, outbox);
+        if heard(&input).is_some() {
+            // It is true, though the logic cannot hear of it.
+            let _unless_frozen = self.attempt_unless_frozen(stamp, input, outbox);
+        }
+        lost
     }
 
     fn lost(&mut self, stamp: Stamp, lost: Lost, outbox: &mut Outbox) -> Lost {
@@ -195,6 +206,15 @@ impl Room {
         }
         self.fork_if_due(&input);
         self.attempt(stamp, input, outbox).map(drop)
+    }
+}
+
+/// The version on trial failed on this drop or reconnect; the one from before may not, and is to hear of it.
+fn heard(input: &Input) -> Option<Input> {
+    match *input {
+        Input::Presence { player, is_connected: false } => Some(Input::Drop { player }),
+        Input::Presence { player, is_connected: true } => Some(Input::Reconnect { player }),
+        _ => None,
     }
 }
 

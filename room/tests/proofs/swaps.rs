@@ -2,8 +2,9 @@
 
 use crate::game::{Different, Forgetful, New, Old, PanicsWhenUpgraded, order};
 use crate::support::{self, Driver, get, join, linked};
-use logic_api::PlayerId;
-use room::{Again, FORK_TICKS, Input, Lost, Output, Reply, StepError, TrialId, Watch, limits};
+use logic_api::prelude::{Ctx, Logic, One, PlayerId, Row, World, logic};
+use room::{Again, FORK_TICKS, Input, LogicVersion, Lost, Output, Pool, Reply, StepError, TrialId, Watch, limits};
+use std::sync::Arc;
 
 fn message(what: u8) -> Input {
     support::message(1, &[what, 1, 0])
@@ -275,6 +276,82 @@ fn what_is_passed_over_on_trial_keeps_its_number() {
         let told: Vec<u32> = told.begun.iter().map(|(number, ..)| *number).collect();
         assert_eq!(told, numbers.into_iter().filter(|number| *number != last - 1).collect::<Vec<_>>());
     }
+}
+
+/// Counts goings and comings; on another version it fails on all of them.
+#[derive(Row, Debug, Default)]
+#[repr(C)]
+struct Heard {
+    drops: u32,
+    reconnects: u32,
+}
+
+macro_rules! doors {
+    ($($name:ident: $is_deaf:literal;)+) => {$(
+        #[derive(World, Debug)]
+        struct $name {
+            heard: One<Heard>,
+        }
+
+        #[logic(linked)]
+        impl Logic for $name {
+            fn drop(&mut self, ctx: &mut Ctx, _player: PlayerId) {
+                self.heard.drops += 1;
+                ctx.broadcast(b"gone");
+                assert!(!$is_deaf, "on purpose");
+            }
+
+            fn reconnect(&mut self, _ctx: &mut Ctx, _player: PlayerId) {
+                self.heard.reconnects += 1;
+                assert!(!$is_deaf, "on purpose");
+            }
+
+            fn query(&self, _request: &logic_api::Request) -> Option<logic_api::Response> {
+                let Heard { drops, reconnects } = *self.heard;
+                Some(logic_api::Response::text(format!("{drops} drops, {reconnects} reconnects")))
+            }
+        }
+    )+};
+}
+
+doors! {
+    Hears: false;
+    Deaf: true;
+    DeafToo: true;
+}
+
+/// As an engine does: what the logic fails on is true without it.
+fn come_and_go(room: &mut Driver) {
+    let player = PlayerId(1);
+    for (input, is_connected) in [(Input::Drop { player }, false), (Input::Reconnect { player }, true)] {
+        assert_eq!(room.fault(input).message, "on purpose");
+        room.must(Input::Presence { player, is_connected });
+    }
+    room.fault(Input::Drop { player });
+    room.must(Input::Presence { player, is_connected: false });
+}
+
+#[track_caller]
+fn check_heard(from: &Arc<LogicVersion>, without: &[u32], told: &str, lost: usize) {
+    let mut room = Driver::with(from, &Pool::new(), b"");
+    room.must(join(1));
+    room.must(Input::swap(linked::<Deaf>()));
+    come_and_go(&mut room);
+    let Reply::Rewound(found) = room.must(Input::Rewind { without: without.into() }) else { panic!("it is a rewind") };
+    assert_eq!((found.len(), room.outputs().len()), (lost, 0), "{found:?}");
+    let answer = room.room.query(&get("/")).unwrap().unwrap().body;
+    assert_eq!(String::from_utf8(answer).unwrap(), told);
+    assert_eq!(room.room.world().player(PlayerId(1)).map(|player| player.is_connected), Some(false));
+    assert!(room.room.frozen().is_none());
+}
+
+#[test]
+fn the_version_from_before_hears_the_goings_that_the_one_on_trial_failed_on() {
+    check_heard(&linked::<Hears>(), &[], "2 drops, 1 reconnects", 0);
+    // Neither does, and it is true all the same.
+    check_heard(&linked::<DeafToo>(), &[], "0 drops, 0 reconnects", 0);
+    // One ends the process.
+    check_heard(&linked::<Hears>(), &[3], "1 drops, 1 reconnects", 1);
 }
 
 #[test]
