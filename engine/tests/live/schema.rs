@@ -211,6 +211,37 @@ fn a_snapshot_is_shown_and_opened_without_an_engine() {
     assert!(run(&setup, &["journal", "check"]).starts_with("main: "));
 }
 
+/// An older version has no place for some of what there is. On trial it goes without; taken back, all of it is there again.
+#[test]
+fn what_an_older_version_on_trial_went_without_comes_back_with_the_newer_one() {
+    const NICK: &str = "ann of the longer name";
+    let setup = Setup::new(tally(), &["game.1001.so", "game.1002.so"]).with("logic = \"game.1001.so\"");
+    let engine = setup.with("tick_hz = 0").with("probation = \"10min\"").start();
+    assert_eq!(engine.get("/load?name=game.1002.so"), "done\n");
+    assert_eq!(engine.get("/api/v1/confirm"), "confirmed\n");
+    let mut client = Client::open(engine.address, Transport::Tcp);
+    client.send(&ClientFrame::Join { room: "", credentials: "", hello: NICK.as_bytes() });
+    client.joined();
+    assert_eq!(client.ask(b"before"), "before");
+    let before = engine.get("/tally");
+    assert_eq!(engine.get(&format!("/load?name={BACK}&drop=Score.nick")), "done\n");
+    let cut = engine.get("/tally");
+    assert!(cut.starts_with("1 scores, 1 hits, 6 bytes, digest ") && cut != before, "{cut}, {before}");
+    assert_eq!(client.version().0, 1001);
+    assert_eq!(client.ask(b"since"), "since");
+    assert_eq!(engine.get("/api/v1/rollback"), "rewound\n");
+    assert_eq!((client.resync().0, versions(&engine)), (1002, vec![1002]));
+    assert_eq!(client.ask(b"after"), "after");
+    let told = engine.get("/tally");
+    let setup = engine.killed();
+    let dump: Value = serde_json::from_str(&run(&setup, &["replay", "--dump"])).unwrap();
+    let row = &dump["tables"]["scores"][0]["row"];
+    assert_eq!((&row["nick"], &row["count"], &row["bytes"]), (&NICK.into(), &3.into(), &16.into()));
+    assert_eq!((&row["lives"], &dump["tables"]["story"][0]["row"]["upgraded_from"]), (&3.into(), &1001.into()));
+    assert!(run(&setup, &["replay", "--verify"]).starts_with("verified: "));
+    assert_eq!(setup.start().get("/tally"), told);
+}
+
 /// Six hundred thousand rows, and what is told of them.
 fn large(line: &str) -> (Engine, String) {
     let files = ["game.1001.so", "game.1002.so", "game.1003.so", "game.1004.so", "game.1005.so"];
