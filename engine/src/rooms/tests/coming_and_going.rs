@@ -173,23 +173,26 @@ async fn whoever_has_waited_too_long_is_not_left_in_the_room() {
         async move { get(&rooms, "main", "/late").await }
     });
     tokio::task::spawn_blocking(|| LATE_GATE.until_held()).await.unwrap();
-    let come = async |room: &str, player: u64, patience_ms: u64| {
-        let entry = Entry { patience: Duration::from_millis(patience_ms), ..entry().await };
-        let admission = rooms.admit(room).await.unwrap();
-        admission.join(PlayerId(player), Arc::from([]), Arc::from(""), entry).await.map(drop)
+    let come = |room: &'static str, player: u64, patience: Duration| {
+        let rooms = rooms.clone();
+        tokio::spawn(async move {
+            let entry = Entry { patience, ..entry().await };
+            let admission = rooms.admit(room).await.unwrap();
+            admission.join(PlayerId(player), Arc::from([]), Arc::from(""), entry).await.map(drop)
+        })
     };
     // One room does not get to it; the other does, but says nothing until all rooms are swapped.
-    let error = come("main", 1, 1).await.unwrap_err();
+    let error = come("main", 1, Duration::from_millis(1)).await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "the room main did not get to it within 1 ms");
     let second = version::<Second>();
     let mut swap = Box::pin(swap_for_good(&rooms, &second));
     assert!(poll_once(&mut swap).is_none(), "main is held up");
     until(|| Arc::ptr_eq(&rooms.logics()[1].1, &second.logic)).await;
-    let mut late = Box::pin(come("b", 2, 100));
-    assert!(poll_once(&mut late).is_none());
-    while poll_once(&mut late).is_none() && rooms.players("b").await.unwrap().is_empty() {}
-    assert_eq!(rooms.players("b").await.unwrap().len(), 1);
-    assert_eq!(late.await.unwrap_err().close_code(), wire::CloseCode::Failed);
+    // Far longer than that room takes to get to it.
+    let late = come("b", 2, Duration::from_secs(3));
+    while !late.is_finished() && rooms.players("b").await.unwrap().is_empty() {}
+    assert!(!late.is_finished() && rooms.players("b").await.unwrap().len() == 1);
+    assert_eq!(late.await.unwrap().unwrap_err().close_code(), wire::CloseCode::Failed);
     while !rooms.players("b").await.unwrap().is_empty() {}
     LATE_GATE.open();
     swap.await.unwrap();
