@@ -6,11 +6,17 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const PROGRAM = process.env.HOTSEAT_ENGINE;
 const BUILD = fileURLToPath(new URL('../../../../scripts/build_so.sh', import.meta.url));
+
+/** How long the port of an engine that was killed may be somebody else's. */
+const PORT_FREE_MS = 15_000;
+/** Characters of what an engine complained of at last. */
+const COMPLAINT_MAX = 4000;
 
 /** Options of a test that needs an engine: why it is left out where there is none. */
 export const withEngine = { timeout: 600_000, skip: PROGRAM ? false : 'HOTSEAT_ENGINE does not name the binary of an engine' };
@@ -32,15 +38,25 @@ export class Engine {
   }
 
   async #begin(listen) {
-    const options = { cwd: this.#folder, stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, RUST_LOG: 'warn' } };
+    const options = { cwd: this.#folder, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, RUST_LOG: 'warn' } };
     this.#process = spawn(PROGRAM, ['serve', '--listen', listen], options);
     this.#ended = once(this.#process, 'exit');
-    let said = '';
+    const isQuiet = once(this.#process.stderr, 'end');
+    let [said, complained] = ['', ''];
+    this.#process.stderr.setEncoding('utf8').on('data', (text) => {
+      process.stderr.write(text);
+      complained = (complained + text).slice(-COMPLAINT_MAX);
+    });
     for await (const text of this.#process.stdout.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
       said += text;
       if (said.includes('\n')) break;
     }
-    this.port = Number(/listening on http:\/\/127\.0\.0\.1:(\d+)\n/.exec(said)[1]);
+    const listening = /listening on http:\/\/127\.0\.0\.1:(\d+)\n/.exec(said);
+    if (!listening) {
+      const [[code, signal]] = await Promise.all([this.#ended, isQuiet]);
+      throw new Error(`the engine does not listen on ${listen} (${signal ?? `exit code ${code}`}): ${said}${complained}`);
+    }
+    this.port = Number(listening[1]);
   }
 
   /** Ends the engine as a crash would. */
@@ -49,9 +65,20 @@ export class Engine {
     await this.#ended;
   }
 
-  /** Starts it again, on the same port and the same data. */
+  /**
+   * Starts it again, on the same port and the same data. The port may be held for a moment: by another process, or by a client
+   * that tries to connect to it and, where nobody listens, may reach itself.
+   */
   async again() {
-    await this.#begin(`127.0.0.1:${this.port}`);
+    const deadline = Date.now() + PORT_FREE_MS;
+    for (;;) {
+      try {
+        return await this.#begin(`127.0.0.1:${this.port}`);
+      } catch (error) {
+        if (Date.now() > deadline || !error.message.includes('address in use')) throw error;
+        await setTimeout(100);
+      }
+    }
   }
 
   /** Builds a version of the arena: 2 is version 1002. */
