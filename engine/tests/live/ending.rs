@@ -23,14 +23,16 @@ fn a_frozen_room_does_not_hold_the_end_up() {
 #[test]
 fn a_load_that_waits_when_the_stop_begins_is_refused() {
     let files = ["game.1001.so", "plugin2.so", "plugin4.so"];
-    let engine = Setup::new(moody(), &files).with("probe_timeout_ms = 1000").start();
+    // The stop waits for the first however long that has to wait for a core.
+    let limits = "probe_timeout_ms = 5000\nrequest_timeout_ms = 60000";
+    let engine = Setup::new(moody(), &files).with(limits).start();
     let slow = engine.begin("/load?name=plugin4.so", "*/*");
     engine.until("the first is under way", |engine| engine.metric("hotseat_loads_under_way") == 1);
     let waiting = engine.begin("/load?name=plugin2.so", "*/*");
     engine.until("the second waits", |engine| engine.metric("hotseat_loads_under_way") == 2);
     engine.signal(Signal::TERM);
     let (slow, waiting) = (slow.end(), waiting.end());
-    let expected = "plugin4.so: did not return from upgraded within 1 s, in the room main: a loop?\n";
+    let expected = "plugin4.so: did not return from upgraded within 5 s, in the room main: a loop?\n";
     assert_eq!((slow.status, slow.body.as_str()), (422, expected));
     let expected = "the engine is stopping and loads nothing any more\n";
     assert_eq!((waiting.status, waiting.body.as_str()), (503, expected));
@@ -39,7 +41,7 @@ fn a_load_that_waits_when_the_stop_begins_is_refused() {
 
 #[test]
 fn a_second_signal_ends_at_once() {
-    let engine = Setup::new(moody(), &["game.1001.so", "plugin4.so"]).with("probe_timeout_ms = 60000").start();
+    let engine = Setup::new(moody(), &["game.1001.so", "plugin4.so"]).start();
     let slow = engine.begin("/load?name=plugin4.so", "*/*");
     engine.until("it is under way", |engine| engine.metric("hotseat_loads_under_way") == 1);
     engine.signal(Signal::TERM);

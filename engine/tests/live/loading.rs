@@ -89,8 +89,7 @@ fn loads_at_once_are_done_one_after_the_other() {
 
 #[test]
 fn too_many_loads_at_once_are_refused() {
-    let engine =
-        Setup::new(moody(), &["plugin1.so", "game.1001.so", "plugin4.so"]).with("probe_timeout_ms = 1000").start();
+    let engine = Setup::new(moody(), &["plugin1.so", "game.1001.so", "plugin4.so"]).start();
     let pending: Vec<_> = (0..20).map(|_| engine.begin("/load?name=plugin4.so", "*/*")).collect();
     engine.until("the sixteen places are taken", |engine| {
         engine.metric("hotseat_loads_under_way") == 16
@@ -158,8 +157,7 @@ fn an_upgrade_that_never_returns_is_refused() {
 fn a_large_room_is_rehearsed_up_to_the_limit() {
     const LEFT_OUT: &str = "rooms are too large to try the version on";
     for (line, is_left_out) in [("", false), ("rehearsal_bytes_max = 1000000", true)] {
-        let setup = Setup::new(echoing(), &["game.1001.so", "plugin2.so"]).with(line);
-        let engine = setup.with("probe_timeout_ms = 60000").start();
+        let engine = Setup::new(echoing(), &["game.1001.so", "plugin2.so"]).with(line).start();
         let opened = engine.post("/api/v1/rooms", r#"{"name": "large", "config": "20000"}"#);
         assert_eq!(opened.status, 201, "{}", opened.body);
         assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");

@@ -14,8 +14,7 @@ const PATIENCE_ROUNDS: usize = 10_000;
 
 /// Serves this plugin, which is there under the name `base.so`, in the rooms `main` and `second`.
 pub(crate) fn start(base: &[u8]) -> Engine {
-    // Far above what a probe takes on a machine that is busy with other tests.
-    start_with(base, "probe_timeout_ms = 60000")
+    start_with(base, "")
 }
 
 /// The same with a line of the config.

@@ -9,7 +9,7 @@ use super::{
 
 /// In an engine with this line of the config. So many versions are mapped afterwards.
 fn check_panic_in_second(line: &str, mapped: usize, reason: Expect) {
-    let engine = start_with(&good(1001, "game1"), &format!("probe_timeout_ms = 60000\n{line}"));
+    let engine = start_with(&good(1001, "game1"), line);
     engine.get("/mark");
     engine.put("panics-in-second.so", &saboteur("upgraded_panics_in_second"));
     engine.check_swap_refused("panics-in-second.so", 422, "upgraded-failed", reason);

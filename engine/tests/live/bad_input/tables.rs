@@ -11,7 +11,7 @@ use crate::support::Engine;
 
 /// An engine whose rooms have marks, and in which a load is confirmed at once.
 fn marked(line: &str) -> Engine {
-    let engine = start_with(&good(1001, "game1"), &format!("probe_timeout_ms = 60000\nprobation = \"0s\"\n{line}"));
+    let engine = start_with(&good(1001, "game1"), &format!("probation = \"0s\"\n{line}"));
     for _ in 0..3 {
         engine.get("/mark");
     }
