@@ -5,6 +5,7 @@
 //! maps the plugin as the engine would and says what came of it over a pipe that the plugin's code never gets to see as standard
 //! output; rooms come to it by another. Its word counts only together with an orderly end of the process.
 
+mod allowance;
 pub mod child;
 mod fault;
 mod footing;
@@ -37,6 +38,7 @@ use serde::de::DeserializeOwned;
 pub use fault::{After, Change, ProbeEnd, ProbeFault};
 pub use words::{RehearsalFault, Step};
 
+use allowance::Allowance;
 use heard::Heard;
 use pipe::{Keep, Pipe, printable};
 use words::{ChunkWriter, LINES_BYTES_MAX, RoomHead};
@@ -48,7 +50,7 @@ pub const PRINTED_BYTES_MAX: usize = 2 << 10;
 /// Address space of the child: many times a plugin's and that of the rooms it is given, and too little for one that allocates
 /// without end to hurt the machine.
 pub(crate) const CHILD_MEMORY_BYTES_MAX: u64 = 4 << 30;
-/// How long the child may take to read a room. Nothing of the plugin runs meanwhile.
+/// How long the child may take to read a room. Nothing of the plugin runs meanwhile, unless it has left something behind.
 const READ_TIME_MAX: Duration = Duration::from_secs(60);
 /// Bytes of a room that are written at a time.
 const WRITE_BYTES: usize = 64 << 10;
@@ -61,7 +63,8 @@ const ENVIRONMENT: [&str; 3] = ["LD_LIBRARY_PATH", "LD_PRELOAD", "RUST_MIN_STACK
 pub struct ProbeOptions {
     /// The program that is started as the child: this one, whatever has happened to its file since.
     pub program: PathBuf,
-    /// For loading, for `upgraded` in one room, and for the end of the process.
+    /// For loading, for `upgraded` in one room, and for the end of the process. What the child waits for a core is not counted,
+    /// up to ten times this.
     pub time_max: Duration,
     /// For making the tables of one room those of the version.
     pub rewrite_time_max: Duration,
@@ -111,8 +114,8 @@ pub struct Probe<T> {
     heard: Heard<T>,
     options: ProbeOptions,
     started: Instant,
-    /// Until when it must have said the next word, and how long that was; none while it waits for us.
-    deadline: Option<(Instant, Duration)>,
+    /// How long it may take to say the next word.
+    allowance: Allowance,
     /// How it ended, once it has.
     end: Option<ProbeEnd>,
 }
@@ -164,6 +167,7 @@ impl<T: DeserializeOwned> Probe<T> {
         })();
         let (ended, said, printed, rooms) = parts.inspect_err(|_: &io::Error| end(&mut child))?;
         Ok(Self {
+            allowance: Allowance::new(pid(&child), options.time_max),
             child,
             ended,
             said,
@@ -173,7 +177,6 @@ impl<T: DeserializeOwned> Probe<T> {
             heard: Heard::new(nonce),
             options: options.clone(),
             started,
-            deadline: Some((started + options.time_max, options.time_max)),
             end: None,
         })
     }
@@ -192,15 +195,19 @@ impl<T: DeserializeOwned> Probe<T> {
     /// [`ProbeFault`]; the rooms after the one that would not take the version have not been looked at.
     pub fn rehearse(mut self, rooms: impl Iterator<Item = RoomToTry>) -> Result<Probed<T>, ProbeFault> {
         for mut room in rooms {
-            if self.end.is_some() || self.heard.is_refused() {
-                break;
-            }
             self.given.push(room.image.name().to_owned());
             if let Err(source) = self.give(&mut room) {
                 self.finish().map_err(watched)?;
                 let fault = self.judged();
                 // It takes no more rooms because of what it has said, or done.
                 return Err(if fault.is_ours() { ProbeFault::Child { doing: "given a room", source } } else { fault });
+            }
+            // The next one is taken only then, so that whoever gives them knows how long those before took.
+            while self.heard.rooms_done < self.given.len() && !self.heard.is_refused() && self.end.is_none() {
+                self.wait(false).map_err(watched)?;
+            }
+            if self.end.is_some() || self.heard.is_refused() {
+                break;
             }
         }
         self.finish().map_err(watched)?;
@@ -209,9 +216,7 @@ impl<T: DeserializeOwned> Probe<T> {
 
     /// Writes a room to the child, however slowly that reads.
     fn give(&mut self, room: &mut RoomToTry) -> io::Result<()> {
-        if self.deadline.is_none() {
-            self.deadline = Some((Instant::now() + READ_TIME_MAX, READ_TIME_MAX));
-        }
+        self.allow(READ_TIME_MAX);
         let Stamp { now_us, seed } = room.stamp;
         let RoomToTry { image, changes, drops, rewrite_bytes_max, .. } = room;
         let (changes, drops, rewrite_bytes_max) = (std::mem::take(changes), std::mem::take(drops), *rewrite_bytes_max);
@@ -229,8 +234,8 @@ impl<T: DeserializeOwned> Probe<T> {
     /// Tells the child that there are no more rooms, and waits for its end.
     fn finish(&mut self) -> io::Result<()> {
         self.rooms = None;
-        if self.deadline.is_none() {
-            self.deadline = Some((Instant::now() + self.options.time_max, self.options.time_max));
+        if self.heard.is_waiting() {
+            self.allow(self.options.time_max);
         }
         while self.end.is_none() {
             self.wait(false)?;
@@ -238,9 +243,13 @@ impl<T: DeserializeOwned> Probe<T> {
         Ok(())
     }
 
+    fn allow(&mut self, time_max: Duration) {
+        self.allowance = Allowance::new(pid(&self.child), time_max);
+    }
+
     /// Sleeps until the child has said something, takes more bytes of a room, has ended, or has let its time pass.
     fn wait(&mut self, to_write: bool) -> io::Result<Awake> {
-        let left = self.deadline.map(|(at, _)| at.saturating_duration_since(Instant::now()));
+        let left = self.allowance.left();
         // With no time left this still looks once at what is there: we may have been elsewhere.
         let (has_ended, is_writable) = self.poll(to_write, left)?;
         self.said.drain()?;
@@ -251,31 +260,26 @@ impl<T: DeserializeOwned> Probe<T> {
             return Ok(Awake::Ended);
         }
         if has_heard {
-            self.deadline = self.time_of_step().map(|time_max| (Instant::now() + time_max, time_max));
+            self.allow(self.time_of_step());
             return Ok(Awake::Heard);
         }
-        if let (Some(Duration::ZERO), Some((_, time_max))) = (left, self.deadline) {
+        if left.is_zero() {
             let _ = pidfd_send_signal(&self.ended, Signal::KILL);
-            self.end = Some(ProbeEnd::TimedOut { time_max });
+            self.end = Some(ProbeEnd::TimedOut { time_max: self.allowance.time_max });
             return Ok(Awake::Ended);
         }
         Ok(if is_writable { Awake::Writable } else { Awake::Heard })
     }
 
-    fn poll(&self, to_write: bool, left: Option<Duration>) -> io::Result<(bool, bool)> {
-        let timeout = match left {
-            Some(left) => {
-                let tv_sec = left.as_secs().try_into().map_err(io::Error::other)?;
-                Some(Timespec { tv_sec, tv_nsec: left.subsec_nanos().into() })
-            }
-            None => None,
-        };
+    fn poll(&self, to_write: bool, left: Duration) -> io::Result<(bool, bool)> {
+        let tv_sec = left.as_secs().try_into().map_err(io::Error::other)?;
+        let timeout = Timespec { tv_sec, tv_nsec: left.subsec_nanos().into() };
         let mut fds = vec![PollFd::new(&self.ended, PollFlags::IN)];
         let rooms = self.rooms.as_ref().filter(|_| to_write);
         fds.extend(rooms.map(|rooms| PollFd::from_borrowed_fd(rooms.as_fd(), PollFlags::OUT)));
         let pipes = [&self.said, &self.printed].into_iter().filter_map(Pipe::fd);
         fds.extend(pipes.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        match poll(&mut fds, timeout.as_ref()) {
+        match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {
                 let is_up = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
                 Ok((is_up(fds.first()), rooms.is_some() && is_up(fds.get(1))))
@@ -284,14 +288,12 @@ impl<T: DeserializeOwned> Probe<T> {
         }
     }
 
-    /// How long the child may take for what it does now; none where it waits for us.
-    fn time_of_step(&self) -> Option<Duration> {
+    /// How long the child may take for what it does now.
+    fn time_of_step(&self) -> Duration {
         match self.heard.step {
-            None if self.heard.loaded.is_none() => Some(self.options.time_max),
-            None | Some(Step::Wait) if self.rooms.is_some() => None,
-            None | Some(Step::Wait | Step::Upgrade) => Some(self.options.time_max),
-            Some(Step::Read) => Some(READ_TIME_MAX),
-            Some(Step::Migrate) => Some(self.options.rewrite_time_max),
+            None | Some(Step::Wait | Step::Upgrade) => self.options.time_max,
+            Some(Step::Read) => READ_TIME_MAX,
+            Some(Step::Migrate) => self.options.rewrite_time_max,
         }
     }
 

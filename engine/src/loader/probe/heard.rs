@@ -21,6 +21,8 @@ pub(super) struct Heard<T> {
     pub(super) step: Option<Step>,
     /// Rooms that it has begun with.
     rooms_begun: usize,
+    /// Rooms that have taken the version.
+    pub(super) rooms_done: usize,
     is_rehearsed: bool,
     /// What it found wrong.
     word: Option<Message<T>>,
@@ -36,6 +38,7 @@ impl<T: DeserializeOwned> Heard<T> {
             loaded: None,
             step: None,
             rooms_begun: 0,
+            rooms_done: 0,
             is_rehearsed: false,
             word: None,
         }
@@ -66,6 +69,7 @@ impl<T: DeserializeOwned> Heard<T> {
             Message::Loaded(loaded) => self.loaded = Some(loaded),
             Message::Doing(step) => {
                 self.rooms_begun += usize::from(step == Step::Read);
+                self.rooms_done += usize::from(step == Step::Wait);
                 self.step = Some(step);
             }
             Message::Rehearsed => self.is_rehearsed = true,
@@ -76,6 +80,11 @@ impl<T: DeserializeOwned> Heard<T> {
     /// Whether it has said that something is wrong.
     pub(super) fn is_refused(&self) -> bool {
         self.word.is_some()
+    }
+
+    /// Whether it waits for a room, or for the word that there is none.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.loaded.is_some() && matches!(self.step, None | Some(Step::Wait)) && !self.is_refused()
     }
 
     /// Decides by the child's word and by how it ended; both must be good. `rooms` are those that it was given.

@@ -1,7 +1,7 @@
 //! Versions that misbehave in `upgraded` or in a migration: they do so to a child process, on copies of the rooms.
 
 use expect_test::{Expect, expect};
-use saboteurs::deeds::{ABORT, ALLOCATE, CRASH, EXIT, FORK, LOOP, OPEN, PANIC, PRINT, RECURSE, THREAD};
+use saboteurs::deeds::{ABORT, ALLOCATE, CRASH, DAWDLE, EXIT, FORK, LOOP, OPEN, PANIC, PRINT, RECURSE, THREAD};
 
 use super::{
     plugins::{good, saboteur},
@@ -68,7 +68,7 @@ fn an_upgrade_that_ends_the_process_ends_the_rehearsal_only() {
         PANIC,
         "upgraded-failed",
         expect![
-            "in the room main: version 1000 failed in upgraded at tick N, engine/tests/saboteurs/examples/../src/deeds.rs:48:18: as it was told"
+            "in the room main: version 1000 failed in upgraded at tick N, engine/tests/saboteurs/examples/../src/deeds.rs:53:18: as it was told"
         ],
     );
     // In whichever room.
@@ -106,6 +106,21 @@ fn an_upgrade_that_leaves_something_behind_is_refused() {
         expect!["bad.so: opens or closes files: logic has none (seen after upgraded)"],
     );
     check_goes_on(engine);
+}
+
+/// Small rooms, all of which would fit into the pipe at once.
+#[test]
+fn rooms_beyond_the_time_are_left_out() {
+    let engine = start(&good(1001, "game1"));
+    engine.put("slow.so", &saboteur("upgraded_misbehaves"));
+    assert_eq!(engine.post("/api/v1/rooms", r#"{"name": "third"}"#).status, 201);
+    for room in ["main", "second", "third"] {
+        engine.get(&format!("/only/{DAWDLE}?room={room}"));
+    }
+    engine.must_load("slow.so");
+    assert!(engine.log().contains("rooms are too many to try the version on all of them"), "{}", engine.log());
+    assert_eq!(engine.hello_in("third"), "saboteurs 1000");
+    engine.end();
 }
 
 #[test]
@@ -191,7 +206,7 @@ fn a_migration_that_ends_the_process_ends_the_rehearsal_only() {
         PANIC,
         "migration-failed",
         expect![
-            "in the room main: Mark.weight: the migration panicked at row 0: as it was told, engine/tests/saboteurs/examples/../src/deeds.rs:48:18"
+            "in the room main: Mark.weight: the migration panicked at row 0: as it was told, engine/tests/saboteurs/examples/../src/deeds.rs:53:18"
         ],
     );
     check_goes_on(engine);
@@ -199,7 +214,7 @@ fn a_migration_that_ends_the_process_ends_the_rehearsal_only() {
 
 #[test]
 fn a_migration_that_never_returns_is_stopped() {
-    let engine = start_with(&good(1001, "game1"), "probe_timeout_ms = 60000\nrewrite_timeout_ms = 300");
+    let engine = start_with(&good(1001, "game1"), "rewrite_timeout_ms = 300");
     engine.put("bad.so", &saboteur("migration_misbehaves"));
     check(
         &engine,
