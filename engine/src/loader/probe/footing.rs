@@ -2,11 +2,7 @@
 //!
 //! Looked at in the probe's child, for the engine to map nothing that closes its sockets or takes its signals away.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, io, path::PathBuf, thread};
 
 use rustix::{
     io::Errno,
@@ -64,11 +60,17 @@ fn end_children() -> io::Result<bool> {
             Err(Errno::CHILD) => return Ok(found),
             Err(Errno::INTR) | Ok(Some(_)) => {}
             Ok(None) => {
-                for child in children()? {
+                let children = children()?;
+                for &child in &children {
                     // Fails for one that has ended meanwhile.
                     let _ = kill_process(child, Signal::KILL);
                 }
-                wait(WaitOptions::empty())?;
+                if children.is_empty() {
+                    // One that was on its way from its parent to this process.
+                    thread::yield_now();
+                } else {
+                    wait(WaitOptions::empty())?;
+                }
             }
             Err(errno) => return Err(errno.into()),
         }
@@ -76,8 +78,13 @@ fn end_children() -> io::Result<bool> {
     }
 }
 
+/// Of all threads: what gets away from the one that forked it becomes another's.
 fn children() -> io::Result<Vec<Pid>> {
-    let task = Path::new("/proc/thread-self/children");
-    let ids = fs::read_to_string(task)?;
-    Ok(ids.split_whitespace().filter_map(|id| id.parse().ok()).filter_map(Pid::from_raw).collect())
+    let mut children = Vec::new();
+    for task in fs::read_dir("/proc/self/task")? {
+        // A thread may have ended meanwhile.
+        let ids = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+        children.extend(ids.split_whitespace().filter_map(|id| id.parse().ok()).filter_map(Pid::from_raw));
+    }
+    Ok(children)
 }

@@ -1,7 +1,7 @@
 //! Versions that misbehave in `upgraded` or in a migration: they do so to a child process, on copies of the rooms.
 
 use expect_test::{Expect, expect};
-use saboteurs::deeds::{ABORT, ALLOCATE, CRASH, DAWDLE, EXIT, FORK, LOOP, OPEN, PANIC, PRINT, RECURSE, THREAD};
+use saboteurs::deeds::{ABORT, ALLOCATE, CRASH, DAEMON, DAWDLE, EXIT, FORK, LOOP, OPEN, PANIC, PRINT, RECURSE, THREAD};
 
 use super::{
     plugins::{good, saboteur},
@@ -68,7 +68,7 @@ fn an_upgrade_that_ends_the_process_ends_the_rehearsal_only() {
         PANIC,
         "upgraded-failed",
         expect![
-            "in the room main: version 1000 failed in upgraded at tick N, engine/tests/saboteurs/examples/../src/deeds.rs:53:18: as it was told"
+            "in the room main: version 1000 failed in upgraded at tick N, engine/tests/saboteurs/examples/../src/deeds.rs:58:18: as it was told"
         ],
     );
     // In whichever room.
@@ -90,6 +90,12 @@ fn an_upgrade_that_leaves_something_behind_is_refused() {
     check(
         &engine,
         FORK,
+        "starts-processes",
+        expect!["bad.so: starts a process of its own: logic has none (seen after upgraded)"],
+    );
+    check(
+        &engine,
+        DAEMON,
         "starts-processes",
         expect!["bad.so: starts a process of its own: logic has none (seen after upgraded)"],
     );
@@ -206,7 +212,7 @@ fn a_migration_that_ends_the_process_ends_the_rehearsal_only() {
         PANIC,
         "migration-failed",
         expect![
-            "in the room main: Mark.weight: the migration panicked at row 0: as it was told, engine/tests/saboteurs/examples/../src/deeds.rs:53:18"
+            "in the room main: Mark.weight: the migration panicked at row 0: as it was told, engine/tests/saboteurs/examples/../src/deeds.rs:58:18"
         ],
     );
     check_goes_on(engine);

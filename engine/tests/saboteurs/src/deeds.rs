@@ -12,6 +12,7 @@ pub const OPEN: u64 = 108;
 pub const PANIC: u64 = 109;
 /// No misdeed, but for who does not read it.
 pub const PRINT: u64 = 110;
+pub const DAEMON: u64 = 111;
 /// No misdeed, but for who tries many rooms.
 pub const DAWDLE: u64 = 112;
 
@@ -25,6 +26,9 @@ const ALLOCATED_BYTES: usize = 64 << 20;
 unsafe extern "C" {
     fn fork() -> i32;
     safe fn pause() -> i32;
+    safe fn setsid() -> i32;
+    safe fn _exit(code: i32) -> !;
+    fn waitpid(process: i32, status: *mut i32, options: i32) -> i32;
 }
 
 /// Nothing for any other number.
@@ -43,6 +47,7 @@ pub fn commit(number: u64) {
             std::mem::forget(std::hint::black_box(vec![0u8; ALLOCATED_BYTES]));
         },
         FORK => fork_and_stay(),
+        DAEMON => fork_and_get_away(),
         DAWDLE if is_rehearsal() => std::thread::sleep(DAWDLE_TIME),
         THREAD => drop(std::thread::spawn(|| {
             loop {
@@ -84,4 +89,19 @@ fn fork_and_stay() {
             pause();
         }
     }
+}
+
+/// As a daemon does: into a session of its own, and away from its parent.
+fn fork_and_get_away() {
+    #[expect(unsafe_code, reason = "the misdeed")]
+    // SAFETY: the child does nothing that a copy of a process with threads may not.
+    let child = unsafe { fork() };
+    if child == 0 {
+        setsid();
+        fork_and_stay();
+        _exit(0);
+    }
+    #[expect(unsafe_code, reason = "the misdeed")]
+    // SAFETY: no status is asked for.
+    let _ = unsafe { waitpid(child, std::ptr::null_mut(), 0) };
 }
