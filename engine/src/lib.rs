@@ -24,6 +24,7 @@ pub mod loader;
 pub mod guard;
 pub mod http;
 pub mod lock;
+mod panics;
 pub mod status;
 pub mod stop;
 pub mod token;

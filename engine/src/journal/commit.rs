@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::batch::Batch;
+use super::failure::{Failure, or_panicked};
 use super::frame::Position;
 use super::log::{Log, LogError, SyncTask};
 use super::writer::{Desk, Writer, sync_at};
@@ -22,6 +22,8 @@ use super::writer::{Desk, Writer, sync_at};
 const ORDERS_MAX: usize = 4096;
 /// Batches that are written at a time.
 const TOGETHER_MAX: usize = 1024;
+const THREAD: &str = "journal";
+const SYNC_THREAD: &str = "journal-sync";
 
 /// When outputs may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +62,8 @@ pub(super) enum Order {
     /// Lets go when all before is as safe as it must be for its outputs.
     Written(Release),
     Flush(Release),
-    Synced(Vec<(LogId, u64)>),
-    Failed(LogError),
+    /// A sync has ended, or a call has failed, on another thread.
+    Wake,
     End,
 }
 
@@ -72,7 +74,7 @@ pub struct Journal(Arc<Handle>);
 struct Handle {
     durability: Durability,
     orders: SyncSender<Order>,
-    has_failed: Arc<AtomicBool>,
+    failure: Arc<Failure>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -96,18 +98,20 @@ impl Journal {
     /// A thread cannot be started.
     pub fn start(durability: Durability, on_failure: impl Fn(&LogError) + Send + 'static) -> std::io::Result<Journal> {
         let (orders, received) = sync_channel(ORDERS_MAX);
-        let has_failed = Arc::new(AtomicBool::new(false));
+        let failure = Arc::<Failure>::default();
         // Syncs within some time are made on a thread of their own, for writing must not wait for them.
-        let (tasks, to_sync) = channel::<Vec<(LogId, SyncTask)>>();
+        let ((tasks, to_sync), (is_synced, synced)) = (channel(), channel());
         if let Durability::Within(_) = durability {
-            let (orders, has_failed) = (orders.clone(), Arc::clone(&has_failed));
-            let sync = move || to_sync.into_iter().try_for_each(|tasks| orders.send(sync_all(tasks, &has_failed)).ok());
-            std::thread::Builder::new().name("journal-sync".to_owned()).spawn(sync)?;
+            let (orders, failure) = (orders.clone(), Arc::clone(&failure));
+            let sync = move || sync_all(&to_sync, &is_synced, &orders, &failure);
+            std::thread::Builder::new().name(SYNC_THREAD.to_owned()).spawn(sync)?;
         }
         let mut committer = Committer {
             durability,
+            failure: Arc::clone(&failure),
             desks: BTreeMap::new(),
             tasks,
+            synced,
             is_syncing: false,
             sync_at: None,
             unwritten: Vec::new(),
@@ -117,18 +121,18 @@ impl Journal {
             at_positions: Vec::new(),
         };
         let run = {
-            let has_failed = Arc::clone(&has_failed);
+            let failure = Arc::clone(&failure);
             move || {
                 // It is still there when rooms are told to stop: they go on when the first release of its is dropped.
-                if let Err(error) = committer.run(&received) {
-                    has_failed.store(true, Ordering::SeqCst);
+                if let Err(error) = or_panicked(THREAD, || committer.run(&received)) {
+                    failure.close();
                     on_failure(&error);
                 }
                 // From here on orders go nowhere, and their releases are dropped.
             }
         };
-        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(run)?;
-        Ok(Journal(Arc::new(Handle { durability, orders, has_failed, thread: Mutex::new(Some(thread)) })))
+        let thread = std::thread::Builder::new().name(THREAD.to_owned()).spawn(run)?;
+        Ok(Journal(Arc::new(Handle { durability, orders, failure, thread: Mutex::new(Some(thread)) })))
     }
 
     /// Takes the log of a room in.
@@ -177,15 +181,9 @@ impl Journal {
         self.0.durability
     }
 
-    /// Nothing may be let go of any more.
-    pub(super) fn has_failed(&self) -> bool {
-        self.0.has_failed.load(Ordering::SeqCst)
-    }
-
-    /// A call has failed on another thread than the journal's.
-    pub(super) fn fail(&self, error: LogError) {
-        self.0.has_failed.store(true, Ordering::SeqCst);
-        self.order(Order::Failed(error));
+    /// Once it is told, nothing may be let go of any more. Whoever tells it wakes the journal's thread.
+    pub(super) fn failure(&self) -> &Failure {
+        &self.0.failure
     }
 
     pub(super) fn order(&self, order: Order) {
@@ -202,11 +200,17 @@ impl Journal {
     }
 }
 
+/// What a sync was about: the last record of each log.
+type Synced = Vec<(LogId, u64)>;
+
 struct Committer {
     durability: Durability,
+    failure: Arc<Failure>,
     /// In an order of their own, so that the same orders make the same calls on files.
     desks: BTreeMap<LogId, Arc<Desk>>,
     tasks: Sender<Vec<(LogId, SyncTask)>>,
+    /// Not among the orders: it is waited for while those wait.
+    synced: Receiver<Synced>,
     /// Tasks are under way on the other thread.
     is_syncing: bool,
     /// When what was written is to be synced; `None` if all is.
@@ -241,17 +245,23 @@ impl Committer {
                 is_end |= matches!(order, Order::End);
                 must_sync |= self.carry_out(order)?;
             }
+            // After the orders: one of them may have been the word that there is something.
+            if let Ok(synced) = self.synced.try_recv() {
+                self.note_synced(synced);
+            }
             self.write()?;
             if must_sync {
                 self.sync_here()?;
             }
+            // What is on its way out may have been lost on another thread.
+            self.failure.check()?;
             // First, so that whoever waits for a release finds the snapshots ordered that came before it.
             self.at_positions.drain(..).for_each(|(then, position)| then(position));
             self.held.drain(..).for_each(|release| release());
             if is_end {
                 return Ok(());
             }
-            self.sync_elsewhere();
+            self.sync_elsewhere()?;
         }
     }
 
@@ -265,13 +275,13 @@ impl Committer {
             Order::Run(task) => task()?,
             Order::Commit(id, batch, release) => {
                 self.held.push(release);
-                self.append(id, batch);
+                self.append(id, batch)?;
                 return Ok(!self.syncs_elsewhere());
             }
             Order::SyncAt(at) => self.note_sync(at),
             Order::Divide(id, then) => {
-                let position = self.with_log(id, |log| log.divide().map(|()| log.position()));
-                self.at_positions.extend(position.transpose()?.map(|position| (then, position)));
+                let position = self.divide(id)?;
+                self.at_positions.extend(position.map(|position| (then, position)));
             }
             Order::Forget(id, upto) => {
                 self.with_log(id, |log| log.forget(upto)).transpose()?;
@@ -287,18 +297,7 @@ impl Committer {
                 self.held.push(then);
                 return Ok(true);
             }
-            Order::Synced(upto) => {
-                self.is_syncing = false;
-                self.held.append(&mut self.flushing);
-                for (id, seq) in upto {
-                    if let Some(desk) = self.desks.get(&id) {
-                        let mut place = desk.place.lock();
-                        place.is_syncing = false;
-                        place.log.iter_mut().for_each(|log| log.synced(seq));
-                    }
-                }
-            }
-            Order::Failed(error) => return Err(error),
+            Order::Wake => {}
             Order::End => {
                 self.held.append(&mut self.flushing);
                 self.held.append(&mut self.to_flush);
@@ -313,17 +312,50 @@ impl Committer {
         self.desks.get(&id).and_then(|desk| desk.place.lock().log.as_mut().map(then))
     }
 
+    /// Ends a segment, and says where.
+    fn divide(&mut self, id: LogId) -> Result<Option<Position>, LogError> {
+        if self.desks.get(&id).is_some_and(|desk| desk.place.lock().is_syncing) {
+            self.wait_for_sync()?;
+        }
+        self.with_log(id, |log| log.divide().map(|()| log.position())).transpose()
+    }
+
+    /// Before a file is synced here that is being synced elsewhere: of two syncs the system tells only one that a write was lost.
+    fn wait_for_sync(&mut self) -> Result<(), LogError> {
+        if self.is_syncing {
+            // None comes where the other thread has ended, having told why.
+            if let Ok(synced) = self.synced.recv() {
+                self.note_synced(synced);
+            }
+        }
+        self.failure.check()
+    }
+
+    fn note_synced(&mut self, synced: Synced) {
+        self.is_syncing = false;
+        self.held.append(&mut self.flushing);
+        for (id, seq) in synced {
+            if let Some(desk) = self.desks.get(&id) {
+                let mut place = desk.place.lock();
+                place.is_syncing = false;
+                place.log.iter_mut().for_each(|log| log.synced(seq));
+            }
+        }
+    }
+
     /// Whether writing, and what waits for no more than that, goes on during a sync.
     fn syncs_elsewhere(&self) -> bool {
         matches!(self.durability, Durability::Within(_))
     }
 
-    fn append(&mut self, id: LogId, mut batch: Batch) {
+    fn append(&mut self, id: LogId, mut batch: Batch) -> Result<(), LogError> {
         let is_weighty = batch.is_weighty;
         let desk = self.desks.get(&id).expect("a room's log is added before it is written to");
         let mut place = desk.place.lock();
         place.is_noted = true;
-        place.log.as_mut().expect("opened when it was added").append(&mut batch);
+        // It was opened when it was added, and may have failed since.
+        let Some(log) = &mut place.log else { return self.failure.check() };
+        log.append(&mut batch);
         drop(place);
         if let Durability::Within(time) = self.durability {
             self.note_sync(sync_at(is_weighty, time));
@@ -331,6 +363,7 @@ impl Committer {
         if self.unwritten.last() != Some(&id) {
             self.unwritten.push(id);
         }
+        Ok(())
     }
 
     fn note_sync(&mut self, at: Instant) {
@@ -339,17 +372,17 @@ impl Committer {
 
     fn write(&mut self) -> Result<(), LogError> {
         for id in std::mem::take(&mut self.unwritten) {
-            let write = |log: &mut Box<dyn Log>| {
-                log.write()?;
-                if log.is_full() { log.divide() } else { Ok(()) }
-            };
             // It may have been removed meanwhile.
-            self.with_log(id, write).transpose()?;
+            let is_full = self.with_log(id, |log| log.write().map(|()| log.is_full())).transpose()?;
+            if is_full == Some(true) {
+                self.divide(id)?;
+            }
         }
         Ok(())
     }
 
     fn sync_here(&mut self) -> Result<(), LogError> {
+        self.wait_for_sync()?;
         for desk in self.desks.values() {
             let mut place = desk.place.lock();
             place.is_noted = false;
@@ -364,9 +397,9 @@ impl Committer {
         Ok(())
     }
 
-    fn sync_elsewhere(&mut self) {
+    fn sync_elsewhere(&mut self) -> Result<(), LogError> {
         if self.is_syncing || (self.to_flush.is_empty() && self.sync_at.is_none_or(|at| at > Instant::now())) {
-            return;
+            return Ok(());
         }
         let mut tasks = Vec::new();
         for (id, desk) in &self.desks {
@@ -376,6 +409,8 @@ impl Committer {
             place.is_syncing = task.is_some();
             tasks.extend(task.map(|task| (*id, task)));
         }
+        // There is nothing to sync of a log that has failed meanwhile.
+        self.failure.check()?;
         self.sync_at = None;
         self.flushing.append(&mut self.to_flush);
         if tasks.is_empty() {
@@ -383,20 +418,32 @@ impl Committer {
         } else {
             self.is_syncing = self.tasks.send(tasks).is_ok();
         }
+        Ok(())
     }
 }
 
-fn sync_all(tasks: Vec<(LogId, SyncTask)>, has_failed: &AtomicBool) -> Order {
-    let mut synced = Vec::with_capacity(tasks.len());
-    for (id, SyncTask { seq, run }) in tasks {
-        match run() {
-            Ok(()) => synced.push((id, seq)),
-            Err(error) => {
-                // Before the journal's thread hears of it: rooms write by themselves.
-                has_failed.store(true, Ordering::SeqCst);
-                return Order::Failed(error);
-            }
+/// What the other thread does, until the journal's thread has gone or a call fails.
+fn sync_all(
+    tasks: &Receiver<Vec<(LogId, SyncTask)>>,
+    is_synced: &Sender<Synced>,
+    orders: &SyncSender<Order>,
+    failure: &Failure,
+) {
+    let sync = |tasks: Vec<(LogId, SyncTask)>| {
+        tasks.into_iter().map(|(id, SyncTask { seq, run })| run().map(|()| (id, seq))).collect()
+    };
+    for tasks in tasks {
+        let synced = or_panicked(SYNC_THREAD, || sync(tasks));
+        let has_failed = synced.is_err();
+        // First what is told, then the call.
+        match synced {
+            Ok(synced) => _ = is_synced.send(synced),
+            Err(error) => failure.tell(error),
+        }
+        // Where orders wait, the journal's thread is awake, and it has to be told nothing: it looks after each of them.
+        let _ = orders.try_send(Order::Wake);
+        if has_failed {
+            return;
         }
     }
-    Order::Synced(synced)
 }

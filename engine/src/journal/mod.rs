@@ -6,6 +6,7 @@ pub mod batch;
 pub mod black_box;
 pub mod commit;
 pub mod compare;
+mod failure;
 pub mod files;
 pub mod frame;
 pub mod keeper;

@@ -2,7 +2,7 @@
 //!
 //! Outputs that leave when their inputs are written need no other thread: the room writes itself, which takes about a microsecond,
 //! and lets them go. It hands over to the journal's thread what it would have to wait for: a file that is being synced, a
-//! segment that ends, and whatever comes after something that was handed over, for order.
+//! segment that ends, much at once, and whatever comes after something that was handed over, for order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +14,9 @@ use super::batch::Batch;
 use super::commit::{AtPosition, Durability, Journal, LogId, Order, Release};
 use super::frame::Position;
 use super::log::Log;
+
+/// More than this at once is for the journal's thread: to sum, hash and write it takes long enough for other rooms to notice.
+pub const WRITTEN_HERE_BYTES_MAX: u64 = 64 << 10;
 
 /// Writes the records of one room. All methods are for the room's thread.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ pub(super) struct Desk {
 
 #[derive(Debug, Default)]
 pub(super) struct Place {
-    /// `None` before it is opened, and when it is removed.
+    /// `None` before it is opened, and when it is removed or has failed.
     pub(super) log: Option<Box<dyn Log>>,
     /// A write to a file that is being synced takes as long as the sync, now and then.
     pub(super) is_syncing: bool,
@@ -89,11 +92,14 @@ impl Writer {
     }
 
     fn write(&self, batch: &mut Batch) -> Written {
-        if self.journal.has_failed() {
+        if self.journal.failure().is_told() {
             return Written::Failed;
         }
         if batch.is_empty() {
             return Written::Yes;
+        }
+        if batch.bytes() > WRITTEN_HERE_BYTES_MAX {
+            return Written::No;
         }
         let Durability::Within(time) = self.journal.durability() else { return Written::No };
         let Some(mut place) = self.desk.place.try_lock() else { return Written::No };
@@ -103,15 +109,18 @@ impl Writer {
         }
         let is_weighty = batch.is_weighty;
         log.append(batch);
-        let written = log.write();
+        if let Err(error) = log.write() {
+            // With the lock held: who takes it next finds no log to go on with, and knows why.
+            self.journal.failure().tell(error);
+            place.log = None;
+            drop(place);
+            self.journal.order(Order::Wake);
+            return Written::Failed;
+        }
         let is_news = is_weighty || !*is_noted;
         *is_noted = true;
         // Not with the lock held: who orders may wait for the journal's thread, which may wait for the lock.
         drop(place);
-        if let Err(error) = written {
-            self.journal.fail(error);
-            return Written::Failed;
-        }
         if is_news {
             self.journal.order(Order::SyncAt(sync_at(is_weighty, time)));
         }

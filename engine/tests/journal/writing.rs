@@ -11,13 +11,13 @@ use engine::journal::batch::Batch;
 use engine::journal::frame::Position;
 use engine::journal::log::{Log, LogError, SyncTask};
 use engine::journal::segments::Segments;
-use engine::journal::writer::Writer;
+use engine::journal::writer::{WRITTEN_HERE_BYTES_MAX, Writer};
 use engine::journal::{Durability, Journal, LogId};
 use logic_api::Rng;
 use parking_lot::Mutex;
 
 use crate::disk::MemoryDisk;
-use crate::support::{batch, folder, records};
+use crate::support::{ON_PURPOSE, batch, folder, records};
 
 /// Nothing is synced by itself while a test runs.
 const LATER: Durability = Durability::Within(Duration::from_secs(3600));
@@ -33,6 +33,10 @@ struct ToldLog {
     is_full: Arc<AtomicBool>,
     fails: Arc<AtomicBool>,
     sync: Option<SlowSync>,
+    /// Told on purpose when the log is asked for what is to be synced.
+    panics: bool,
+    /// Gone with it.
+    _kept: Arc<()>,
 }
 
 /// A sync that tells that it has begun, and ends when it is told to, or when nobody can tell it.
@@ -40,6 +44,21 @@ struct ToldLog {
 struct SlowSync {
     begun: Sender<()>,
     end: Arc<Mutex<Receiver<()>>>,
+    /// The first one, and no other: a lost write is told once.
+    fails: Arc<AtomicBool>,
+}
+
+impl SlowSync {
+    /// With what tells that one has begun, and what lets it end.
+    fn new(fails: bool) -> (SlowSync, Receiver<()>, Sender<()>) {
+        let ((begun, begins), (ends, end)) = (channel(), channel());
+        let fails = Arc::new(AtomicBool::new(fails));
+        (SlowSync { begun, end: Arc::new(Mutex::new(end)), fails }, begins, ends)
+    }
+}
+
+fn failed(what: &'static str) -> LogError {
+    LogError { what, path: "it".into(), source: std::io::Error::from_raw_os_error(5) }
 }
 
 fn tell(story: &Story, what: &'static str) {
@@ -54,9 +73,7 @@ impl Log for ToldLog {
 
     fn write(&mut self) -> Result<(), LogError> {
         tell(&self.story, "write");
-        let source = || std::io::Error::from_raw_os_error(5);
-        let failed = self.fails.load(Ordering::SeqCst);
-        if failed { Err(LogError { what: "writing to", path: "it".into(), source: source() }) } else { Ok(()) }
+        if self.fails.load(Ordering::SeqCst) { Err(failed("writing to")) } else { Ok(()) }
     }
 
     fn is_full(&self) -> bool {
@@ -68,13 +85,13 @@ impl Log for ToldLog {
     }
 
     fn sync_task(&mut self) -> Option<SyncTask> {
+        assert!(!self.panics, "{ON_PURPOSE}: no task");
         let (seq, sync) = (self.seq, self.sync.clone());
         let run = move || {
-            if let Some(SlowSync { begun, end }) = sync {
-                begun.send(()).unwrap();
-                let _ = end.lock().recv();
-            }
-            Ok(())
+            let Some(SlowSync { begun, end, fails }) = sync else { return Ok(()) };
+            let _ = begun.send(());
+            let _ = end.lock().recv();
+            if fails.swap(false, Ordering::SeqCst) { Err(failed("syncing")) } else { Ok(()) }
         };
         (seq > self.synced).then(|| SyncTask { seq, run: Box::new(run) })
     }
@@ -143,12 +160,26 @@ fn outputs_that_wait_for_the_disk_are_let_go_by_the_journal() {
     journal.end();
 }
 
+/// A long request's body must not hold up the other rooms of the thread.
+#[test]
+fn what_is_much_at_once_is_for_the_journals_thread() {
+    let story = Story::default();
+    let (journal, writer, _) = start(LATER, ToldLog { story: story.clone(), ..ToldLog::default() });
+    for (bytes, is_here) in [(WRITTEN_HERE_BYTES_MAX, false), (WRITTEN_HERE_BYTES_MAX - 100, true)] {
+        let on_release = story.clone();
+        let mut batch = batch(&[(6, 1, vec![1; bytes as usize])]);
+        writer.commit(&mut batch, move || tell(&on_release, "release"));
+        assert!(journal.written());
+        assert_eq!(told(&story), [("write", is_here), ("release", is_here)]);
+    }
+    journal.end();
+}
+
 #[test]
 fn a_room_does_not_write_to_what_is_being_synced() {
     let story = Story::default();
-    let ((begins, begun), (end, ends)) = (channel(), channel());
-    let sync = Some(SlowSync { begun: begins, end: Arc::new(Mutex::new(ends)) });
-    let (journal, writer, _) = start(LATER, ToldLog { story: story.clone(), sync, ..ToldLog::default() });
+    let (sync, begun, end) = SlowSync::new(false);
+    let (journal, writer, _) = start(LATER, ToldLog { story: story.clone(), sync: Some(sync), ..ToldLog::default() });
     commit(&writer, &story);
     assert_eq!(told(&story), [("write", true), ("release", true)]);
     let (synced, is_synced) = channel();
@@ -198,7 +229,8 @@ fn what_ends_a_segment_is_for_the_journals_thread() {
 #[test]
 fn after_a_write_of_a_room_that_failed_no_room_lets_go_of_anything() {
     let (story, fails) = (Story::default(), Arc::new(AtomicBool::new(true)));
-    let log = ToldLog { story: story.clone(), fails, ..ToldLog::default() };
+    let kept = Arc::new(());
+    let log = ToldLog { story: story.clone(), fails, _kept: kept.clone(), ..ToldLog::default() };
     let (journal, writer, failure) = start(LATER, log);
     let other = {
         let log = ToldLog { story: story.clone(), ..ToldLog::default() };
@@ -206,11 +238,50 @@ fn after_a_write_of_a_room_that_failed_no_room_lets_go_of_anything() {
     };
     assert!(journal.written());
     commit(&writer, &story);
+    assert_eq!(Arc::strong_count(&kept), 1, "the journal's thread may still ask the log for what is to be synced");
     commit(&other, &story);
     other.commit(&mut Batch::default(), || panic!("let go of"));
     assert_eq!(told(&story), [("write", true)]);
     assert!(failure.recv().unwrap().starts_with("writing to it failed: "));
     assert!(!journal.written() && !journal.flushed());
+    journal.end();
+}
+
+/// Of two syncs of a file only one is told of a write that was lost: nobody is to conclude anything from the other one.
+#[test]
+fn what_syncs_a_file_again_waits_for_the_sync_under_way() {
+    let ends: [fn(Journal, Writer); 2] = [
+        |_, writer| writer.divide(|_| panic!("divided")),
+        // The last handles: the journal is to end.
+        |journal, writer| drop((journal, writer)),
+    ];
+    for end_of in ends {
+        let story = Story::default();
+        let (sync, begun, end) = SlowSync::new(true);
+        let log = ToldLog { story: story.clone(), sync: Some(sync), ..ToldLog::default() };
+        let (journal, writer, failure) = start(LATER, log);
+        commit(&writer, &story);
+        assert_eq!(told(&story), [("write", true), ("release", true)]);
+        let (flushed, is_flushed) = channel();
+        journal.flush(Box::new(move || flushed.send(()).unwrap()));
+        begun.recv().unwrap();
+        end_of(journal, writer);
+        drop(end);
+        assert!(failure.recv().unwrap().starts_with("syncing it failed: "));
+        assert!(is_flushed.recv().is_err());
+        assert_eq!(told(&story), []);
+    }
+}
+
+/// Or rooms would wait for it for ever.
+#[test]
+fn a_panic_of_the_journals_thread_is_told() {
+    let story = Story::default();
+    let (journal, writer, failure) = start(LATER, ToldLog { story: story.clone(), panics: true, ..ToldLog::default() });
+    commit(&writer, &story);
+    assert!(!journal.flushed());
+    assert_eq!(failure.recv().unwrap(), "running the thread journal failed: it panicked: on purpose: no task");
+    writer.commit(&mut Batch::default(), || panic!("let go of"));
     journal.end();
 }
 

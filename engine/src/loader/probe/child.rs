@@ -12,7 +12,6 @@
 //! ```
 
 use std::{
-    any::Any,
     ffi::OsString,
     fs::{self, File},
     io::{self, Write as _},
@@ -35,6 +34,7 @@ use super::footing::Footing;
 use super::rehearsal::rehearse;
 use super::words::{LINE_BYTES_MAX, Line, Message};
 use super::{CHILD_MEMORY_BYTES_MAX, PROBE_COMMAND};
+use crate::panics::panic_text;
 
 /// Far above every time limit of a probe.
 const CPU_SECONDS_MAX: u64 = 600;
@@ -165,11 +165,6 @@ fn set_up() -> io::Result<Pipes> {
 fn limit(resource: Resource, max: u64) -> io::Result<()> {
     let lowered = Some(getrlimit(resource).maximum.map_or(max, |hard| hard.min(max)));
     Ok(setrlimit(resource, Rlimit { current: lowered, maximum: lowered })?)
-}
-
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 pub(super) fn shortened(mut reason: String) -> String {

@@ -12,10 +12,11 @@ use room::{LogicVersion, Pool, Rehearsal, Stamp};
 
 use super::{
     WRITE_BYTES,
-    child::{Verdict, left_behind, panic_text, shortened},
+    child::{Verdict, left_behind, shortened},
     footing::Footing,
     words::{ChunkReader, Message, RehearsalFault, RoomHead, Step},
 };
+use crate::panics::panic_text;
 
 /// Nothing of this child's loader is said any more.
 type Word = Message<()>;
