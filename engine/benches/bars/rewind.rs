@@ -2,6 +2,8 @@
 
 use crate::measure::{Bar, Report, median, quantile, seconds};
 use bench_logic::operation;
+use engine::journal::black_box::BlackBox;
+use engine::journal::files::Disk;
 use logic_api::PlayerId;
 use room::{Input, Outbox, Pool, Reply, Room, Stamp};
 use std::sync::Arc;
@@ -25,6 +27,10 @@ pub(crate) fn measure(report: &mut Report) {
         let bytes: Vec<u8> = [&[operation][..], &unit.to_le_bytes()].concat();
         Input::Message { player: PlayerId(player), number, bytes: bytes.into() }
     };
+    // As in an engine that keeps a journal: each input is noted before it is applied once more.
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut black_box, _) = BlackBox::open(&Disk, folder.path()).expect("a black box");
+    let mut unheard = Outbox::new();
     let mut numbers = vec![0; PLAYERS as usize + 1];
     let mut from = |player: u64, operation| {
         let number = &mut numbers[player as usize];
@@ -52,7 +58,10 @@ pub(crate) fn measure(report: &mut Report) {
         assert_eq!(room.trial_inputs(), Some(count));
         let hash = room.state_hash();
         let mut rewound = Reply::Done;
-        let rewind = seconds(|| rewound = step(&mut room, Input::rewind()));
+        let rewind = seconds(|| {
+            let mut watch = black_box.rewinding(0);
+            rewound = room.step_watched(stamp, Input::rewind(), &mut unheard, &mut watch).expect("applied");
+        });
         assert_eq!(rewound, Reply::Rewound(Vec::new()), "no input is lost");
         assert_eq!((room.state_hash(), room.world().players().len()), (hash, PLAYERS as usize), "turn {turn}");
         drop(room.take_spent());
