@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use room::{Again, LogicFault, LogicVersion, Record, RecordKind, Room, Skipped, TrialId, Watch, encode_input};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::files::{Files, MappedFile};
 use super::log::LogError;
@@ -20,7 +20,7 @@ pub(super) const FILE: &str = "under-way";
 const QUARANTINE: &str = "quarantine";
 /// Of the file. An input that is longer is told by its hash; the dump has what fits.
 const BOX_BYTES: usize = 256 << 10;
-const MAGIC: [u8; 8] = *b"HOTBOX02";
+const MAGIC: [u8; 8] = *b"HOTBOX03";
 /// Ends of the process in a row that one input may be suspected of.
 const ENDS_MAX: u32 = 2;
 /// Before the payload: the time and the seed, which differ when the same input comes again.
@@ -57,29 +57,32 @@ pub struct Identity(u64);
 
 impl Identity {
     fn of(occasion: Occasion, kind: RecordKind, tick: u64, payload: &[u8]) -> Self {
-        let mut hash = Xxh3::new();
-        hash.update(&kind.0.to_le_bytes());
         let numbers = match occasion {
-            Occasion::New => return Self::of_new(hash, kind, tick, payload),
+            Occasion::New => return Self::of_new(kind, tick, payload),
             Occasion::Record(record) => [record, 0],
             Occasion::Again { trial, number, .. } => [trial.0, number.into()],
         };
-        numbers.iter().for_each(|number| hash.update(&number.to_le_bytes()));
         // With its stamp, which is the same whenever a journal is gone over.
-        hash.update(payload);
-        Self(hash.digest())
+        Self::hashed(kind, numbers, [payload])
     }
 
-    fn of_new(mut hash: Xxh3, kind: RecordKind, tick: u64, payload: &[u8]) -> Self {
+    fn of_new(kind: RecordKind, tick: u64, payload: &[u8]) -> Self {
         let said = payload.get(STAMP_BYTES..).unwrap_or_default();
         match kind {
-            RecordKind::REQUEST => without_headers(said).iter().for_each(|part| hash.update(part)),
-            _ => hash.update(said),
+            RecordKind::REQUEST => Self::hashed(kind, [0; 2], without_headers(said)),
+            RecordKind::TICK => Self::hashed(kind, [tick, 0], [said]),
+            _ => Self::hashed(kind, [0; 2], [said]),
         }
-        if kind == RecordKind::TICK {
-            hash.update(&tick.to_le_bytes());
-        }
-        Self(hash.digest())
+    }
+
+    /// Each part is hashed with what came of those before it for a seed: it is done for every input, most of which are shorter
+    /// than the state of a hash that is fed piece by piece.
+    fn hashed<const PARTS: usize>(kind: RecordKind, numbers: [u64; 2], parts: [&[u8]; PARTS]) -> Self {
+        let mut fixed = [0; 18];
+        fixed[..2].copy_from_slice(&kind.0.to_le_bytes());
+        fixed[2..10].copy_from_slice(&numbers[0].to_le_bytes());
+        fixed[10..].copy_from_slice(&numbers[1].to_le_bytes());
+        Self(parts.iter().fold(xxh3_64(&fixed), |seed, part| xxh3_64_with_seed(part, seed)))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
@@ -58,15 +58,19 @@ impl MappedFile {
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 
-    /// Stores a number at a multiple of four, after all that was stored before, and before all that is stored after.
+    /// Stores a number at a multiple of four, after all that was stored before, and before all that is stored after, as the
+    /// process sees it that comes after this one. An end of the process, by a fault or by a signal, comes between two
+    /// instructions of a thread, so only the compiler has to keep the order: fences of the processor took as long as the
+    /// rest of what is noted of an input.
     pub(super) fn store(&mut self, at: usize, number: u32) {
         assert!(at.is_multiple_of(align_of::<AtomicU32>()) && at + size_of::<u32>() <= self.len);
         // SAFETY: within the mapping.
         let place = unsafe { self.start.as_ptr().add(at) };
         // SAFETY: aligned, for a mapping starts at a page; only this value writes to it.
         let place = unsafe { AtomicU32::from_ptr(place.cast()) };
-        fence(Ordering::SeqCst);
-        place.store(number, Ordering::SeqCst);
+        compiler_fence(Ordering::SeqCst);
+        place.store(number, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
     }
 }
 
