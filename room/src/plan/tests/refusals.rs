@@ -1,0 +1,143 @@
+//! The text of every refusal, and which changes are none.
+
+use super::*;
+
+#[test]
+fn every_refusal_says_what_is_lost() {
+    use ColumnType::{Blob, F32, I32, Str, Text, U8, U32, U64};
+    let id = |row: &str| ColumnType::Id { row: row.into() };
+    check_column(I32, F32, &["Avatar.hp: i32 -> f32 would lose values above 2^24; give a migration"]);
+    check_column(I32, U64, &["Avatar.hp: i32 -> u64 would lose negative values; give a migration"]);
+    check_column(F32, I32, &["Avatar.hp: f32 -> i32 would lose fractions; give a migration"]);
+    check_column(
+        ColumnType::Player,
+        U32,
+        &["Avatar.hp: PlayerId -> u32 would lose values above 4294967295; give a migration"],
+    );
+    check_column(opt(U8), U8, &["Avatar.hp: Opt<u8> -> u8 would lose that there is none; give a migration"]);
+    check_column(
+        Str { capacity: 3 },
+        Text,
+        &["Avatar.hp: Str<3> -> Text is no change that keeps the value; give a migration"],
+    );
+    check_column(Blob, Text, &["Avatar.hp: Blob -> Text would lose bytes that are no UTF-8; give a migration"]);
+    check_column(
+        id("Orb"),
+        id("Ball"),
+        &["Avatar.hp: Id<Orb> -> Id<Ball> names rows of another table; give a migration"],
+    );
+    check_column(id("Orb"), U64, &["Avatar.hp: Id<Orb> -> u64 is no change that keeps the value; give a migration"]);
+    let shorter = "Avatar.hp: [u8; 3] -> [u8; 2] would lose the items from the 2nd on; give a migration";
+    check_column(array(U8, 3), array(U8, 2), &[shorter]);
+    let team = enumeration(&[("Red", 1), ("Blue", 2)], 1);
+    let filled = "Avatar.hp: [Team; 1] -> [Team; 2] has no value for the new items; give it `#[row(default = …)]`, whose last items \
+                  they become";
+    check_column(array(team.clone(), 1), array(team.clone(), 2), &[filled]);
+    check_column(
+        list(I32, 3),
+        list(U8, 3),
+        &["Avatar.hp: i32 -> u8 would lose negative values and values above 255; give a migration"],
+    );
+    // What only rows can tell is not refused yet.
+    check_column(Str { capacity: 8 }, Str { capacity: 4 }, &[]);
+    check_column(list(U8, 8), list(U8, 4), &[]);
+    check_column(team, enumeration(&[("Red", 1)], 1), &[]);
+    for (lossless, wider) in
+        [(U8, U64), (U8, opt(U64)), (Text, Blob), (array(Text, 1), array(Blob, 2)), (id("A"), id("A"))]
+    {
+        check_column(lossless, wider, &[]);
+    }
+}
+
+/// Every kind of column against every other: carried over, or refused with one line that names both.
+#[test]
+fn every_cell_of_the_matrix_is_allowed_or_refused() {
+    use ColumnType::{Blob, Bool, F32, F64, I8, I64, Player, Str, Text, U8, U64, U128};
+    let id = |row: &str| ColumnType::Id { row: row.into() };
+    let numbers = [Bool, U8, U64, U128, I8, I64, F32, F64, Player];
+    let others = [
+        (id("Orb"), "id"),
+        (Str { capacity: 3 }, "str"),
+        (list(U8, 3), "list"),
+        (array(U8, 3), "array"),
+        (opt(U8), "opt"),
+        (enumeration(&[("Red", 1)], 1), "enum"),
+        (nested(&[U8]), "row"),
+        (Text, "text"),
+        (Blob, "blob"),
+    ];
+    let kinds: Vec<(ColumnType, &str)> = numbers.into_iter().map(|number| (number, "number")).chain(others).collect();
+    for (from, one) in &kinds {
+        for (to, two) in &kinds {
+            let (from_side, to_side) =
+                (whole_side(&[field("hp", from.clone())]), whole_side(&[field("hp", to.clone())]));
+            let plan = Plan::new(&from_side.0, &from_side.1, &to_side.0, &to_side.1, &[]);
+            let refusals = plan.refusals();
+            match (*one, *two) {
+                // The matrix of numbers has tests of its own; into an option goes what goes into its value.
+                ("number", "number" | "opt") => assert!(refusals.len() <= 1, "{refusals:?}"),
+                (one, two) if one == two || (one, two) == ("text", "blob") => assert_eq!(refusals, [""; 0]),
+                _ => {
+                    let [line] = refusals else { panic!("{from} -> {to}: {refusals:?}") };
+                    let inner = |column: &ColumnType| {
+                        if let ColumnType::Opt { of } = column { (**of).clone() } else { column.clone() }
+                    };
+                    let named = [
+                        format!("{from} -> {to} "),
+                        format!("{from} -> {} ", inner(to)),
+                        format!("{} -> {to} ", inner(from)),
+                    ];
+                    assert!(named.iter().any(|named| line.contains(named)), "{line}");
+                    assert!(line.starts_with("Avatar.hp: ") && line.ends_with("; give a migration"), "{line}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn new_and_gone_fields_need_a_word() {
+    use ColumnType::{I32, U8};
+    let (hp, mana) = (field("hp", I32), field("mana", U8));
+    let gone = "Avatar.hp: i32 would be dropped; say `#[row(dropped(\"hp\"))]`, or acknowledge it with drop=Avatar.hp";
+    let new = "Avatar.mana: u8 is new; give it `#[row(default = …)]` or a migration";
+    let (one, two) = ([hp.clone()], [mana.clone()]);
+    check(&one, &two, &[], &[new, gone]);
+    check(&one, &two, &["Avatar.hp"], &[new]);
+    check(&one, &[Field { default: Some(vec![7]), ..mana.clone() }], &["avatars.hp"], &[]);
+    let was = |name: &str, was: &str| Field { was: Some(was.into()), ..field(name, I32) };
+    check(&one, &[was("life", "hp")], &[], &[]);
+    let claimed = "Avatar.life: was `hp`, which `health` comes from too; take one of them out";
+    let is_new = "Avatar.life: i32 is new; give it `#[row(default = …)]` or a migration";
+    check(&one, &[was("health", "hp"), was("life", "hp")], &[], &[claimed, is_new]);
+    // A name that is there counts before one that was.
+    check(&[field("life", I32), hp.clone()], &[was("life", "hp"), hp.clone()], &[], &[]);
+    let claimed = "Avatar.life: was `hp`, which `hp` comes from too; take one of them out";
+    check(&one, &[was("life", "hp"), hp], &[], &[claimed, is_new]);
+    // An older version does not know what its field was called later, but the newer one does.
+    check(&[was("life", "hp")], &one, &[], &[]);
+}
+
+#[test]
+fn tables_are_matched_as_fields_are() {
+    let (one, changes) = side(&[field("hp", ColumnType::U8)], &[]);
+    let renamed = |name: &str| {
+        let mut schema = (*one).clone();
+        schema.tables[0].name = name.into();
+        Arc::new(schema)
+    };
+    let refusals = |new: &Arc<Schema>, new_changes: &Changes, drops: &[&str]| {
+        let drops: Vec<String> = drops.iter().map(|drop| (*drop).to_owned()).collect();
+        let plan = Plan::new(&one, &changes, new, new_changes, &drops);
+        (plan.refusals().to_vec(), plan.unused_drops().to_vec())
+    };
+    let gone = "avatars: the table would be dropped with its rows; say `#[world(dropped(\"avatars\"))]`, or acknowledge it with \
+                drop=avatars";
+    assert_eq!(refusals(&renamed("heroes"), &changes, &["orbs"]), (vec![gone.into()], vec!["orbs".into()]));
+    assert_eq!(refusals(&renamed("heroes"), &changes, &["avatars"]), (vec![], vec![]));
+    let was = TableChanges { name: "heroes".into(), was: Some("avatars".into()), migrate: None };
+    let said = Changes { tables: vec![was], ..changes.clone() };
+    assert_eq!(refusals(&renamed("heroes"), &said, &[]), (vec![], vec![]));
+    let dropped = Changes { dropped: vec!["avatars".into()], ..changes.clone() };
+    assert_eq!(refusals(&renamed("heroes"), &dropped, &[]), (vec![], vec![]));
+}

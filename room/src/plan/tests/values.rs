@@ -1,0 +1,67 @@
+//! What becomes of the values of live rows.
+
+use super::*;
+use logic_api::changes::EnumChanges;
+
+#[test]
+fn enums_are_matched_by_name() {
+    let old = [field("team", enumeration(&[("Red", -1), ("Blue", 2)], 1))];
+    let new = [field("team", enumeration(&[("Black", 7), ("Azure", 300), ("Red", 1)], 2))];
+    let (one, mut two) = (side(&old, &[]), side(&new, &[]));
+    let ColumnType::Enum(azure) = new[0].column.clone() else { unreachable!() };
+    two.1.enums.push(EnumChanges { enumeration: azure, was: vec![("Azure".into(), "Blue".into())] });
+    let rows = [Some(vec![0xFF]), None, Some(vec![2])];
+    let mut world = world(&one.0, &Pool::new(), &rows, Heap::default());
+    let before = world.state_hash();
+    carry_over(&mut world, &one.1, &two, &[]).unwrap();
+    let shown: Vec<String> = world.rows("avatars").map(|row| show(&new[0].column, &row)).collect();
+    assert_eq!(shown, ["Red", "Azure"]);
+    carry_over(&mut world, &two.1, &one, &[]).unwrap();
+    assert_eq!(world.state_hash(), before);
+
+    let gone = side(&[field("team", enumeration(&[("Red", -1)], 1))], &[]);
+    assert_eq!(
+        carry_over(&mut world.fork(), &one.1, &gone, &[]).unwrap_err(),
+        "Avatar.team: row 1 (slot 0:2) has Blue, which is gone"
+    );
+    let rows = [Some(vec![0xFF])];
+    carry_over(&mut self::world(&one.0, &Pool::new(), &rows, Heap::default()), &one.1, &gone, &[]).unwrap();
+}
+
+#[test]
+fn what_only_the_rows_tell_names_the_row() {
+    let text = |capacity| field("name", ColumnType::Str { capacity });
+    let (one, two) = (side(&[text(5)], &[]), side(&[text(3)], &[]));
+    let name = |name: &str| {
+        let mut bytes = vec![0; 6];
+        bytes[0] = u8::try_from(name.len()).unwrap();
+        bytes[1..=name.len()].copy_from_slice(name.as_bytes());
+        Some(bytes)
+    };
+    let rows = [name("ann"), None, name("bö"), name("café")];
+    let mut old = world(&one.0, &Pool::new(), &rows, Heap::default());
+    let before = old.state_hash();
+    let error = carry_over(&mut old.fork(), &one.1, &two, &[]).unwrap_err();
+    assert_eq!(error, "Avatar.name: row 2 (slot 0:3) has \"café\", 5 bytes long; 3 fit");
+    assert_eq!(old.state_hash(), before);
+    carry_over(&mut old, &one.1, &two, &["Avatar.name".into()]).unwrap();
+    let shown: Vec<String> = old.rows("avatars").map(|row| show(&two.0.tables[0].row.fields[0].column, &row)).collect();
+    assert_eq!(shown, ["\"ann\"", "\"bö\"", "\"caf\""]);
+
+    let numbers = |capacity| [field("best", list(ColumnType::U8, capacity))];
+    let (one, two) = (side(&numbers(3), &[]), side(&numbers(1), &[]));
+    let rows = [Some(vec![1, 0, 0, 0, 7, 0, 0, 0]), Some(vec![3, 0, 0, 0, 7, 8, 9, 0])];
+    let mut old = world(&one.0, &Pool::new(), &rows, Heap::default());
+    let error = carry_over(&mut old.fork(), &one.1, &two, &[]).unwrap_err();
+    assert_eq!(error, "Avatar.best: row 1 (slot 0:1) has 3 items; 1 fit");
+    carry_over(&mut old, &one.1, &two, &["avatars.best".into()]).unwrap();
+
+    let unique = |unique| [Field { unique, ..text(5) }];
+    let (one, two) = (side(&unique(Unique::No), &[]), side(&unique(Unique::Unique), &[]));
+    let rows = [name("ann"), name("bob"), None, name("bob")];
+    let mut old = world(&one.0, &Pool::new(), &rows, Heap::default());
+    assert_eq!(
+        carry_over(&mut old, &one.1, &two, &[]).unwrap_err(),
+        "Avatar.name: is to be unique, and the rows in slots 0:1 and 0:3 both have \"bob\""
+    );
+}
