@@ -18,7 +18,7 @@ mod tests;
 use crate::LogicVersion;
 use logic_api::changes::Changes;
 use logic_api::schema::{ColumnType, RowSchema, Schema, TableSchema, Unique};
-use maker::{Maker, Path, Row, match_names};
+use maker::{Maker, Path, Place, Row, match_names};
 use std::sync::Arc;
 use steps::Step;
 
@@ -91,8 +91,10 @@ struct Migration {
     path: Arc<str>,
     /// From the old row to the row that the function reads.
     view: Vec<Step>,
-    /// The fields of the old row that it reads, by number.
+    /// The fields of the old row that it reads as a whole, by number.
     reads: Vec<usize>,
+    /// Those of which it reads a part only, and what of them it does not.
+    unread: Vec<(usize, String)>,
     /// Bytes of a row that it reads.
     old_bytes: usize,
     /// What it gives, and where in the new row that goes.
@@ -218,7 +220,7 @@ impl Maker<'_> {
                 (Change::Rows(row), vec![IndexPlan::Made; indexes], fields)
             }
             None => {
-                let mut row = self.row(&path, &old.row, &new.row, true);
+                let mut row = self.row(&path, &old.row, &new.row, Place::Table);
                 let indexes = index_plans(&old.row, &new.row, &row);
                 let fields = std::mem::take(&mut row.fields);
                 let change = match row.made.is_same {

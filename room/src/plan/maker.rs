@@ -24,9 +24,22 @@ pub(super) struct Maker<'a> {
     pub(super) drops_used: BTreeSet<usize>,
     /// Row types of tables that are one, old and new.
     same_rows: BTreeSet<(String, String)>,
-    /// Reads some fields of a row for a migration, and leaves the others where they are.
+    /// Reads rows for a migration: there is nobody to ask whether something may be lost.
     is_view: bool,
+    /// What of nested rows a view does not read.
+    unread: Vec<String>,
     pub(super) refusals: Vec<String>,
+}
+
+/// Where the rows are that are matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Those of a table. Only these have migrations: what is in a list has no row of its own.
+    Table,
+    /// What a migration reads. It need not read every field.
+    View,
+    /// In a row.
+    Nested,
 }
 
 /// A field as people call it: by its row, and by its table.
@@ -105,6 +118,8 @@ pub(super) struct Row {
     pub(super) fields: Vec<FieldReport>,
     /// For each new field: the old one that it has the bytes of.
     pub(super) same: Vec<Option<usize>>,
+    /// Old fields of which only a part is read, and what of them is not.
+    unread: Vec<(usize, String)>,
 }
 
 impl<'a> Maker<'a> {
@@ -116,6 +131,7 @@ impl<'a> Maker<'a> {
             drops_used: BTreeSet::new(),
             same_rows: BTreeSet::new(),
             is_view: false,
+            unread: Vec::new(),
             refusals: Vec::new(),
         }
     }
@@ -141,7 +157,10 @@ impl<'a> Maker<'a> {
     }
 
     pub(super) fn refuse(&mut self, path: &Path, what: &str) -> Option<Made> {
-        self.say(path, &format!("{what}; give a migration"));
+        match self.is_view {
+            true => self.say(path, what),
+            false => self.say(path, &format!("{what}; give a migration")),
+        }
         None
     }
 
@@ -155,12 +174,12 @@ impl<'a> Maker<'a> {
 
     pub(super) fn nested(&mut self, path: &Path, old: &RowSchema, new: &RowSchema) -> Option<Made> {
         let before = self.refusals.len();
-        let row = self.row(path, old, new, false);
+        let row = self.row(path, old, new, Place::Nested);
         (self.refusals.len() == before).then_some(row.made)
     }
 
-    /// Matches the fields of two rows. Migrations work on rows of tables only: what is in a list has no row of its own.
-    pub(super) fn row(&mut self, path: &Path, old: &RowSchema, new: &RowSchema, may_migrate: bool) -> Row {
+    /// Matches the fields of two rows.
+    pub(super) fn row(&mut self, path: &Path, old: &RowSchema, new: &RowSchema, place: Place) -> Row {
         let said = self.new.changes.row(new);
         let sources = self.sources(path, old, new, said);
         let mut row = Row {
@@ -168,6 +187,7 @@ impl<'a> Maker<'a> {
             migrations: Vec::new(),
             fields: Vec::new(),
             same: vec![None; new.fields.len()],
+            unread: Vec::new(),
         };
         let mut is_read = vec![false; old.fields.len()];
         sources.iter().flatten().for_each(|source| is_read[*source] = true);
@@ -175,10 +195,11 @@ impl<'a> Maker<'a> {
             let said = said.and_then(|said| said.fields.get(number));
             let source = sources[number].map(|source| &old.fields[source]);
             let path = path.field(&field.name);
-            if may_migrate && let Some(migration) = self.field_migration(&path, old, field, source, said) {
-                for read in &migration.reads {
-                    is_read[*read] = true;
-                }
+            if place == Place::Table
+                && let Some(migration) = self.field_migration(&path, old, field, source, said)
+            {
+                migration.reads.iter().for_each(|read| is_read[*read] = true);
+                row.unread.extend_from_slice(&migration.unread);
                 row.fields.push(FieldReport::new(&path.row, source, Some(field), How::Migrated));
                 row.made.is_same = false;
                 row.migrations.push(migration);
@@ -188,6 +209,10 @@ impl<'a> Maker<'a> {
                 row.fields.push(FieldReport::new(&path.row, source, Some(field), How::Refused));
                 continue;
             };
+            if place == Place::View {
+                let unread = self.unread.drain(..).map(|what| (sources[number].unwrap_or_default(), what));
+                row.unread.extend(unread);
+            }
             let how = match source {
                 None => How::Default,
                 Some(_) if !made.is_same => How::Converted,
@@ -202,7 +227,9 @@ impl<'a> Maker<'a> {
             row.made.steps.extend(made.steps);
             row.made.kept.extend(made.kept);
         }
-        self.leave(path, old, said, &is_read, &mut row);
+        if place != Place::View {
+            self.leave(path, old, said, &is_read, &mut row);
+        }
         row.made.steps = merged(std::mem::take(&mut row.made.steps));
         row
     }
@@ -242,17 +269,20 @@ impl<'a> Maker<'a> {
 
     /// What of the old row has no place in the new one.
     fn leave(&mut self, path: &Path, old: &RowSchema, said: Option<&RowChanges>, is_read: &[bool], row: &mut Row) {
-        for (field, _) in old.fields.iter().zip(is_read).filter(|(_, is_read)| !**is_read) {
+        for (number, field) in old.fields.iter().enumerate().filter(|(number, _)| !is_read[*number]) {
             row.made.is_same = false;
+            let path = path.field(&field.name);
             if self.is_view {
+                self.unread.push(format!("{}: {} is not read", path.row, field.column));
                 continue;
             }
-            let path = path.field(&field.name);
             let is_said = said.is_some_and(|said| said.dropped.contains(&field.name));
             if !self.is_acknowledged(&path) && !is_said {
+                let part = row.unread.iter().find(|(of, _)| *of == number);
+                let part = part.map_or_else(String::new, |(_, what)| format!(", since {what}"));
                 let how =
                     format!("say `#[row(dropped(\"{}\"))]`, or acknowledge it with drop={}", field.name, path.row);
-                self.say(&path, &format!("{} would be dropped; {how}", field.column));
+                self.say(&path, &format!("{} would be dropped{part}; {how}", field.column));
             }
             row.fields.push(FieldReport::new(&path.row, Some(field), None, How::Dropped));
         }
@@ -340,17 +370,18 @@ impl<'a> Maker<'a> {
         let side = Side { schema: self.new.schema, changes: &nothing };
         let mut view = Maker { is_view: true, ..Maker::new(self.old, side, &[]) };
         view.same_rows.clone_from(&self.same_rows);
-        let row = view.row(&Path::new(&read.name, &read.name), old, read, false);
+        let row = view.row(&Path::new(&read.name, &read.name), old, read, Place::View);
         if let Some(reason) = view.refusals.first() {
             return Err(reason.clone());
         }
-        let reads: Vec<usize> = old
-            .fields
-            .iter()
-            .enumerate()
-            .filter(|(_, field)| read.fields.iter().any(|read| read.name == field.name))
-            .map(|(number, _)| number)
-            .collect();
+        if is_exact && let Some((_, what)) = row.unread.first() {
+            return Err(what.clone());
+        }
+        let is_read = |number: &usize| {
+            let name = &old.fields[*number].name;
+            read.fields.iter().any(|read| read.name == *name) && !row.unread.iter().any(|(of, _)| of == number)
+        };
+        let reads: Vec<usize> = (0..old.fields.len()).filter(is_read).collect();
         if is_exact && (reads.len() != old.fields.len() || read.fields.len() != old.fields.len()) {
             return Err(format!("{} has other fields than {}", read.name, old.name));
         }
@@ -359,6 +390,7 @@ impl<'a> Maker<'a> {
             path: path.shown(),
             view: row.made.steps,
             reads,
+            unread: row.unread,
             old_bytes: read.size as usize,
             column: column.clone(),
             to,

@@ -14,6 +14,7 @@ mod callbacks;
 mod faults;
 mod game;
 mod keys;
+mod migrations;
 mod padding;
 mod reads;
 mod records;

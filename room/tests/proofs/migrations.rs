@@ -1,0 +1,187 @@
+//! Migrations against the rows that they are for: what they do not read is lost as little in silence as anything else.
+
+use crate::support::{linked, test_room};
+use logic_api::prelude::*;
+use room::testing::TestRoom;
+use room::{Input, StepError};
+
+#[derive(Debug, Row)]
+#[repr(C)]
+struct Pos {
+    x: f32,
+    y: f32,
+}
+
+#[derive(Debug, Row)]
+#[repr(C)]
+struct Avatar {
+    hp: u32,
+    pos: Pos,
+}
+
+#[derive(Debug, World)]
+struct World {
+    avatars: Table<Avatar>,
+}
+
+#[logic(linked, version = 1)]
+impl Logic for World {
+    fn create(&mut self, _ctx: &mut Ctx, _config: &[u8]) {
+        self.avatars.insert(Avatar { hp: 7, pos: Pos { x: 1.5, y: 2.5 } });
+    }
+}
+
+/// A version whose avatars are these.
+macro_rules! version {
+    ($name:ident, $version:literal, $(#[$world:meta])* { $($avatar:tt)* }) => {
+        #[allow(dead_code, reason = "what counts is what the engine does with the tables")]
+        mod $name {
+            use logic_api::prelude::*;
+
+            $($avatar)*
+
+            #[derive(Debug, World)]
+            pub(super) struct World {
+                $(#[$world])*
+                pub(super) avatars: Table<Avatar>,
+            }
+
+            #[logic(linked, version = $version)]
+            impl Logic for World {}
+        }
+    };
+}
+
+version!(field_reads_a_part, 2, {
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    struct OldPos {
+        x: f32,
+    }
+
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    struct OldAvatar {
+        pos: OldPos,
+    }
+
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    pub(super) struct Avatar {
+        hp: u32,
+        #[row(migrate = |old: &OldAvatar| old.pos.x)]
+        pub(super) x: f32,
+    }
+});
+
+version!(part_beside_the_whole, 3, {
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    struct OldPos {
+        x: f32,
+    }
+
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    struct OldAvatar {
+        pos: OldPos,
+    }
+
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    pub(super) struct Avatar {
+        hp: u32,
+        pub(super) pos: super::Pos,
+        #[row(migrate = |old: &OldAvatar| old.pos.x)]
+        pub(super) x: f32,
+    }
+});
+
+version!(row_reads_a_part, 4, {
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    struct OldPos {
+        x: f32,
+    }
+
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    struct OldAvatar {
+        hp: u32,
+        pos: OldPos,
+    }
+
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    #[row(migrate = |old: &OldAvatar| Avatar { hp: old.hp, x: old.pos.x })]
+    pub(super) struct Avatar {
+        hp: u32,
+        x: f32,
+    }
+});
+
+version!(
+    table_reads_a_part,
+    5,
+    #[world(migrate = |old: &[OldAvatar]| old.iter().map(|old| Avatar { hp: old.hp, x: old.pos.x }).collect())]
+    {
+        #[derive(Debug, Row)]
+        #[repr(C)]
+        pub(super) struct OldPos {
+            x: f32,
+        }
+
+        #[derive(Debug, Row)]
+        #[repr(C)]
+        pub(super) struct OldAvatar {
+            hp: u32,
+            pos: OldPos,
+        }
+
+        #[derive(Debug, Row)]
+        #[repr(C)]
+        pub(super) struct Avatar {
+            hp: u32,
+            x: f32,
+        }
+    }
+);
+
+fn room() -> TestRoom<World> {
+    test_room(b"")
+}
+
+/// A swap that is refused, and leaves no trace.
+#[track_caller]
+fn check<L: Logic>(expected: &[&str]) {
+    let mut room = room();
+    let before = room.room().state_hash();
+    let StepError::SchemaDiffers(lines) = room.step(Input::swap(linked::<L>())).unwrap_err() else { panic!("refused") };
+    assert_eq!(lines, expected);
+    assert_eq!(room.room().state_hash(), before);
+}
+
+#[test]
+fn what_a_field_reads_of_a_nested_row_may_not_be_a_part() {
+    check::<field_reads_a_part::World>(&[
+        "Avatar.pos: Pos would be dropped, since OldAvatar.pos.y: f32 is not read; say `#[row(dropped(\"pos\"))]`, or acknowledge \
+         it with drop=Avatar.pos",
+    ]);
+    room().swap_dropping::<field_reads_a_part::World>(&["Avatar.pos"]).unwrap();
+    // What goes over as a whole beside it is not lost.
+    let mut room = room().swap::<part_beside_the_whole::World>().unwrap();
+    room.read(|world| {
+        let avatar = world.avatars.iter().next().unwrap();
+        assert_eq!((avatar.x, avatar.pos.x, avatar.pos.y), (1.5, 1.5, 2.5));
+    });
+}
+
+#[test]
+fn what_a_row_or_a_table_reads_of_a_nested_row_may_not_be_a_part() {
+    let lost = [
+        "Avatar.x: f32 is new; give it `#[row(default = …)]` or a migration",
+        "Avatar.pos: Pos would be dropped; say `#[row(dropped(\"pos\"))]`, or acknowledge it with drop=Avatar.pos",
+    ];
+    check::<row_reads_a_part::World>(&lost);
+    check::<table_reads_a_part::World>(&lost);
+}
