@@ -17,7 +17,7 @@ mod tests;
 
 use crate::LogicVersion;
 use logic_api::changes::Changes;
-use logic_api::schema::{ColumnType, RowSchema, Schema, TableSchema, Unique};
+use logic_api::schema::{ColumnType, FieldSchema, RowSchema, Schema, TableSchema, Unique};
 use maker::{Maker, Path, Place, Row, match_names};
 use std::sync::Arc;
 use steps::Step;
@@ -237,12 +237,19 @@ impl Maker<'_> {
     /// The migration of all rows at once, or of each as a whole, if there is one for just these rows, and they are not what they
     /// should be already.
     fn migrated(&mut self, path: &Path, old: &TableSchema, new: &TableSchema) -> Option<Migration> {
-        if has_same_fields(&old.row, &new.row) {
+        if self.has_same_fields(&old.row, &new.row) {
             return None;
         }
         let of_table = self.new.changes.table(&new.name).and_then(|said| said.migrate);
         let of_row = self.new.changes.row(&new.row).and_then(|said| said.migrate);
         [of_table, of_row].into_iter().flatten().find_map(|number| self.row_migration(path, number, &old.row, &new.row))
+    }
+
+    fn has_same_fields(&self, old: &RowSchema, new: &RowSchema) -> bool {
+        let is_same = |(one, two): (&FieldSchema, &FieldSchema)| {
+            one.name == two.name && self.is_as_it_was(&one.column, &two.column)
+        };
+        old.fields.len() == new.fields.len() && old.fields.iter().zip(&new.fields).all(is_same)
     }
 }
 
@@ -250,17 +257,10 @@ fn path_of(migration: &Migration) -> String {
     migration.path.to_string()
 }
 
-fn has_same_fields(old: &RowSchema, new: &RowSchema) -> bool {
-    let is_same = |(one, two): (&logic_api::schema::FieldSchema, &logic_api::schema::FieldSchema)| {
-        (&one.name, &one.column) == (&two.name, &two.column)
-    };
-    old.fields.len() == new.fields.len() && old.fields.iter().zip(&new.fields).all(is_same)
-}
-
 /// Which indexes stay: those over a column whose values have the same bytes.
 fn index_plans(old: &RowSchema, new: &RowSchema, row: &Row) -> Vec<IndexPlan> {
     let old_indexes = old.indexes();
-    let plan = |field: &&logic_api::schema::FieldSchema| {
+    let plan = |field: &&FieldSchema| {
         let number = new.fields.iter().position(|other| other.name == field.name)?;
         let source = &old.fields[row.same[number]?];
         if source.unique == Unique::No {

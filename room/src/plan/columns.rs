@@ -39,8 +39,13 @@ impl Maker<'_> {
         match (old, new) {
             (Text, Text | Blob) | (Blob, Blob) => Some(Made::heap()),
             (Blob, Text) => self.refuse(path, &format!("{old} -> {new} would lose bytes that are no UTF-8")),
-            (Id { row: one }, Id { row: two }) if self.is_same_row(one, two) => Some(Made::copy(8)),
-            (Id { .. }, Id { .. }) => self.refuse(path, &format!("{old} -> {new} names rows of another table")),
+            (Id { row: one }, Id { row: two }) => match self.lost_id(one, two) {
+                None => Some(Made::copy(8)),
+                // Acknowledged, it names none.
+                Some(lost) => self
+                    .is_lossy_allowed(path, &format!("{old} -> {new} {lost}"))
+                    .then(|| Made::of(vec![Step::Fill { to: 0, bytes: [0; 8].into() }])),
+            },
             (Str { capacity: from }, Str { capacity: to }) => self.text(path, *from, *to),
             (Enum(from), Enum(to)) => self.enumeration(path, from, to),
             (Row(from), Row(to)) => self.nested(path, from, to),

@@ -141,8 +141,40 @@ impl<'a> Maker<'a> {
         self.same_rows.insert((old.to_owned(), new.to_owned()));
     }
 
-    pub(super) fn is_same_row(&self, old: &str, new: &str) -> bool {
-        old == new || self.same_rows.contains(&(old.to_owned(), new.to_owned()))
+    /// Why an id does not name the same row under the new schema; none if it does.
+    pub(super) fn lost_id(&self, old: &str, new: &str) -> Option<&'static str> {
+        if self.same_rows.contains(&(old.to_owned(), new.to_owned())) {
+            return None;
+        }
+        let has = |schema: &Schema, row: &str| schema.tables.iter().any(|table| table.row.name == row);
+        let (is_of_old, is_of_new) = (has(self.old.schema, old), has(self.new.schema, new));
+        // Where a name alone tells: of no table that there is, or of what a migration declares to read it.
+        if old == new && !is_of_new && (!is_of_old || self.is_view) {
+            return None;
+        }
+        Some(if is_of_old && !self.same_rows.iter().any(|(of, _)| of == old) {
+            "names rows of a table that is dropped"
+        } else if is_of_new && !self.same_rows.iter().any(|(_, of)| of == new) {
+            "names rows of a table that is new"
+        } else {
+            "names rows of another table"
+        })
+    }
+
+    /// The value has the same bytes, and they mean the same.
+    pub(super) fn is_as_it_was(&self, old: &ColumnType, new: &ColumnType) -> bool {
+        old == new && self.names_the_same(new)
+    }
+
+    fn names_the_same(&self, column: &ColumnType) -> bool {
+        match column {
+            ColumnType::Id { row } => self.lost_id(row, row).is_none(),
+            ColumnType::List { of, .. } | ColumnType::Opt { of } | ColumnType::Array { of, .. } => {
+                self.names_the_same(of)
+            }
+            ColumnType::Row(row) => row.fields.iter().all(|field| self.names_the_same(&field.column)),
+            _ => true,
+        }
     }
 
     /// What is lost there was said to be no loss.
@@ -324,7 +356,7 @@ impl<'a> Maker<'a> {
         said: Option<&FieldChanges>,
     ) -> Option<Migration> {
         let number = said?.migrate?;
-        if source.is_some_and(|source| source.column == field.column) {
+        if source.is_some_and(|source| self.is_as_it_was(&source.column, &field.column)) {
             return None;
         }
         let to = field.offset as usize;

@@ -21,6 +21,7 @@ mod records;
 mod rehearsals;
 mod rooms;
 mod schema;
+mod schema_ids;
 mod schema_refused;
 mod snapshots;
 mod support;

@@ -141,3 +141,50 @@ fn tables_are_matched_as_fields_are() {
     let dropped = Changes { dropped: vec!["avatars".into()], ..changes.clone() };
     assert_eq!(refusals(&renamed("heroes"), &dropped, &[]), (vec![], vec![]));
 }
+
+/// A schema of tables, each with the name of its row and the fields of that.
+fn tables(of: &[(&str, &str, &[Field])]) -> Arc<Schema> {
+    let table = |(name, row, fields): &(&str, &str, &[Field])| {
+        let row = row_schema(row, fields);
+        TableSchema { name: (*name).into(), single: false, row }
+    };
+    Arc::new(Schema { tables: of.iter().map(table).collect() })
+}
+
+/// An id is the number of a slot: in another table it would name a row that it never meant.
+#[test]
+fn ids_go_over_with_their_table_only() {
+    #[track_caller]
+    fn check(old: &Arc<Schema>, new: &Arc<Schema>, said: &Changes, expected: &[&str]) {
+        let plan = Plan::new(old, &Changes::default(), new, said, &[]);
+        assert_eq!(plan.refusals(), expected);
+        let plan = Plan::new(old, &Changes::default(), new, said, &["avatars.target".into()]);
+        assert_eq!((plan.refusals(), plan.unused_drops().len()), (&[][..], usize::from(expected.is_empty())));
+    }
+    let target = |row: &str| [field("target", ColumnType::Id { row: row.into() })];
+    let x = [field("x", ColumnType::U8)];
+    let was = |name: &str, was: &str| TableChanges { name: name.into(), was: Some(was.into()), migrate: None };
+    let dropped = |table: &str| Changes { dropped: vec![table.into()], ..Changes::default() };
+    let (avatars, orbs) = (("avatars", "Avatar"), ("orbs", "Orb"));
+    let both = tables(&[(avatars.0, avatars.1, &target("Orb")), (orbs.0, orbs.1, &x)]);
+
+    // Row types may exchange names; ids follow their table.
+    let exchanged = |of: &str| tables(&[("avatars", "Orb", &target(of)), ("orbs", "Avatar", &x)]);
+    check(&both, &exchanged("Avatar"), &Changes::default(), &[]);
+    let other = "Orb.target: Id<Orb> -> Id<Orb> names rows of another table; give a migration";
+    check(&both, &exchanged("Orb"), &Changes::default(), &[other]);
+
+    // The row type stays, its table does not.
+    let balls = tables(&[("avatars", "Avatar", &target("Orb")), ("balls", "Orb", &x)]);
+    let gone = "Avatar.target: Id<Orb> -> Id<Orb> names rows of a table that is dropped; give a migration";
+    check(&both, &balls, &dropped("orbs"), &[gone]);
+    check(&both, &balls, &Changes { tables: vec![was("balls", "orbs")], ..Changes::default() }, &[]);
+
+    // It goes, and comes back in a later version.
+    let without = tables(&[("avatars", "Avatar", &target("Orb"))]);
+    check(&both, &without, &dropped("orbs"), &[gone]);
+    let new = "Avatar.target: Id<Orb> -> Id<Orb> names rows of a table that is new; give a migration";
+    check(&without, &both, &Changes::default(), &[new]);
+    // Of no table, before and after.
+    check(&without, &without, &Changes::default(), &[]);
+}
