@@ -6,6 +6,7 @@
 mod columns;
 mod frees;
 mod maker;
+mod names;
 mod numbers;
 mod report;
 mod rewrite;
@@ -18,7 +19,8 @@ mod tests;
 use crate::LogicVersion;
 use logic_api::changes::Changes;
 use logic_api::schema::{ColumnType, FieldSchema, RowSchema, Schema, TableSchema, Unique};
-use maker::{Maker, Path, Place, Row, match_names};
+use maker::{Maker, Path, Place, Row};
+use names::{Names, match_names};
 use std::sync::Arc;
 use steps::Step;
 
@@ -190,13 +192,13 @@ impl Maker<'_> {
         let new_names: Vec<&str> = new.schema.tables.iter().map(|table| table.name.as_str()).collect();
         let was = |number: usize| new.changes.table(new_names[number])?.was.as_deref();
         let old_was = |number: usize| old.changes.table(names[number])?.was.as_deref();
-        let (sources, claims) = match_names(&names, &new_names, was, old_was);
-        for (number, other) in claims {
-            let path = Path::new(new_names[number], new_names[number]);
-            let (claimed, other) = (was(number).unwrap_or_default(), new_names[other]);
-            self.say(&path, &format!("was `{claimed}`, which `{other}` comes from too; take one of them out"));
+        let (old_names, new_names) = (Names { of: &names, was: &old_was }, Names { of: &new_names, was: &was });
+        let matched = match_names(old_names, new_names, &new.changes.dropped);
+        for (number, claim) in matched.claims {
+            let name = &new.schema.tables[number].name;
+            self.say(&Path::new(name, name), &claim);
         }
-        sources
+        matched.sources
     }
 
     fn table(&mut self, new: &TableSchema, source: Option<usize>) -> TablePlan {

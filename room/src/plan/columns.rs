@@ -1,8 +1,10 @@
 //! How a value of one type becomes one of another: the matrix of what is lossless, and the lines for what is not.
 
 use super::maker::{Made, Maker, Path};
+use super::names::{Names, match_names};
 use super::numbers::Number;
 use super::steps::{EnumStep, ListStep, OptStep, Step, StrStep};
+use logic_api::changes::EnumChanges;
 use logic_api::schema::{ColumnType, EnumSchema};
 use std::sync::Arc;
 
@@ -101,13 +103,16 @@ impl Maker<'_> {
     }
 
     fn enumeration(&mut self, path: &Path, old: &EnumSchema, new: &EnumSchema) -> Option<Made> {
-        let (mut map, mut gone) = (Vec::new(), Vec::new());
-        for (name, number) in &old.variants {
-            match self.variant(old, new, name) {
-                Some(new_number) => map.push((*number, new_number)),
-                None => gone.push((*number, name.clone())),
-            }
-        }
+        let sources = self.variants(path, old, new)?;
+        let number = |of: usize| old.variants[of].1;
+        let mut map: Vec<(i64, i64)> = sources
+            .iter()
+            .zip(&new.variants)
+            .filter_map(|(source, (_, new))| Some((number((*source)?), *new)))
+            .collect();
+        let mut gone = old.variants.iter().map(|(name, number)| Some((*number, name.clone()))).collect::<Vec<_>>();
+        sources.iter().flatten().for_each(|source| gone[*source] = None);
+        let gone: Vec<(i64, String)> = gone.into_iter().flatten().collect();
         if gone.is_empty() && old.size == new.size && map.iter().all(|(old, new)| old == new) {
             return Some(Made::copy(old.size as usize));
         }
@@ -116,21 +121,23 @@ impl Maker<'_> {
         Some(Made::of(vec![Step::Enum(EnumStep { from: 0, to: 0, sizes, map, gone, path: path.shown() })]))
     }
 
-    /// The number that a variant has in the new enum: by its name, or by what either side says it was.
-    fn variant(&self, old: &EnumSchema, new: &EnumSchema, name: &str) -> Option<i64> {
-        let number = |name: &str| new.variants.iter().find(|(new, _)| new == name).map(|(_, number)| *number);
-        let said = self.new.changes.enumeration(new).and_then(|changes| {
-            let renamed = changes
-                .was
-                .iter()
-                .find(|(new_name, was)| was == name && !old.variants.iter().any(|(old_name, _)| old_name == new_name));
-            number(&renamed?.0)
-        });
-        let undone = || {
-            let changes = self.old.changes.enumeration(old)?;
-            number(&changes.was.iter().find(|(new_name, _)| new_name == name)?.1)
-        };
-        number(name).or(said).or_else(undone)
+    /// For each new variant the old one, by number. None if two claim one, which has been said then.
+    fn variants(&mut self, path: &Path, old: &EnumSchema, new: &EnumSchema) -> Option<Vec<Option<usize>>> {
+        fn was<'a>(changes: Option<&'a EnumChanges>, name: &str) -> Option<&'a str> {
+            changes?.was.iter().find(|(of, _)| of == name).map(|(_, was)| was.as_str())
+        }
+        fn names(of: &EnumSchema) -> Vec<&str> {
+            of.variants.iter().map(|(name, _)| name.as_str()).collect()
+        }
+        let (names, new_names) = (names(old), names(new));
+        let (old_said, said) = (self.old.changes.enumeration(old), self.new.changes.enumeration(new));
+        let (old_was, was) = (|of: usize| was(old_said, names[of]), |of: usize| was(said, new_names[of]));
+        let matched = match_names(Names { of: &names, was: &old_was }, Names { of: &new_names, was: &was }, &[]);
+        let is_sound = matched.claims.is_empty();
+        for (number, claim) in matched.claims {
+            self.say(path, &format!("{}::{} {claim}", new.name, new_names[number]));
+        }
+        is_sound.then_some(matched.sources)
     }
 
     fn array(

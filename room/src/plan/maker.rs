@@ -1,12 +1,13 @@
 //! Makes a plan: matches tables and fields of two schemas, and says what has no place.
 
 use super::columns::Filling;
+use super::names::{Names, match_names};
 use super::report::{FieldReport, How};
 use super::steps::{Step, merged};
 use super::{Migration, RowsPlan};
 use logic_api::changes::{Changes, FieldChanges, MigrationSchema, RowChanges};
 use logic_api::schema::{ColumnType, FieldSchema, RowSchema, Schema};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A schema, and what its version says of others.
@@ -334,16 +335,12 @@ impl<'a> Maker<'a> {
         let was = |number: usize| said?.fields.get(number)?.was.as_deref();
         let old_said = self.old.changes.row(old);
         let old_was = |number: usize| old_said?.fields.get(number)?.was.as_deref();
-        let (sources, claims) = match_names(&names, &new_names, was, old_was);
-        for (number, other) in claims {
-            let (name, other) = (&new_names[number], &new_names[other]);
-            let claimed = was(number).unwrap_or_default();
-            self.say(
-                &path.field(name),
-                &format!("was `{claimed}`, which `{other}` comes from too; take one of them out"),
-            );
+        let dropped = said.map_or(&[][..], |said| &said.dropped);
+        let matched = match_names(Names { of: &names, was: &old_was }, Names { of: &new_names, was: &was }, dropped);
+        for (number, claim) in matched.claims {
+            self.say(&path.field(new_names[number]), &claim);
         }
-        sources
+        matched.sources
     }
 
     /// The migration of a field, if the old row has what it reads, and the value is not there as it is.
@@ -443,39 +440,6 @@ impl RowsPlan {
         let is_dense = end == new.size as usize;
         Self { steps: row.made.steps, is_dense, migrations: row.migrations, frees }
     }
-}
-
-/// Which old name each new one comes from, and the claims that came too late: who claims, and who has it.
-pub(super) fn match_names<'s>(
-    old: &[&str],
-    new: &[&str],
-    was: impl Fn(usize) -> Option<&'s str>,
-    old_was: impl Fn(usize) -> Option<&'s str>,
-) -> (Vec<Option<usize>>, Vec<(usize, usize)>) {
-    let by_name: BTreeMap<&str, usize> = old.iter().enumerate().map(|(number, name)| (*name, number)).collect();
-    let mut sources: Vec<Option<usize>> = new.iter().map(|name| by_name.get(name).copied()).collect();
-    let mut taken: BTreeMap<usize, usize> =
-        sources.iter().enumerate().filter_map(|(number, source)| Some(((*source)?, number))).collect();
-    let mut claims = Vec::new();
-    for (number, place) in sources.iter_mut().enumerate().filter(|(_, place)| place.is_none()) {
-        let Some(source) = was(number).and_then(|was| by_name.get(was).copied()) else { continue };
-        match taken.get(&source) {
-            Some(other) => claims.push((number, *other)),
-            None => {
-                *place = Some(source);
-                taken.insert(source, number);
-            }
-        }
-    }
-    // Back to an older version, which cannot know what became of its names.
-    let undone: BTreeMap<&str, usize> = (0..old.len())
-        .filter(|number| !taken.contains_key(number))
-        .filter_map(|number| Some((old_was(number)?, number)))
-        .collect();
-    for (source, name) in sources.iter_mut().zip(new).filter(|(source, _)| source.is_none()) {
-        *source = undone.get(name).copied();
-    }
-    (sources, claims)
 }
 
 /// Where the texts and blobs of a row are.

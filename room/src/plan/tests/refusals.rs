@@ -116,6 +116,13 @@ fn new_and_gone_fields_need_a_word() {
     check(&one, &[was("life", "hp"), hp], &[], &[claimed, is_new]);
     // An older version does not know what its field was called later, but the newer one does.
     check(&[was("life", "hp")], &one, &[], &[]);
+    // What may go is not what comes back under an old name.
+    let (later, (back, mut said)) = (side(&[was("life", "hp")], &[]), side(&one, &[]));
+    said.rows[0].dropped = vec!["life".into()];
+    assert_eq!(
+        Plan::new(&later.0, &later.1, &back, &said, &[]).refusals(),
+        ["Avatar.hp: i32 is new; give it `#[row(default = …)]` or a migration"]
+    );
 }
 
 #[test]
@@ -140,6 +147,15 @@ fn tables_are_matched_as_fields_are() {
     assert_eq!(refusals(&renamed("heroes"), &said, &[]), (vec![], vec![]));
     let dropped = Changes { dropped: vec!["avatars".into()], ..changes.clone() };
     assert_eq!(refusals(&renamed("heroes"), &dropped, &[]), (vec![], vec![]));
+    // The old one is there too, and counts before the new one's claim.
+    let mut both = (*renamed("heroes")).clone();
+    both.tables.push(one.tables[0].clone());
+    let claimed = "heroes: was `avatars`, which `avatars` comes from too; take one of them out";
+    assert_eq!(refusals(&Arc::new(both), &said, &[]), (vec![claimed.into()], vec![]));
+    // On the way back the old name is found, unless the table may go.
+    let back = |back: &Changes| Plan::new(&renamed("heroes"), &said, &one, back, &[]).report(None).tables.len();
+    assert_eq!(back(&changes), 1);
+    assert_eq!(back(&Changes { dropped: vec!["heroes".into()], ..changes.clone() }), 2);
 }
 
 /// A schema of tables, each with the name of its row and the fields of that.

@@ -28,6 +28,39 @@ fn enums_are_matched_by_name() {
     carry_over(&mut self::world(&one.0, &Pool::new(), &rows, Heap::default()), &one.1, &gone, &[]).unwrap();
 }
 
+/// A side with one enum, whose variants were these.
+fn team(variants: &[(&str, i64)], was: &[(&str, &str)]) -> (Arc<Schema>, Changes) {
+    let column = enumeration(variants, 1);
+    let ColumnType::Enum(of) = column.clone() else { unreachable!() };
+    let (schema, mut changes) = side(&[field("team", column)], &[]);
+    let was = was.iter().map(|(new, old)| ((*new).to_owned(), (*old).to_owned())).collect();
+    changes.enums.push(EnumChanges { enumeration: of, was });
+    (schema, changes)
+}
+
+/// Two variants never become one: nobody could tell them apart again.
+#[test]
+fn a_variant_becomes_one_and_is_one() {
+    let rows = |numbers: &[u8]| numbers.iter().map(|number| Some(vec![*number])).collect::<Vec<_>>();
+    let carried = |from: &(Arc<Schema>, Changes), to: &(Arc<Schema>, Changes), numbers: &[u8]| {
+        let mut world = world(&from.0, &Pool::new(), &rows(numbers), Heap::default());
+        carry_over(&mut world, &from.1, to, &[])?;
+        Ok::<_, String>(world.rows("avatars").map(|row| row[0]).collect::<Vec<_>>())
+    };
+    let (one, two) = (team(&[("A", 1)], &[]), team(&[("A", 1), ("C", 3)], &[("C", "A")]));
+    let claimed = "Avatar.team: Team::C was `A`, which `A` comes from too; take one of them out";
+    assert_eq!(carried(&one, &two, &[1]), Err(claimed.into()));
+    // Back, what was given to the new one since has no place.
+    assert_eq!(carried(&two, &one, &[1]), Ok(vec![1]));
+    let gone = "Avatar.team: row 1 (slot 0:1) has C, which is gone";
+    assert_eq!(carried(&two, &one, &[1, 3]), Err(gone.into()));
+    // Each side says of its own what it was: the new one comes first.
+    let (old, new) = (team(&[("A", 1), ("Y", 2)], &[("Y", "X")]), team(&[("X", 7)], &[("X", "A")]));
+    assert_eq!(carried(&old, &new, &[1]), Ok(vec![7]));
+    let gone = "Avatar.team: row 0 (slot 0:0) has Y, which is gone";
+    assert_eq!(carried(&old, &new, &[2]), Err(gone.into()));
+}
+
 #[test]
 fn what_only_the_rows_tell_names_the_row() {
     let text = |capacity| field("name", ColumnType::Str { capacity });
