@@ -23,6 +23,16 @@ impl<'a> Filling<'a> {
         let part = |whole: Option<&'a [u8]>| whole.and_then(|whole| whole.get(offset..offset + bytes));
         Self { blank: part(self.blank), default: part(self.default) }
     }
+
+    /// What stands there without an old value.
+    pub(super) fn value(self, of: &ColumnType) -> Vec<u8> {
+        self.default.or(self.blank).map_or_else(|| some_value(of), <[u8]>::to_vec)
+    }
+
+    /// What stands where there is no item.
+    fn blank(self, of: &ColumnType) -> Arc<[u8]> {
+        self.blank.map_or_else(|| some_value(of).into(), Arc::from)
+    }
 }
 
 impl Maker<'_> {
@@ -40,24 +50,24 @@ impl Maker<'_> {
         }
         match (old, new) {
             (Text, Text | Blob) | (Blob, Blob) => Some(Made::heap()),
-            (Blob, Text) => self.refuse(path, &format!("{old} -> {new} would lose bytes that are no UTF-8")),
+            // What is no UTF-8 reads as an empty text.
+            (Blob, Text) => self
+                .is_lossy_allowed(path, &format!("{old} -> {new} would lose bytes that are no UTF-8"))
+                .then(Made::heap),
             (Id { row: one }, Id { row: two }) => match self.lost_id(one, two) {
                 None => Some(Made::copy(8)),
-                // Acknowledged, it names none.
-                Some(lost) => self
-                    .is_lossy_allowed(path, &format!("{old} -> {new} {lost}"))
-                    .then(|| Made::of(vec![Step::Fill { to: 0, bytes: [0; 8].into() }])),
+                Some(lost) => self.lost(path, &format!("{old} -> {new} {lost}"), new, filling),
             },
             (Str { capacity: from }, Str { capacity: to }) => self.text(path, *from, *to),
-            (Enum(from), Enum(to)) => self.enumeration(path, from, to),
+            (Enum(from), Enum(to)) => self.enumeration(path, from, to, filling),
             (Row(from), Row(to)) => self.nested(path, from, to),
             (Array { of: from, len }, Array { of: to, len: new_len }) => {
                 self.array(path, (old, from, *len), (new, to, *new_len), filling)
             }
             (List { of: from, capacity }, List { of: to, capacity: new_capacity }) => {
-                self.list(path, (old, from, *capacity), (new, to, *new_capacity), filling)
+                self.list(path, (from, *capacity), (new, to, *new_capacity), filling)
             }
-            (Opt { of: from }, Opt { of: to }) => self.option(path, (old, from), (new, to), filling),
+            (Opt { of: from }, Opt { of: to }) => self.option(path, from, (new, to), filling),
             (from, Opt { of: to }) => self.wrapped(path, from, (new, to), filling),
             (Opt { of: from }, to)
                 if self.is_lossy_allowed(path, &format!("{old} -> {new} would lose that there is none")) =>
@@ -66,8 +76,14 @@ impl Maker<'_> {
                 Some(Made { is_same: false, ..value.moved((value_offset(from), 0)) })
             }
             (Opt { .. }, _) => None,
-            _ => self.refuse(path, &format!("{old} -> {new} is no change that keeps the value")),
+            _ => self.lost(path, &format!("{old} -> {new} is no change that keeps the value"), new, filling),
         }
+    }
+
+    /// Acknowledged, the new value has nothing of the old one.
+    fn lost(&mut self, path: &Path, what: &str, new: &ColumnType, filling: Filling<'_>) -> Option<Made> {
+        let is_allowed = self.is_lossy_allowed(path, what);
+        is_allowed.then(|| Made::lost(new, filling))
     }
 
     fn number(&mut self, path: &Path, old: (&ColumnType, Number), new: (&ColumnType, Number)) -> Option<Made> {
@@ -102,7 +118,7 @@ impl Maker<'_> {
         })
     }
 
-    fn enumeration(&mut self, path: &Path, old: &EnumSchema, new: &EnumSchema) -> Option<Made> {
+    fn enumeration(&mut self, path: &Path, old: &EnumSchema, new: &EnumSchema, filling: Filling<'_>) -> Option<Made> {
         let sources = self.variants(path, old, new)?;
         let number = |of: usize| old.variants[of].1;
         let mut map: Vec<(i64, i64)> = sources
@@ -112,7 +128,13 @@ impl Maker<'_> {
             .collect();
         let mut gone = old.variants.iter().map(|(name, number)| Some((*number, name.clone()))).collect::<Vec<_>>();
         sources.iter().flatten().for_each(|source| gone[*source] = None);
-        let gone: Vec<(i64, String)> = gone.into_iter().flatten().collect();
+        let mut gone: Vec<(i64, String)> = gone.into_iter().flatten().collect();
+        if !gone.is_empty() && self.is_acknowledged(path) {
+            let value = filling.value(&ColumnType::Enum(new.clone()));
+            let is_it = |number: i64| number.to_le_bytes()[..value.len()] == value;
+            let (_, number) = new.variants.iter().find(|(_, number)| is_it(*number)).or(new.variants.first())?;
+            map.extend(gone.drain(..).map(|(old, _)| (old, *number)));
+        }
         if gone.is_empty() && old.size == new.size && map.iter().all(|(old, new)| old == new) {
             return Some(Made::copy(old.size as usize));
         }
@@ -159,6 +181,9 @@ impl Maker<'_> {
             return None;
         }
         let item = self.column(path, from, to, filling.part(0, strides.1))?;
+        if item.is_lost {
+            return Some(Made::lost(new, filling));
+        }
         let mut made = item.repeated(len.min(new_len), strides);
         made.is_same &= len == new_len;
         if new_len > len {
@@ -166,6 +191,10 @@ impl Maker<'_> {
             match filling.default.or(filling.blank).and_then(|whole| whole.get(rest.clone())) {
                 Some(bytes) => made.steps.push(Step::Fill { to: rest.start, bytes: bytes.into() }),
                 None if is_zero_valid(to) => {}
+                None if self.is_acknowledged(path) => {
+                    let (item, count) = (some_value(to), new_len - len);
+                    made.steps.push(Step::Fill { to: rest.start, bytes: item.repeat(count).into() });
+                }
                 None => {
                     let what =
                         "has no value for the new items; give it `#[row(default = …)]`, whose last items they become";
@@ -180,7 +209,7 @@ impl Maker<'_> {
     fn list(
         &mut self,
         path: &Path,
-        (old, from, capacity): (&ColumnType, &ColumnType, u32),
+        (from, capacity): (&ColumnType, u32),
         (new, to, new_capacity): (&ColumnType, &ColumnType, u32),
         filling: Filling<'_>,
     ) -> Option<Made> {
@@ -192,30 +221,25 @@ impl Maker<'_> {
         let capacities = (capacity as usize, new_capacity as usize);
         let part = filling.part(items.1, strides.1);
         let item = self.column(path, from, to, part)?;
+        if item.is_lost {
+            return Some(Made::lost(new, filling));
+        }
         if item.is_copy_of(strides) && capacities.0 == capacities.1 {
             let mut made = item.repeated(capacities.0, strides).moved(items);
             made.steps.push(Step::Copy { from: 0, to: 0, bytes: 4 });
             return Some(made);
         }
-        let Some(blank) = part.blank.map(Arc::from).or_else(|| is_zero_valid(to).then(|| vec![0; strides.1].into()))
-        else {
-            self.say(path, &format!("{old} -> {new}: the new version does not tell what an empty one looks like"));
-            return None;
-        };
         let cut = capacities.1 < capacities.0 && self.is_acknowledged(path);
         let (steps, path) = (item.steps, path.shown());
+        let blank = part.blank(to);
         let step = ListStep { from: 0, to: 0, items, strides, capacities, steps, blank, cut, path };
-        Some(Made {
-            steps: vec![Step::List(step)],
-            kept: Vec::new(),
-            is_same: item.is_same && capacities.0 == capacities.1,
-        })
+        Some(Made { is_same: item.is_same && capacities.0 == capacities.1, ..Made::of(vec![Step::List(step)]) })
     }
 
     fn option(
         &mut self,
         path: &Path,
-        (old, from): (&ColumnType, &ColumnType),
+        from: &ColumnType,
         (new, to): (&ColumnType, &ColumnType),
         filling: Filling<'_>,
     ) -> Option<Made> {
@@ -223,21 +247,19 @@ impl Maker<'_> {
         let values = (value_offset(from), value_offset(to));
         let part = filling.part(values.1, sizes.1);
         let value = self.column(path, from, to, part)?;
+        if value.is_lost {
+            return Some(Made::lost(new, filling));
+        }
         if value.is_copy_of(sizes) {
             let mut made = value.moved(values);
             made.steps.push(Step::Copy { from: 0, to: 0, bytes: 1 });
             return Some(made);
         }
-        let Some(blank) = part.blank.map(Arc::from).or_else(|| is_zero_valid(to).then(|| vec![0; sizes.1].into()))
-        else {
-            self.say(path, &format!("{old} -> {new}: the new version does not tell what an empty one looks like"));
-            return None;
-        };
         if sizes.0 == 0 || sizes.1 == 0 {
             return Some(Made::copy(1));
         }
-        let step = OptStep { from: 0, to: 0, values, sizes, steps: value.steps, blank };
-        Some(Made { steps: vec![Step::Opt(step)], kept: Vec::new(), is_same: value.is_same })
+        let step = OptStep { from: 0, to: 0, values, sizes, steps: value.steps, blank: part.blank(to) };
+        Some(Made { is_same: value.is_same, ..Made::of(vec![Step::Opt(step)]) })
     }
 
     /// An option around what was there.
@@ -245,11 +267,14 @@ impl Maker<'_> {
         &mut self,
         path: &Path,
         from: &ColumnType,
-        (_, to): (&ColumnType, &ColumnType),
+        (new, to): (&ColumnType, &ColumnType),
         filling: Filling<'_>,
     ) -> Option<Made> {
         let offset = value_offset(to);
         let value = self.column(path, from, to, filling.part(offset, to.size() as usize))?;
+        if value.is_lost {
+            return Some(Made::lost(new, filling));
+        }
         let mut made = value.moved((0, offset));
         made.steps.push(Step::Fill { to: 0, bytes: [1].into() });
         Some(Made { is_same: false, ..made })
@@ -284,6 +309,32 @@ fn is_zero_valid(of: &ColumnType) -> bool {
         ColumnType::Row(row) => row.fields.iter().all(|field| is_zero_valid(&field.column)),
         _ => true,
     }
+}
+
+/// A value of which nothing is known: zero, or the first variant of an enum that has no zero.
+fn some_value(of: &ColumnType) -> Vec<u8> {
+    fn put(of: &ColumnType, bytes: &mut [u8]) {
+        let items = |of: &ColumnType, bytes: &mut [u8]| {
+            bytes.chunks_exact_mut(of.size().max(1) as usize).for_each(|item| put(of, item));
+        };
+        match of {
+            _ if is_zero_valid(of) => {}
+            ColumnType::Enum(of) => {
+                let first = of.variants.first().map_or(0, |(_, number)| *number);
+                bytes.copy_from_slice(&first.to_le_bytes()[..bytes.len()]);
+            }
+            ColumnType::List { of: item, .. } => items(item, &mut bytes[round_up(4, item.align())..]),
+            ColumnType::Opt { of: value } => put(value, &mut bytes[value_offset(value)..][..value.size() as usize]),
+            ColumnType::Array { of, .. } => items(of, bytes),
+            ColumnType::Row(row) => row.fields.iter().for_each(|field| {
+                put(&field.column, &mut bytes[field.offset as usize..][..field.column.size() as usize]);
+            }),
+            _ => {}
+        }
+    }
+    let mut bytes = vec![0; of.size() as usize];
+    put(of, &mut bytes);
+    bytes
 }
 
 /// Whether bytes are a value: what a plugin wrote is not believed.

@@ -72,11 +72,27 @@ pub(super) struct Made {
     pub(super) kept: Vec<usize>,
     /// The value has the same bytes.
     pub(super) is_same: bool,
+    /// Acknowledged: nothing of the old value is in it.
+    pub(super) is_lost: bool,
 }
 
 impl Made {
     pub(super) fn of(steps: Vec<Step>) -> Self {
-        Self { steps, kept: Vec::new(), is_same: false }
+        Self { steps, kept: Vec::new(), is_same: false, is_lost: false }
+    }
+
+    /// These bytes, whatever was there.
+    pub(super) fn filled(column: &ColumnType, bytes: &[u8]) -> Self {
+        let fill = |(offset, len): (u32, u32)| {
+            let bytes = &bytes[offset as usize..][..len as usize];
+            Step::Fill { to: offset as usize, bytes: bytes.into() }
+        };
+        Self::of(column.spans().into_iter().map(fill).collect())
+    }
+
+    /// What stands there where nothing of the old value can.
+    pub(super) fn lost(column: &ColumnType, filling: Filling<'_>) -> Self {
+        Self { is_lost: true, ..Self::filled(column, &filling.value(column)) }
     }
 
     pub(super) fn copy(bytes: usize) -> Self {
@@ -97,7 +113,7 @@ impl Made {
         Self {
             steps: self.steps.into_iter().map(|step| step.moved(by)).collect(),
             kept: self.kept.into_iter().map(|at| at + by.0).collect(),
-            is_same: self.is_same,
+            ..self
         }
     }
 
@@ -108,7 +124,7 @@ impl Made {
             true => vec![Step::Copy { from: 0, to: 0, bytes: count * strides.0 }],
             false => vec![Step::Each { from: 0, to: 0, count, strides, steps: self.steps }],
         };
-        Self { steps, kept, is_same: self.is_same }
+        Self { steps, kept, ..self }
     }
 }
 
@@ -248,6 +264,7 @@ impl<'a> Maker<'a> {
             }
             let how = match source {
                 None => How::Default,
+                Some(_) if made.is_lost => How::Dropped,
                 Some(_) if !made.is_same => How::Converted,
                 Some(source) if source.name != field.name => How::Renamed,
                 Some(_) => How::Copied,
@@ -282,17 +299,13 @@ impl<'a> Maker<'a> {
             return self.column(path, &source.column, &field.column, filling);
         }
         match filling.default {
-            Some(bytes) => {
-                let fill = |(offset, len): (u32, u32)| {
-                    let bytes = &bytes[offset as usize..][..len as usize];
-                    Step::Fill { to: offset as usize, bytes: bytes.into() }
-                };
-                Some(Made::of(field.column.spans().into_iter().map(fill).collect()))
-            }
+            Some(bytes) => Some(Made::filled(&field.column, bytes)),
             None if self.is_view => {
                 self.say(path, &format!("{} is not there", field.column));
                 None
             }
+            // A version that knows it has no say in what is older than it.
+            None if self.is_acknowledged(path) => Some(Made::filled(&field.column, &filling.value(&field.column))),
             None => {
                 self.say(path, &format!("{} is new; give it `#[row(default = …)]` or a migration", field.column));
                 None

@@ -191,6 +191,11 @@ pub(crate) mod two {
             match name {
                 "heal" => self.heroes.iter_mut().for_each(|mut hero| hero.health += 1.0),
                 "add" => (0..500).for_each(|number| self.add(1_000_000 + number)),
+                "black" => {
+                    let mut heroes = self.heroes.iter_mut();
+                    heroes.next().unwrap().team = Opt::some(Team::Black);
+                    heroes.next().unwrap().team = Opt::none();
+                }
                 other => panic!("on purpose: {other}"),
             }
         }
@@ -364,6 +369,27 @@ fn a_step_back_needs_what_would_be_lost_to_be_acknowledged() {
         ]
     );
     assert_eq!(room.room().state_hash(), before);
+
+    // All of it acknowledged, the older version goes on: what it knows is there, the rest is empty or nearest.
+    room.signal("black", b"");
+    let teams = room.read(|world| world.heroes.iter().map(|hero| hero.team.get()).collect::<Vec<_>>());
+    let fields = ["number", "hp", "team", "bio", "best", "level", "half"].map(|field| format!("Avatar.{field}"));
+    let drops: Vec<&str> = fields.iter().map(String::as_str).chain(["Game.round", "Game.map", "weather"]).collect();
+    let mut room = room.swap_dropping::<one::World>(&drops).unwrap();
+    room.read(|world| {
+        assert_eq!((world.game.round, world.orbs.len(), world.avatars.len()), (3, 0, teams.len()));
+        for (avatar, team) in world.avatars.iter().zip(&teams) {
+            let was = match team {
+                Some(two::Team::Blue) => one::Team::Blue,
+                // None is kept as the default of what it is none of.
+                Some(two::Team::Green) | None => one::Team::Green,
+                Some(two::Team::Rouge | two::Team::Black) => one::Team::Red,
+            };
+            assert_eq!((avatar.team, &*avatar.bio, &*avatar.notes[0]), (was, "", "first"));
+        }
+    });
+    room.signal("hurt", b"");
+    room.swap::<two::World>().unwrap();
 }
 
 /// A page keeps its number of slots, and a snapshot tells of it: the same rows get the same slots afterwards.

@@ -134,7 +134,7 @@ fn an_id_into_a_table_that_is_dropped_names_nothing_new() {
     room.read(|world| {
         assert_eq!((world.avatars.len(), world.balls.len()), (3, 3));
         for avatar in world.avatars.iter() {
-            assert_eq!((avatar.target, avatar.near.get()), (Id::default(), Some(Id::default())));
+            assert_eq!((avatar.target, avatar.near.get()), (Id::default(), None));
             assert!(world.balls.get(avatar.target).is_none());
             let next = world.avatars.get(avatar.next).map(|avatar| avatar.number);
             assert_eq!(next, avatar.number.checked_sub(1));

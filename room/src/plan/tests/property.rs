@@ -90,7 +90,7 @@ fn wider(column: &ColumnType, choice: u32) -> ColumnType {
 }
 
 /// A value, made of random numbers. NaN has too many forms to be told from its text.
-fn value(column: &ColumnType, random: &mut dyn FnMut() -> u64, heap: &mut Heap) -> Vec<u8> {
+pub(super) fn value(column: &ColumnType, random: &mut dyn FnMut() -> u64, heap: &mut Heap) -> Vec<u8> {
     let mut bytes = default_value(column);
     let mut put = |of: &ColumnType, offset: usize, count: usize, random: &mut dyn FnMut() -> u64| {
         let size = of.size() as usize;

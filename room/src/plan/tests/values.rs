@@ -1,5 +1,6 @@
 //! What becomes of the values of live rows.
 
+use super::property::value;
 use super::*;
 use logic_api::changes::EnumChanges;
 
@@ -97,4 +98,82 @@ fn what_only_the_rows_tell_names_the_row() {
         carry_over(&mut old, &one.1, &two, &[]).unwrap_err(),
         "Avatar.name: is to be unique, and the rows in slots 0:1 and 0:3 both have \"bob\""
     );
+}
+
+/// What a row's only field becomes when its loss is acknowledged, and that it is refused otherwise.
+#[track_caller]
+fn check_lost(old: ColumnType, value: &[u8], new: Field, expected: &str) {
+    let (one, two) = (whole_side(&[field("hp", old)]), whole_side(std::slice::from_ref(&new)));
+    let mut world = world(&one.0, &Pool::new(), &[Some(value.to_vec())], Heap::default());
+    carry_over(&mut world.fork(), &one.1, &two, &[]).unwrap_err();
+    let drops = ["Avatar.hp".to_owned()];
+    assert_eq!(Plan::new(&one.0, &one.1, &two.0, &two.1, &drops).unused_drops(), [""; 0]);
+    carry_over(&mut world, &one.1, &two, &drops).unwrap();
+    let shown: Vec<String> = world.rows("avatars").map(|row| show(&new.column, &row)).collect();
+    assert_eq!(shown, [expected]);
+}
+
+/// Nothing stands between a version and the one before it, if somebody says that what is lost may be.
+#[test]
+fn every_loss_can_be_acknowledged() {
+    use ColumnType::{Blob, F32, Str, Text, U8, U16, U32};
+    let team = |variants: &[(&str, i64)]| enumeration(variants, 1);
+    let (three, two) = (team(&[("Red", 1), ("Blue", 2), ("Green", 3)]), team(&[("Red", 1), ("Blue", 2)]));
+    let hp = |column: ColumnType| field("hp", column);
+    let by_default = |column: ColumnType, default: &[u8]| Field { default: Some(default.to_vec()), ..hp(column) };
+
+    // A variant that is gone becomes the default, or the first.
+    check_lost(three.clone(), &[3], hp(two.clone()), "Red");
+    check_lost(three.clone(), &[3], by_default(two.clone(), &[2]), "Blue");
+    check_lost(opt(three.clone()), &[1, 3], hp(opt(two.clone())), "Red");
+    check_lost(list(three.clone(), 2), &[2, 0, 0, 0, 2, 3, 0, 0], hp(list(two.clone(), 2)), "[Blue, Red]");
+    check_lost(array(three.clone(), 2), &[3, 2], hp(array(two.clone(), 2)), "[Red, Blue]");
+
+    // Another type: the default, what is empty, zero, or the first variant.
+    let str3 = || Str { capacity: 3 };
+    check_lost(str3(), b"\x02ab\0", hp(U16), "0");
+    check_lost(str3(), b"\x02ab\0", by_default(U16, &[7, 0]), "7");
+    check_lost(U8, &[1], hp(two.clone()), "Red");
+    check_lost(U8, &[1], hp(str3()), "\"\"");
+    check_lost(U8, &[1], hp(opt(str3())), "none");
+    check_lost(opt(U8), &[1, 7], hp(opt(str3())), "none");
+    check_lost(opt(U8), &[1, 7], hp(str3()), "\"\"");
+    check_lost(list(U8, 1), &[1, 0, 0, 0, 7, 0, 0, 0], hp(list(str3(), 1)), "[]");
+    check_lost(list(U8, 1), &[1, 0, 0, 0, 7, 0, 0, 0], hp(F32), "0");
+    check_lost(array(U8, 1), &[7], hp(array(two.clone(), 2)), "[Red, Red]");
+    check_lost(array(three, 1), &[1], hp(array(two.clone(), 3)), "[Red, Red, Red]");
+    check_lost(nested(&[U8]), &[7], hp(U32), "0");
+    check_lost(U8, &[7], hp(nested(&[U8, two.clone(), opt(two)])), "{n0: 0, n1: Red, n2: none}");
+    check_lost(
+        ColumnType::Id { row: "Orb".into() },
+        &[1; 8],
+        hp(ColumnType::Id { row: "Ball".into() }),
+        "Id<Ball>(0:0)",
+    );
+    check_lost(U8, &[7], hp(Text), "Text(0:0)");
+
+    // A text that goes is freed, and bytes that become a text stay where they are.
+    let carried = |old: ColumnType, new: ColumnType| {
+        let (one, two) = (whole_side(&[hp(old.clone())]), whole_side(&[hp(new)]));
+        let mut heap = Heap::default();
+        let row = value(&old, &mut || 5, &mut heap);
+        let mut world = world(&one.0, &Pool::new(), &[Some(row)], heap);
+        carry_over(&mut world, &one.1, &two, &["Avatar.hp".into()]).unwrap();
+        world.heap().bytes()
+    };
+    assert_eq!((carried(Text, U8), carried(Blob, Text)), (0, "text 5".len()));
+}
+
+#[test]
+fn a_field_that_is_not_there_any_more_comes_back_empty() {
+    let (hp, bio) = (field("hp", ColumnType::U8), field("bio", ColumnType::Text));
+    let team = field("team", enumeration(&[("Red", 1)], 1));
+    let (one, two) = (whole_side(std::slice::from_ref(&hp)), whole_side(&[hp, bio, team]));
+    let mut world = world(&one.0, &Pool::new(), &[Some(vec![7])], Heap::default());
+    let drops = ["Avatar.bio".to_owned(), "avatars.team".to_owned()];
+    carry_over(&mut world.fork(), &one.1, &two, &drops[..1]).unwrap_err();
+    carry_over(&mut world, &one.1, &two, &drops).unwrap();
+    let row = ColumnType::Row(two.0.tables[0].row.clone());
+    let shown: Vec<String> = world.rows("avatars").map(|bytes| show(&row, &bytes)).collect();
+    assert_eq!(shown, ["{hp: 7, bio: Text(0:0), team: Red}"]);
 }
