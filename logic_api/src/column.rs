@@ -110,7 +110,10 @@ unsafe impl<T: crate::Row> Key for Id<T> {}
 #[expect(unsafe_code, reason = "an unsafe trait")]
 unsafe impl<T: Column, const N: usize> Column for [T; N] {
     const HAS_HEAP: bool = T::HAS_HEAP;
-    const CHECKED: () = T::CHECKED;
+    const CHECKED: () = {
+        let () = T::CHECKED;
+        assert!(size_of::<T>() > 0, "what an array of a row holds needs at least one byte");
+    };
 
     fn column_type() -> ColumnType {
         ColumnType::Array { of: Box::new(T::column_type()), len: width(N) }

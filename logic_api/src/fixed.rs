@@ -232,7 +232,10 @@ impl<T: Copy + Default, const N: usize> TryFrom<&[T]> for List<T, N> {
 // SAFETY: a `u32` and an array of columns, `repr(C)`.
 #[expect(unsafe_code, reason = "an unsafe trait")]
 unsafe impl<T: Item, const N: usize> Column for List<T, N> {
-    const CHECKED: () = T::CHECKED;
+    const CHECKED: () = {
+        let () = T::CHECKED;
+        assert!(size_of::<T>() > 0, "what a `List` holds needs at least one byte");
+    };
 
     fn column_type() -> ColumnType {
         ColumnType::List { of: Box::new(T::column_type()), capacity: width(N) }
@@ -318,7 +321,10 @@ impl<T: Copy + Default + fmt::Debug> fmt::Debug for Opt<T> {
 // SAFETY: a `bool` and a column, `repr(C)`.
 #[expect(unsafe_code, reason = "an unsafe trait")]
 unsafe impl<T: Item> Column for Opt<T> {
-    const CHECKED: () = T::CHECKED;
+    const CHECKED: () = {
+        let () = T::CHECKED;
+        assert!(size_of::<T>() > 0, "what an `Opt` holds needs at least one byte");
+    };
 
     fn column_type() -> ColumnType {
         ColumnType::Opt { of: Box::new(T::column_type()) }

@@ -94,6 +94,7 @@ pub struct EnumSchema {
     pub name: String,
     /// 1, 2, 4 or 8 bytes.
     pub size: u32,
+    /// At least one, each with a name and a number of its own.
     pub variants: Vec<(String, i64)>,
 }
 
@@ -161,6 +162,8 @@ fn round_up(bytes: u32, align: u32) -> u32 {
 }
 
 fn visit_items(of: &ColumnType, base: u32, count: u32, visit: &mut dyn FnMut(u32, u32)) {
+    // What has no bytes may be there four billion times.
+    let count = if of.size() == 0 { 0 } else { count };
     for item in 0..count {
         of.visit_spans(base + item * of.size(), visit);
     }

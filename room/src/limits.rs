@@ -4,6 +4,10 @@ use crate::raw::PAGE_BYTES;
 
 /// Bytes of one row: a page holds at least four.
 pub const ROW_BYTES_MAX: usize = 16 << 10;
+/// Rows, lists, options and arrays in each other: each is a call on the stack of whoever goes through a value.
+pub const COLUMN_DEPTH_MAX: usize = 32;
+/// The length of a `Str` is one byte.
+pub const STR_BYTES_MAX: u32 = 255;
 /// A slot has its page in 16 bits, which makes 4 GiB a table.
 pub const PAGES_PER_TABLE_MAX: usize = 1 << 16;
 /// Bytes of a table's rows. As many as the pages have, unless a schema change has made them longer.

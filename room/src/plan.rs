@@ -28,7 +28,7 @@ pub use report::{FieldReport, How, PlanReport, TableHow, TableReport};
 pub use rewrite::{Cancel, Rewrite, RewriteError};
 
 pub(crate) use columns::check_value;
-pub(crate) use maker::Side;
+pub(crate) use maker::{Side, has_heap, heap_offsets};
 pub(crate) use rewrite::Leftover;
 pub(crate) use show::show;
 
@@ -181,7 +181,7 @@ impl Maker<'_> {
                 let how = format!("say `#[world(dropped(\"{0}\"))]`, or acknowledge it with drop={0}", table.name);
                 self.say(&path, &format!("the table would be dropped with its rows; {how}"));
             }
-            dropped.push(DroppedTable { old: number, frees: maker::heap_offsets(&table.row) });
+            dropped.push(DroppedTable { old: number, frees: heap_offsets(&ColumnType::Row(table.row.clone())) });
         }
         (tables, dropped)
     }
@@ -217,7 +217,7 @@ impl Maker<'_> {
                     steps: Vec::new(),
                     is_dense: false,
                     migrations: vec![migration],
-                    frees: maker::heap_offsets(&old.row),
+                    frees: heap_offsets(&ColumnType::Row(old.row.clone())),
                 };
                 (Change::Rows(row), vec![IndexPlan::Made; indexes], fields)
             }

@@ -1,8 +1,10 @@
 //! Whether a schema can be held.
 
-use crate::limits::{INDEXES_PER_TABLE_MAX, ROW_BYTES_MAX, TABLES_MAX};
-use logic_api::changes::Changes;
-use logic_api::schema::{ColumnType, RowSchema, Schema, TableSchema, Unique};
+use crate::limits::{COLUMN_DEPTH_MAX, INDEXES_PER_TABLE_MAX, ROW_BYTES_MAX, STR_BYTES_MAX, TABLES_MAX};
+use crate::plan::{check_value, has_heap, heap_offsets};
+use logic_api::changes::{Changes, FieldChanges};
+use logic_api::schema::{ColumnType, EnumSchema, FieldSchema, RowSchema, Schema, TableSchema, Unique};
+use std::collections::BTreeSet;
 
 /// Refuses a schema that a world could not hold, with a line for each reason. It comes from a plugin, so nothing is believed.
 pub(crate) fn check(schema: &Schema) -> Result<(), Vec<String>> {
@@ -40,30 +42,92 @@ fn check_table(table: &TableSchema, reasons: &mut Vec<String>) {
 }
 
 fn check_row(row: &RowSchema, reasons: &mut Vec<String>) {
+    match row.fields.iter().find(|field| is_deeper(&field.column, COLUMN_DEPTH_MAX)) {
+        Some(field) => {
+            reasons.push(format!("{}.{}: more than {COLUMN_DEPTH_MAX} columns in each other", row.name, field.name));
+        }
+        None => check_fields(row, reasons),
+    }
+}
+
+/// More than as many levels of rows, lists, options and arrays, so that nothing else should go down into it.
+fn is_deeper(column: &ColumnType, levels: usize) -> bool {
+    match column {
+        _ if levels == 0 => true,
+        ColumnType::Row(row) => row.fields.iter().any(|field| is_deeper(&field.column, levels - 1)),
+        ColumnType::List { of, .. } | ColumnType::Opt { of } | ColumnType::Array { of, .. } => {
+            is_deeper(of, levels - 1)
+        }
+        _ => false,
+    }
+}
+
+fn check_fields(row: &RowSchema, reasons: &mut Vec<String>) {
     if row.size == 0 || !row.align.is_power_of_two() || row.align > 16 || !row.size.is_multiple_of(row.align.max(1)) {
         reasons.push(format!("{}: {} bytes aligned to {} are no layout", row.name, row.size, row.align));
+    }
+    let mut names = BTreeSet::new();
+    if let Some(field) = row.fields.iter().find(|field| !names.insert(&*field.name)) {
+        reasons.push(format!("{}: two fields are called `{}`", row.name, field.name));
     }
     let mut end = 0;
     let mut fields: Vec<_> = row.fields.iter().collect();
     fields.sort_by_key(|field| field.offset);
     for field in fields {
+        let what = check_column(&field.column, reasons);
+        reasons.extend(what.map(|what| format!("{}.{}: {what}", row.name, field.name)));
         let last = field.offset.saturating_add(field.column.size());
         if field.offset < end || last > row.size || !field.offset.is_multiple_of(field.column.align().max(1)) {
             reasons.push(format!("{}.{}: at {} it does not fit the row", row.name, field.name, field.offset));
         }
         end = last;
-        check_column(&field.column, reasons);
     }
 }
 
-fn check_column(column: &ColumnType, reasons: &mut Vec<String>) {
+/// What is wrong with a column itself; what is wrong with rows in it goes to the reasons.
+fn check_column(column: &ColumnType, reasons: &mut Vec<String>) -> Option<String> {
     match column {
-        ColumnType::Row(row) => check_row(row, reasons),
-        ColumnType::List { of, .. } | ColumnType::Opt { of } | ColumnType::Array { of, .. } => {
-            check_column(of, reasons)
+        ColumnType::Row(row) => {
+            check_fields(row, reasons);
+            None
         }
-        _ => {}
+        ColumnType::List { of, .. } | ColumnType::Opt { of } | ColumnType::Array { of, .. } => {
+            if let Some(what) = check_column(of, reasons) {
+                return Some(what);
+            }
+            if of.size() == 0 {
+                return Some(format!("a {column} holds what has no bytes"));
+            }
+            let is_array = matches!(column, ColumnType::Array { .. });
+            (!is_array && has_heap(of)).then(|| format!("a {column} cannot hold a Text or a Blob"))
+        }
+        ColumnType::Str { capacity } if *capacity > STR_BYTES_MAX => {
+            Some(format!("a {column} holds more than {STR_BYTES_MAX} bytes"))
+        }
+        ColumnType::Enum(of) => check_enum(of),
+        _ => None,
     }
+}
+
+fn check_enum(of: &EnumSchema) -> Option<String> {
+    if !matches!(of.size, 1 | 2 | 4 | 8) {
+        return Some(format!("the enum {} has {} bytes, not 1, 2, 4 or 8", of.name, of.size));
+    }
+    if of.variants.is_empty() {
+        return Some(format!("the enum {} has no variant", of.name));
+    }
+    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    // What is not in its bytes does not tell a number from another.
+    let mask = i64::MAX >> (64 - 8 * of.size) << 1 | 1;
+    for (name, number) in &of.variants {
+        if !names.insert(name) {
+            return Some(format!("the enum {} has two variants called `{name}`", of.name));
+        }
+        if !numbers.insert(number & mask) {
+            return Some(format!("the enum {} has two variants with the number {number}", of.name));
+        }
+    }
+    None
 }
 
 /// Refuses changes that do not fit the row types that they are about. They come from a plugin, so nothing is believed.
@@ -72,23 +136,33 @@ pub(crate) fn check_changes(changes: &Changes) -> Result<(), String> {
     let count = changes.migrations.len();
     let is_there = |number: Option<u32>| number.is_none_or(|number| (number as usize) < count);
     for migration in &changes.migrations {
-        check_row(&migration.old, &mut reasons);
+        let old = &migration.old;
+        check_row(old, &mut reasons);
+        if old.size as usize > ROW_BYTES_MAX {
+            let size = old.size;
+            reasons.push(format!(
+                "a migration of {}: rows of {size} bytes, at most {ROW_BYTES_MAX} are possible",
+                old.name
+            ));
+        }
         if migration.size == 0 || !migration.align.is_power_of_two() || migration.align > 16 {
-            reasons.push(format!("a migration of {}: {} bytes are no value", migration.old.name, migration.size));
+            reasons.push(format!("a migration of {}: {} bytes are no value", old.name, migration.size));
         }
     }
     for row in &changes.rows {
+        let before = reasons.len();
         check_row(&row.row, &mut reasons);
         if row.fields.len() != row.row.fields.len() || !is_there(row.migrate) {
             reasons.push(format!("{}: {} fields are described", row.row.name, row.fields.len()));
         }
-        for (field, said) in row.row.fields.iter().zip(&row.fields) {
-            let fits = |bytes: &Option<Vec<u8>>| {
-                bytes.as_ref().is_none_or(|bytes| bytes.len() == field.column.size() as usize)
-            };
-            if !fits(&said.default) || !fits(&said.blank) || !is_there(said.migrate) {
-                reasons.push(format!("{}.{}: its default or migration is of another type", row.row.name, field.name));
-            }
+        // Of a row that is none, no value can be one.
+        if reasons.len() == before {
+            let fields = row.row.fields.iter().zip(&row.fields);
+            let wrong = fields.filter(|(field, said)| !is_there(said.migrate) || !is_value_of(field, said));
+            let wrong = wrong.map(|(field, _)| &field.name);
+            reasons.extend(
+                wrong.map(|name| format!("{}.{name}: its default or migration is of another type", row.row.name)),
+            );
         }
     }
     if changes.tables.iter().any(|table| !is_there(table.migrate)) {
@@ -97,10 +171,19 @@ pub(crate) fn check_changes(changes: &Changes) -> Result<(), String> {
     if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
 }
 
+/// What is said of a field has values of its type, and no texts: there is no world yet that could have them.
+fn is_value_of(field: &FieldSchema, said: &FieldChanges) -> bool {
+    [&said.default, &said.blank].into_iter().flatten().all(|bytes| {
+        bytes.len() == field.column.size() as usize
+            && check_value(&field.column, bytes).is_ok()
+            && heap_offsets(&field.column).iter().all(|at| bytes[*at..at + 8] == [0; 8])
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logic_api::schema::FieldSchema;
+    use logic_api::changes::{MigrationSchema, RowChanges, TableChanges};
 
     fn schema(fields: &[(&str, ColumnType, Unique)]) -> Schema {
         let mut offset = 0;
@@ -110,18 +193,135 @@ mod tests {
             FieldSchema { name: (*name).into(), offset: at, column: column.clone(), unique: *unique }
         });
         let fields: Vec<_> = fields.collect();
-        let row = RowSchema { name: "Avatar".into(), size: offset, align: 1, fields };
+        let row = RowSchema { name: "Avatar".into(), size: offset.max(1), align: 1, fields };
         Schema { tables: vec![TableSchema { name: "avatars".into(), single: false, row }] }
+    }
+
+    /// What is said of a schema of one table with this row.
+    #[track_caller]
+    fn check_lie(row: RowSchema, expected: &[&str]) {
+        let single = row.name == "Game";
+        let lying = Schema { tables: vec![TableSchema { name: "avatars".into(), single, row }] };
+        assert_eq!(check(&lying).unwrap_err(), expected);
+    }
+
+    fn row(fields: &[(&str, ColumnType, Unique)]) -> RowSchema {
+        schema(fields).tables.remove(0).row
+    }
+
+    /// A row with one column.
+    #[track_caller]
+    fn check_column_lie(column: ColumnType, expected: &str) {
+        check_lie(
+            row(&[("hp", column), ("end", ColumnType::U8)].map(|(name, of)| (name, of, Unique::No))),
+            &[expected],
+        );
+    }
+
+    fn list(of: ColumnType, capacity: u32) -> ColumnType {
+        ColumnType::List { of: Box::new(of), capacity }
+    }
+
+    fn array(of: ColumnType, len: u32) -> ColumnType {
+        ColumnType::Array { of: Box::new(of), len }
+    }
+
+    fn team(size: u32, variants: &[(&str, i64)]) -> ColumnType {
+        let variants = variants.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect();
+        ColumnType::Enum(EnumSchema { name: "Team".into(), size, variants })
     }
 
     #[test]
     fn a_schema_that_lies_is_refused() {
-        let mut lying = schema(&[("hp", ColumnType::I32, Unique::No)]);
-        lying.tables[0].row.fields[0].offset = 3;
-        assert_eq!(check(&lying), Err(vec!["Avatar.hp: at 3 it does not fit the row".into()]));
-        let huge = schema(&[("map", ColumnType::Array { of: Box::new(ColumnType::U8), len: 20_000 }, Unique::No)]);
+        use ColumnType::{Blob, Str, Text, U8};
+        let i32 = || row(&[("hp", ColumnType::I32, Unique::No)]);
+        let mut lying = i32();
+        lying.fields[0].offset = 3;
+        check_lie(lying, &["Avatar.hp: at 3 it does not fit the row"]);
+        for (size, align) in [(0, 1), (4, 0), (4, 3), (4, 32), (6, 4)] {
+            let layout = format!("Avatar: {size} bytes aligned to {align} are no layout");
+            let lying = RowSchema { size, align, fields: Vec::new(), ..i32() };
+            check_lie(lying, &[&layout]);
+        }
         let advice = "keep long texts in `Text` columns and lists in tables of their own";
         let reason = format!("Avatar: rows of 20000 bytes, at most 16384 are possible; {advice}");
-        assert_eq!(check(&huge), Err(vec![reason]));
+        check_lie(row(&[("map", array(U8, 20_000), Unique::No)]), &[&reason]);
+        let twice = row(&[("hp", U8, Unique::No), ("hp", U8, Unique::No)]);
+        check_lie(twice, &["Avatar: two fields are called `hp`"]);
+
+        check_column_lie(team(3, &[("Red", 1)]), "Avatar.hp: the enum Team has 3 bytes, not 1, 2, 4 or 8");
+        check_column_lie(team(16, &[("Red", 1)]), "Avatar.hp: the enum Team has 16 bytes, not 1, 2, 4 or 8");
+        check_column_lie(team(1, &[]), "Avatar.hp: the enum Team has no variant");
+        let twice = "Avatar.hp: the enum Team has two variants called `Red`";
+        check_column_lie(team(1, &[("Red", 1), ("Red", 2)]), twice);
+        let twice = "Avatar.hp: the enum Team has two variants with the number 257";
+        check_column_lie(team(1, &[("Red", 1), ("Blue", 257)]), twice);
+        check_column_lie(
+            array(array(U8, 0), 4_000_000_000),
+            "Avatar.hp: a [[u8; 0]; 4000000000] holds what has no bytes",
+        );
+        check_column_lie(list(array(U8, 0), 3), "Avatar.hp: a List<[u8; 0], 3> holds what has no bytes");
+        check_column_lie(list(Text, 3), "Avatar.hp: a List<Text, 3> cannot hold a Text or a Blob");
+        check_column_lie(
+            ColumnType::Opt { of: Box::new(array(Blob, 2)) },
+            "Avatar.hp: a Opt<[Blob; 2]> cannot hold a Text or a Blob",
+        );
+        check_column_lie(Str { capacity: 256 }, "Avatar.hp: a Str<256> holds more than 255 bytes");
+        let deep = |levels| (1..levels).fold(U8, |of, _| array(of, 1));
+        check_column_lie(deep(33), "Avatar.hp: more than 32 columns in each other");
+        assert_eq!(check(&schema(&[("hp", deep(32), Unique::No)])), Ok(()));
+
+        let columns: Vec<String> = (0..20).map(|number| format!("hp{number}")).collect();
+        let columns: Vec<_> = columns.iter().map(|name| (name.as_str(), U8, Unique::Unique)).collect();
+        let most = format!("Avatar: 20 unique columns, at most {INDEXES_PER_TABLE_MAX} are possible");
+        check_lie(row(&columns), &[&most]);
+        check_lie(row(&[("a", U8, Unique::Key), ("b", U8, Unique::Key)]), &["Avatar: two keys"]);
+        let game = RowSchema { name: "Game".into(), ..row(&[("a", U8, Unique::Key)]) };
+        check_lie(game, &["Game: the row of a One has no key and no unique column: there is only one row"]);
+    }
+
+    #[test]
+    fn tables_have_names_of_their_own_and_are_not_too_many() {
+        let one = schema(&[("hp", ColumnType::U8, Unique::No)]);
+        let two = Schema { tables: vec![one.tables[0].clone(), one.tables[0].clone()] };
+        assert_eq!(check(&two), Err(vec!["two tables are called `avatars`".into()]));
+        let table = |number: usize| TableSchema { name: format!("t{number}"), ..one.tables[0].clone() };
+        let many = Schema { tables: (0..=TABLES_MAX).map(table).collect() };
+        assert_eq!(check(&many), Err(vec!["257 tables, at most 256 are possible".into()]));
+    }
+
+    #[test]
+    fn changes_that_lie_are_refused() {
+        use ColumnType::{Text, U8};
+        let of = row(&[("bio", Text, Unique::No), ("team", team(1, &[("Red", 1)]), Unique::No)]);
+        let nothing = FieldChanges::default();
+        let said = RowChanges { row: of.clone(), dropped: Vec::new(), migrate: None, fields: vec![nothing; 2] };
+        let changes = Changes { rows: vec![said], ..Changes::default() };
+        assert_eq!(check_changes(&changes), Ok(()));
+        let check_lie = |lie: &dyn Fn(&mut Changes), expected: &str| {
+            let mut lying = changes.clone();
+            lie(&mut lying);
+            assert_eq!(check_changes(&lying).unwrap_err(), expected);
+        };
+        let team_is = "Avatar.team: its default or migration is of another type";
+        check_lie(&|lie| lie.rows[0].fields[1].default = Some(vec![1, 0]), team_is);
+        check_lie(&|lie| lie.rows[0].fields[1].default = Some(vec![7]), team_is);
+        check_lie(&|lie| lie.rows[0].fields[1].blank = Some(vec![0]), team_is);
+        check_lie(&|lie| lie.rows[0].fields[1].migrate = Some(0), team_is);
+        let text = "Avatar.bio: its default or migration is of another type";
+        check_lie(&|lie| lie.rows[0].fields[0].default = Some(vec![1; 8]), text);
+        check_lie(&|lie| lie.rows[0].fields.truncate(1), "Avatar: 1 fields are described");
+        check_lie(&|lie| lie.rows[0].migrate = Some(0), "Avatar: 2 fields are described");
+        let table = TableChanges { name: "avatars".into(), was: None, migrate: Some(1) };
+        check_lie(&|lie| lie.tables.push(table.clone()), "a table's migration is not there");
+        let large = row(&[("map", array(U8, 20_000), Unique::No)]);
+        for (old, size, align, expected) in [
+            (&of, 0, 1, "a migration of Avatar: 0 bytes are no value"),
+            (&of, 4, 3, "a migration of Avatar: 4 bytes are no value"),
+            (&large, 4, 1, "a migration of Avatar: rows of 20000 bytes, at most 16384 are possible"),
+        ] {
+            let migration = MigrationSchema { old: old.clone(), size, align, has_heap: false, whole: false };
+            check_lie(&|lie| lie.migrations.push(migration.clone()), expected);
+        }
     }
 }

@@ -171,9 +171,6 @@ impl Maker<'_> {
     ) -> Option<Made> {
         let (len, new_len) = (len as usize, new_len as usize);
         let strides = (from.size() as usize, to.size() as usize);
-        if strides.0 == 0 || strides.1 == 0 {
-            return Some(Made::of(Vec::new()));
-        }
         if new_len < len
             && !self
                 .is_lossy_allowed(path, &format!("{old} -> {new} would lose the items from the {} on", nth(new_len)))
@@ -214,9 +211,6 @@ impl Maker<'_> {
         filling: Filling<'_>,
     ) -> Option<Made> {
         let strides = (from.size() as usize, to.size() as usize);
-        if strides.0 == 0 || strides.1 == 0 {
-            return Some(Made::copy(4));
-        }
         let items = (round_up(4, from.align()), round_up(4, to.align()));
         let capacities = (capacity as usize, new_capacity as usize);
         let part = filling.part(items.1, strides.1);
@@ -254,9 +248,6 @@ impl Maker<'_> {
             let mut made = value.moved(values);
             made.steps.push(Step::Copy { from: 0, to: 0, bytes: 1 });
             return Some(made);
-        }
-        if sizes.0 == 0 || sizes.1 == 0 {
-            return Some(Made::copy(1));
         }
         let step = OptStep { from: 0, to: 0, values, sizes, steps: value.steps, blank: part.blank(to) };
         Some(Made { is_same: value.is_same, ..Made::of(vec![Step::Opt(step)]) })
@@ -315,7 +306,7 @@ fn is_zero_valid(of: &ColumnType) -> bool {
 fn some_value(of: &ColumnType) -> Vec<u8> {
     fn put(of: &ColumnType, bytes: &mut [u8]) {
         let items = |of: &ColumnType, bytes: &mut [u8]| {
-            bytes.chunks_exact_mut(of.size().max(1) as usize).for_each(|item| put(of, item));
+            bytes.chunks_exact_mut(of.size() as usize).for_each(|item| put(of, item));
         };
         match of {
             _ if is_zero_valid(of) => {}

@@ -445,7 +445,7 @@ impl<'a> Maker<'a> {
 impl RowsPlan {
     pub(super) fn of(row: Row, old: &RowSchema, new: &RowSchema) -> Self {
         let kept: BTreeSet<usize> = row.made.kept.iter().copied().collect();
-        let frees = heap_offsets(old).into_iter().filter(|at| !kept.contains(at)).collect();
+        let frees = heap_offsets(&ColumnType::Row(old.clone())).into_iter().filter(|at| !kept.contains(at)).collect();
         let mut end = 0;
         for written in row.made.steps.iter().map(Step::written) {
             end = if written.start == end { written.end } else { usize::MAX };
@@ -455,8 +455,8 @@ impl RowsPlan {
     }
 }
 
-/// Where the texts and blobs of a row are.
-pub(super) fn heap_offsets(row: &RowSchema) -> Vec<usize> {
+/// Where the texts and blobs of a value are.
+pub(crate) fn heap_offsets(column: &ColumnType) -> Vec<usize> {
     fn visit(column: &ColumnType, at: usize, offsets: &mut Vec<usize>) {
         match column {
             ColumnType::Text | ColumnType::Blob => offsets.push(at),
@@ -471,11 +471,11 @@ pub(super) fn heap_offsets(row: &RowSchema) -> Vec<usize> {
         }
     }
     let mut offsets = Vec::new();
-    visit(&ColumnType::Row(row.clone()), 0, &mut offsets);
+    visit(column, 0, &mut offsets);
     offsets
 }
 
-fn has_heap(column: &ColumnType) -> bool {
+pub(crate) fn has_heap(column: &ColumnType) -> bool {
     match column {
         ColumnType::Text | ColumnType::Blob => true,
         ColumnType::Row(row) => row.fields.iter().any(|field| has_heap(&field.column)),

@@ -6,7 +6,7 @@ mod refusals;
 mod values;
 
 use super::columns::round_up;
-use super::{Cancel, Plan, Rewrite, show};
+use super::{Cancel, Plan, Rewrite, check_value, show};
 use crate::bytes::Reader;
 use crate::raw::{Pool, RawTable, Tables};
 use crate::timers::Timers;

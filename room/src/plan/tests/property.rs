@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 /// What a plan refuses, acknowledged until it refuses nothing any more.
-fn all_drops(from: &(Arc<Schema>, Changes), to: &(Arc<Schema>, Changes)) -> Vec<String> {
+pub(super) fn all_drops(from: &(Arc<Schema>, Changes), to: &(Arc<Schema>, Changes)) -> Vec<String> {
     let mut drops: Vec<String> = Vec::new();
     loop {
         let plan = Plan::new(&from.0, &from.1, &to.0, &to.1, &drops);
