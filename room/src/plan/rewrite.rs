@@ -160,7 +160,10 @@ impl Rewrite {
         let mut tables = Vec::with_capacity(self.plan.tables.len());
         for (number, (plan, done)) in self.plan.tables.iter().zip(self.tables).enumerate() {
             let schema = &self.plan.new.tables[number];
-            let Some(mut table) = plan.old.and_then(|old_number| old[old_number].take()) else {
+            let is_anew = |table: &RawTable| plan.must_be_single && table.row_count() == 0;
+            let goes_on = plan.old.filter(|old_number| !old[*old_number].as_ref().is_some_and(is_anew));
+            // A `One` reads the first generation of its slot, which is over where there have been rows.
+            let Some(mut table) = goes_on.and_then(|old_number| old[old_number].take()) else {
                 tables.push(RawTable::new(Arc::new(TableLayout::new(number, schema, None)), &pool, self.seed));
                 continue;
             };
@@ -189,7 +192,8 @@ impl Rewrite {
             if table.must_be_single && !world.tables().table(old).is_single() {
                 let rows = world.tables().table(old).row_count();
                 let what = "a One needs one row, the first that the table ever had";
-                return Err(RewriteError::Unfit(format!("{}: the table has {rows} rows; {what}", table.name)));
+                let rows = format!("{rows} {}", if rows == 1 { "row" } else { "rows" });
+                return Err(RewriteError::Unfit(format!("{}: the table has {rows}; {what}", table.name)));
             }
             let has_work = match &table.change {
                 Change::New => false,

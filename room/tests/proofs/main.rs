@@ -23,6 +23,7 @@ mod rooms;
 mod schema;
 mod schema_ids;
 mod schema_refused;
+mod schema_single;
 mod snapshots;
 mod support;
 mod swaps;
