@@ -38,6 +38,7 @@ pub struct Plan {
     /// As the tables of the new schema.
     tables: Vec<TablePlan>,
     dropped: Vec<DroppedTable>,
+    notes: Vec<String>,
     refusals: Vec<String>,
     unused_drops: Vec<String>,
     old: Arc<Schema>,
@@ -143,7 +144,8 @@ impl Plan {
         let (tables, dropped) = maker.tables();
         let unused = drops.iter().enumerate().filter(|(number, _)| !maker.drops_used.contains(number));
         let unused_drops = unused.map(|(_, drop)| drop.clone()).collect();
-        Self { tables, dropped, refusals: maker.refusals, unused_drops, old: old.clone(), new: new.clone() }
+        let (notes, refusals) = (maker.notes, maker.refusals);
+        Self { tables, dropped, notes, refusals, unused_drops, old: old.clone(), new: new.clone() }
     }
 
     /// A line for each reason why the plan cannot be carried out; none if it can, as far as the schemas tell. The rows may still
@@ -210,8 +212,9 @@ impl Maker<'_> {
         };
         let old = &self.old.schema.tables[source];
         let path = Path::new(&new.row.name, &new.name);
-        let (change, indexes, fields) = match self.migrated(&path, old, new) {
-            Some(migration) => {
+        let migrated = self.migrated(&path, old, new);
+        let (change, indexes, fields) = match migrated {
+            Ok(Some(migration)) => {
                 let fields = vec![FieldReport::rows(&path_of(&migration), How::Migrated)];
                 let row = RowsPlan {
                     steps: Vec::new(),
@@ -221,8 +224,10 @@ impl Maker<'_> {
                 };
                 (Change::Rows(row), vec![IndexPlan::Made; indexes], fields)
             }
-            None => {
+            Ok(None) | Err(_) => {
+                let before = self.refusals.len();
                 let mut row = self.row(&path, &old.row, &new.row, Place::Table);
+                self.tell_row_misfit(&path, migrated.err(), before);
                 let indexes = index_plans(&old.row, &new.row, &row);
                 let fields = std::mem::take(&mut row.fields);
                 let change = match row.made.is_same {
@@ -238,20 +243,26 @@ impl Maker<'_> {
 
     /// The migration of all rows at once, or of each as a whole, if there is one for just these rows, and they are not what they
     /// should be already.
-    fn migrated(&mut self, path: &Path, old: &TableSchema, new: &TableSchema) -> Option<Migration> {
+    ///
+    /// # Errors
+    /// Why what there is does not fit.
+    fn migrated(&mut self, path: &Path, old: &TableSchema, new: &TableSchema) -> Result<Option<Migration>, String> {
         if self.has_same_fields(&old.row, &new.row) {
-            return None;
+            return Ok(None);
         }
         let of_table = self.new.changes.table(&new.name).and_then(|said| said.migrate);
         let of_row = self.new.changes.row(&new.row).and_then(|said| said.migrate);
-        [of_table, of_row].into_iter().flatten().find_map(|number| self.row_migration(path, number, &old.row, &new.row))
-    }
-
-    fn has_same_fields(&self, old: &RowSchema, new: &RowSchema) -> bool {
-        let is_same = |(one, two): (&FieldSchema, &FieldSchema)| {
-            one.name == two.name && self.is_as_it_was(&one.column, &two.column)
-        };
-        old.fields.len() == new.fields.len() && old.fields.iter().zip(&new.fields).all(is_same)
+        let mut misfits = Vec::new();
+        for number in [of_table, of_row].into_iter().flatten() {
+            match self.row_migration(path, number, &old.row, &new.row) {
+                Ok(migration) => return Ok(Some(migration)),
+                Err(reason) => misfits.push(reason),
+            }
+        }
+        match misfits.is_empty() {
+            true => Ok(None),
+            false => Err(misfits.join("; ")),
+        }
     }
 }
 

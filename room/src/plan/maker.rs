@@ -29,6 +29,8 @@ pub(super) struct Maker<'a> {
     is_view: bool,
     /// What of nested rows a view does not read.
     unread: Vec<String>,
+    /// What is left out, and no loss.
+    pub(super) notes: Vec<String>,
     pub(super) refusals: Vec<String>,
 }
 
@@ -135,9 +137,53 @@ pub(super) struct Row {
     pub(super) fields: Vec<FieldReport>,
     /// For each new field: the old one that it has the bytes of.
     pub(super) same: Vec<Option<usize>>,
+    /// For each old field: whether it is carried over.
+    is_read: Vec<bool>,
     /// Old fields of which only a part is read, and what of them is not.
     unread: Vec<(usize, String)>,
 }
+
+impl Row {
+    /// `source`: the field that it comes from, and its number; `number`: that of the new one.
+    fn put(
+        &mut self,
+        path: &Path,
+        source: Option<(&FieldSchema, usize)>,
+        field: &FieldSchema,
+        number: usize,
+        made: Made,
+    ) {
+        let (source, source_number) = source.unzip();
+        let how = match source {
+            None => How::Default,
+            Some(_) if made.is_lost => How::Dropped,
+            Some(_) if !made.is_same => How::Converted,
+            Some(source) if source.name != field.name => How::Renamed,
+            Some(_) => How::Copied,
+        };
+        self.fields.push(FieldReport::new(&path.row, source, Some(field), how));
+        self.same[number] = source_number.filter(|_| made.is_same);
+        let from = source.map_or(0, |source| source.offset as usize);
+        self.made.is_same &= made.is_same && source.is_some_and(|source| source.offset == field.offset);
+        let made = made.moved((from, field.offset as usize));
+        self.made.steps.extend(made.steps);
+        self.made.kept.extend(made.kept);
+    }
+
+    /// Its own source is what a migration replaces, even if it does not look at it; but then not at a part of it.
+    fn migrate(&mut self, migration: Migration, source: Option<usize>) {
+        let is_part = |source: &usize| migration.unread.iter().any(|(of, _)| of == source);
+        let replaced = source.filter(|source| !is_part(source));
+        migration.reads.iter().chain(&replaced).for_each(|read| self.is_read[*read] = true);
+        self.unread.extend_from_slice(&migration.unread);
+        self.made.is_same = false;
+        self.migrations.push(migration);
+    }
+}
+
+/// Of a migration in a row that is not that of a table.
+const IN_A_ROW: &str =
+    "a migration does not run in a row within a row; give one above the field of the table's row, or above that row";
 
 impl<'a> Maker<'a> {
     pub(super) fn new(old: Side<'a>, new: Side<'a>, drops: &'a [String]) -> Self {
@@ -149,6 +195,7 @@ impl<'a> Maker<'a> {
             same_rows: BTreeSet::new(),
             is_view: false,
             unread: Vec::new(),
+            notes: Vec::new(),
             refusals: Vec::new(),
         }
     }
@@ -223,8 +270,19 @@ impl<'a> Maker<'a> {
 
     pub(super) fn nested(&mut self, path: &Path, old: &RowSchema, new: &RowSchema) -> Option<Made> {
         let before = self.refusals.len();
+        let said = self.new.changes.row(new);
+        if said.is_some_and(|said| said.migrate.is_some()) && !self.has_same_fields(old, new) {
+            self.say(path, IN_A_ROW);
+        }
         let row = self.row(path, old, new, Place::Nested);
         (self.refusals.len() == before).then_some(row.made)
+    }
+
+    pub(super) fn has_same_fields(&self, old: &RowSchema, new: &RowSchema) -> bool {
+        let is_same = |(one, two): (&FieldSchema, &FieldSchema)| {
+            one.name == two.name && self.is_as_it_was(&one.column, &two.column)
+        };
+        old.fields.len() == new.fields.len() && old.fields.iter().zip(&new.fields).all(is_same)
     }
 
     /// Matches the fields of two rows.
@@ -236,52 +294,62 @@ impl<'a> Maker<'a> {
             migrations: Vec::new(),
             fields: Vec::new(),
             same: vec![None; new.fields.len()],
+            is_read: vec![false; old.fields.len()],
             unread: Vec::new(),
         };
-        let mut is_read = vec![false; old.fields.len()];
-        sources.iter().flatten().for_each(|source| is_read[*source] = true);
         for (number, field) in new.fields.iter().enumerate() {
             let said = said.and_then(|said| said.fields.get(number));
             let source = sources[number].map(|source| &old.fields[source]);
             let path = path.field(&field.name);
-            if place == Place::Table
-                && let Some(migration) = self.field_migration(&path, old, field, source, said)
-            {
-                migration.reads.iter().for_each(|read| is_read[*read] = true);
-                row.unread.extend_from_slice(&migration.unread);
-                row.fields.push(FieldReport::new(&path.row, source, Some(field), How::Migrated));
-                row.made.is_same = false;
-                row.migrations.push(migration);
-                continue;
+            let (mut misfit, before) = (None, self.refusals.len());
+            match self.field_migration(&path, old, field, source, said) {
+                Some(_) if place == Place::Nested => self.say(&path, IN_A_ROW),
+                Some(Ok(migration)) => {
+                    row.fields.push(FieldReport::new(&path.row, source, Some(field), How::Migrated));
+                    row.migrate(migration, sources[number]);
+                    continue;
+                }
+                Some(Err(reason)) => misfit = Some(reason),
+                None => {}
             }
-            let Some(made) = self.field(&path, source, field, said) else {
-                row.fields.push(FieldReport::new(&path.row, source, Some(field), How::Refused));
-                continue;
-            };
+            let made = self.field(&path, source, field, said);
+            self.tell_misfit(&path, misfit, before);
             if place == Place::View {
                 let unread = self.unread.drain(..).map(|what| (sources[number].unwrap_or_default(), what));
                 row.unread.extend(unread);
             }
-            let how = match source {
-                None => How::Default,
-                Some(_) if made.is_lost => How::Dropped,
-                Some(_) if !made.is_same => How::Converted,
-                Some(source) if source.name != field.name => How::Renamed,
-                Some(_) => How::Copied,
-            };
-            row.fields.push(FieldReport::new(&path.row, source, Some(field), how));
-            row.same[number] = sources[number].filter(|_| made.is_same);
-            let from = source.map_or(0, |source| source.offset as usize);
-            row.made.is_same &= made.is_same && source.is_some_and(|source| source.offset == field.offset);
-            let made = made.moved((from, field.offset as usize));
-            row.made.steps.extend(made.steps);
-            row.made.kept.extend(made.kept);
+            match made {
+                Some(made) => row.put(&path, source.zip(sources[number]), field, number, made),
+                None => row.fields.push(FieldReport::new(&path.row, source, Some(field), How::Refused)),
+            }
+            sources[number].into_iter().for_each(|source| row.is_read[source] = true);
         }
         if place != Place::View {
-            self.leave(path, old, said, &is_read, &mut row);
+            self.leave(path, old, new, said, &mut row);
         }
         row.made.steps = merged(std::mem::take(&mut row.made.steps));
         row
+    }
+
+    /// As for a field, but in a line of its own: what is refused are its fields.
+    pub(super) fn tell_row_misfit(&mut self, path: &Path, misfit: Option<String>, before: usize) {
+        let Some(reason) = misfit else { return };
+        match self.refusals.len() == before {
+            true => self.tell_misfit(path, Some(reason), before),
+            false => self.say(path, &format!("its migration does not fit: {reason}")),
+        }
+    }
+
+    /// A migration that does not fit is one from yet another version, or a mistake: what is refused for want of it says so, and the
+    /// report where nothing is.
+    fn tell_misfit(&mut self, path: &Path, misfit: Option<String>, before: usize) {
+        let Some(reason) = misfit else { return };
+        if self.refusals.len() == before {
+            self.notes.push(format!("{}: its migration does not fit, and is left out: {reason}", path.row));
+        }
+        for refusal in &mut self.refusals[before..] {
+            refusal.push_str(&format!("; its migration does not fit: {reason}"));
+        }
     }
 
     fn field(
@@ -314,8 +382,11 @@ impl<'a> Maker<'a> {
     }
 
     /// What of the old row has no place in the new one.
-    fn leave(&mut self, path: &Path, old: &RowSchema, said: Option<&RowChanges>, is_read: &[bool], row: &mut Row) {
-        for (number, field) in old.fields.iter().enumerate().filter(|(number, _)| !is_read[*number]) {
+    fn leave(&mut self, path: &Path, old: &RowSchema, new: &RowSchema, said: Option<&RowChanges>, row: &mut Row) {
+        for (number, field) in old.fields.iter().enumerate() {
+            if row.is_read[number] {
+                continue;
+            }
             row.made.is_same = false;
             let path = path.field(&field.name);
             if self.is_view {
@@ -326,8 +397,12 @@ impl<'a> Maker<'a> {
             if !self.is_acknowledged(&path) && !is_said {
                 let part = row.unread.iter().find(|(of, _)| *of == number);
                 let part = part.map_or_else(String::new, |(_, what)| format!(", since {what}"));
-                let how =
-                    format!("say `#[row(dropped(\"{}\"))]`, or acknowledge it with drop={}", field.name, path.row);
+                // What its own migration reads in part cannot be called dropped.
+                let say = match new.fields.iter().any(|new| new.name == field.name) {
+                    true => "read all of it".to_owned(),
+                    false => format!("say `#[row(dropped(\"{}\"))]`", field.name),
+                };
+                let how = format!("{say}, or acknowledge it with drop={}", path.row);
                 self.say(&path, &format!("{} would be dropped{part}; {how}", field.column));
             }
             row.fields.push(FieldReport::new(&path.row, Some(field), None, How::Dropped));
@@ -356,7 +431,7 @@ impl<'a> Maker<'a> {
         matched.sources
     }
 
-    /// The migration of a field, if the old row has what it reads, and the value is not there as it is.
+    /// The migration of a field, or why it does not fit the old row; none if there is none, or the value is there as it is.
     fn field_migration(
         &mut self,
         path: &Path,
@@ -364,23 +439,12 @@ impl<'a> Maker<'a> {
         field: &FieldSchema,
         source: Option<&FieldSchema>,
         said: Option<&FieldChanges>,
-    ) -> Option<Migration> {
+    ) -> Option<Result<Migration, String>> {
         let number = said?.migrate?;
         if source.is_some_and(|source| self.is_as_it_was(&source.column, &field.column)) {
             return None;
         }
-        let to = field.offset as usize;
-        match self.migration(path, number, old, false, &field.column, to) {
-            Ok(migration) => Some(migration),
-            Err(reason) => {
-                // If it can be converted or has a default, the migration is one from yet another version.
-                let has_other = said.is_some_and(|said| said.default.is_some());
-                if source.is_none() && !has_other {
-                    self.say(path, &format!("its migration does not fit the old rows: {reason}"));
-                }
-                None
-            }
-        }
+        Some(self.migration(path, number, old, false, &field.column, field.offset as usize))
     }
 
     /// A migration of a table's rows, if these are exactly what it reads: what it does not read would be lost in silence.
@@ -390,8 +454,8 @@ impl<'a> Maker<'a> {
         number: u32,
         old: &RowSchema,
         new: &RowSchema,
-    ) -> Option<Migration> {
-        self.migration(path, number, old, true, &ColumnType::Row(new.clone()), 0).ok()
+    ) -> Result<Migration, String> {
+        self.migration(path, number, old, true, &ColumnType::Row(new.clone()), 0)
     }
 
     fn migration(

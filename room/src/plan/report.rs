@@ -20,6 +20,8 @@ const SWAP_US: u64 = 100;
 pub struct PlanReport {
     /// As the tables of the new version, then those that are dropped.
     pub tables: Vec<TableReport>,
+    /// What is left out without a loss: a line for each migration of yet another version.
+    pub notes: Vec<String>,
     /// A line for each reason why the plan is refused.
     pub refusals: Vec<String>,
     /// The estimated pause of the room where nothing changes while the plan is carried out in the background. 0 for no world.
@@ -122,8 +124,8 @@ impl Plan {
                 fields: Vec::new(),
             }
         });
-        let refusals = self.refusals.clone();
-        PlanReport { tables: tables.into_iter().chain(dropped).collect(), refusals, pause_us, pause_us_max }
+        let (notes, refusals) = (self.notes.clone(), self.refusals.clone());
+        PlanReport { tables: tables.into_iter().chain(dropped).collect(), notes, refusals, pause_us, pause_us_max }
     }
 
     fn table(&self, number: usize, plan: &TablePlan, world: Option<&World>) -> TableReport {
@@ -183,6 +185,7 @@ impl fmt::Display for PlanReport {
             let (idle, all) = (self.pause_us, self.pause_us_max);
             writeln!(f, "estimated pause: {idle} us, {all} us if every row changes meanwhile")?;
         }
+        self.notes.iter().try_for_each(|line| writeln!(f, "note: {line}"))?;
         self.refusals.iter().try_for_each(|line| writeln!(f, "refused: {line}"))
     }
 }

@@ -285,8 +285,8 @@ fn a_migration_may_make_texts() {
 
 #[test]
 fn a_migration_from_yet_another_version_does_not_fit() {
-    let text = "the tables cannot be carried over: Orb.weight: its migration does not fit the old rows: Older.weight: f32 is not there; \
-                Orb.weight: f32 is new; give it `#[row(default = …)]` or a migration";
+    let text = "the tables cannot be carried over: Orb.weight: f32 is new; give it `#[row(default = …)]` or a migration; its migration \
+                does not fit: Older.weight: f32 is not there";
     check(5, linked::<stale::New>(), text);
 }
 

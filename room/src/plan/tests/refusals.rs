@@ -1,6 +1,7 @@
 //! The text of every refusal, and which changes are none.
 
 use super::*;
+use logic_api::changes::MigrationSchema;
 
 #[test]
 fn every_refusal_says_what_is_lost() {
@@ -203,4 +204,49 @@ fn ids_go_over_with_their_table_only() {
     check(&without, &both, &Changes::default(), &[new]);
     // Of no table, before and after.
     check(&without, &without, &Changes::default(), &[]);
+}
+
+/// What is refused for want of a migration says why the one that there is does not do.
+#[test]
+fn a_migration_that_does_not_fit_says_why() {
+    use ColumnType::{F32, I32, I64, U8};
+    let told = |read: &[Field], size: u32, old: &[Field], new: &[Field], is_of_row: bool| {
+        let (old, mut new) = (side(old, &[]), side(new, &[]));
+        let migration = MigrationSchema { old: row_schema("Old", read), size, align: 1, has_heap: false, whole: false };
+        new.1.migrations.push(migration);
+        let said = &mut new.1.rows[0];
+        match is_of_row {
+            true => said.migrate = Some(0),
+            false => said.fields.last_mut().unwrap().migrate = Some(0),
+        }
+        let plan = Plan::new(&old.0, &old.1, &new.0, &new.1, &[]);
+        plan.notes.iter().map(|note| format!("note: {note}")).chain(plan.refusals).collect::<Vec<_>>()
+    };
+    let field_told = |read: &[Field], size, old: &[Field], new: &[Field]| told(read, size, old, new, false);
+    let row_told = |read: &[Field], size, old: &[Field], new: &[Field]| told(read, size, old, new, true);
+    let hp = |column| [field("hp", column)];
+    let lossy = "Avatar.hp: i32 -> f32 would lose values above 2^24; give a migration";
+
+    // Of a field: in the line of what is refused, else in a note.
+    assert_eq!(field_told(&hp(I64), 4, &hp(I32), &hp(F32)), [""; 0]);
+    let size = "; its migration does not fit: it gives values of another size";
+    assert_eq!(field_told(&hp(I64), 8, &hp(I32), &hp(F32)), [format!("{lossy}{size}")]);
+    let narrow = "; its migration does not fit: Old.hp: i32 -> u8 would lose negative values and values above 255";
+    assert_eq!(field_told(&hp(U8), 4, &hp(I32), &hp(F32)), [format!("{lossy}{narrow}")]);
+    let not_there = "Avatar.hp: its migration does not fit, and is left out: Old.mana: u8 is not there";
+    assert_eq!(field_told(&[field("mana", U8)], 8, &hp(I32), &hp(I64)), [format!("note: {not_there}")]);
+    // Where the value is there as it is, none is asked for.
+    assert_eq!(field_told(&hp(U8), 4, &hp(I32), &hp(I32)), [""; 0]);
+
+    // Of a row: in a line of its own.
+    assert_eq!(row_told(&hp(I64), 4, &hp(I32), &hp(F32)), [""; 0]);
+    let fields = "Avatar: its migration does not fit: Old has other fields than Avatar";
+    let both = [hp(I32), [field("mana", U8)]].concat();
+    let gone =
+        "Avatar.mana: u8 would be dropped; say `#[row(dropped(\"mana\"))]`, or acknowledge it with drop=Avatar.mana";
+    assert_eq!(row_told(&hp(I64), 4, &both, &hp(F32)), [lossy, gone, fields]);
+    let size = "Avatar: its migration does not fit: it gives values of another size";
+    assert_eq!(row_told(&hp(I64), 8, &hp(I32), &hp(F32)), [lossy, size]);
+    let left_out = "note: Avatar: its migration does not fit, and is left out: it gives values of another size";
+    assert_eq!(row_told(&hp(I64), 4, &hp(I32), &hp(I64)), [left_out]);
 }
