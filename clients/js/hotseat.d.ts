@@ -23,6 +23,8 @@ export interface Options {
   /** Inputs that may wait for the engine (1024), and their bytes (1 MiB). */
   queuedInputsMax?: number;
   queuedBytesMax?: number;
+  /** Bytes of one input (65531): the `frame_bytes_max` of the engine, less the 5 before them. The Join is not to be longer either. */
+  inputBytesMax?: number;
   /**
    * Inputs that go out in a second (150), with up to 64 at once; more wait in the queue. Above the `frames_per_second_max`
    * of the engine it closes the connection.
@@ -66,7 +68,10 @@ export interface Events {
   rtt: { rtt: number };
   /** The connection is gone; the session tries to come back. */
   disconnected: { code: number; reason: string; retryInMs: number };
-  /** The session is over: a close code of the protocol, or 0 after `close()`, or if the engine never heard of a `leave()`. */
+  /**
+   * The session is over: a close code of the protocol, or 0 after `close()`, if the engine never heard of a `leave()`, or if
+   * no WebSocket can be made (a fragment in the URL, `ws:` from a page of `https:`).
+   */
   closed: { code: number; reason: string };
 }
 
@@ -79,6 +84,11 @@ export function connect(options: Options): Session;
 /** An input that was not taken: too many wait for the engine already. */
 export class QueueFull extends Error {
   constructor(inputs: number, bytes: number);
+}
+
+/** An input that was not taken: it is longer than the engine takes. */
+export class InputTooLong extends Error {
+  constructor(bytes: number, bytesMax: number);
 }
 
 export class Session {
@@ -104,7 +114,8 @@ export class Session {
   on<Name extends keyof Events>(event: Name, listener: (detail: Events[Name]) => void): () => void;
   /**
    * Sends an input, now or once there is a connection; gives its number.
-   * @throws QueueFull if too many wait already; TypeError for what is no message; Error if the session is over.
+   * @throws QueueFull if too many wait already; InputTooLong for one above `inputBytesMax`; TypeError for what is no message;
+   * Error if the session is over.
    */
   send(message: Message): number;
   /**

@@ -7,6 +7,9 @@ const JOIN = 0x01, RESUME = 0x02, MESSAGE = 0x03, PING = 0x04, PONG = 0x05, LEAV
 const JOINED = 0x81, MESSAGE_OF_LOGIC = 0x83, PONG_OF_ENGINE = 0x84, PING_OF_ENGINE = 0x85, VERSION = 0x86;
 const RESYNC = 0x87, ERROR = 0x88, NOTICE = 0x89, CLOSING = 0x8f;
 const HEADER_BYTES = 13;
+/** Before the bytes of an input: its kind and its number. */
+const INPUT_HEADER_BYTES = 5;
+const TOKEN_BYTES_MAX = 256;
 /** A TCP frame longer than this is none. */
 const TCP_FRAME_BYTES_MAX = (64 << 20) + 4096;
 const TCP_PREAMBLE = Uint8Array.of(0x00, 0x48, 0x53, 0x01);
@@ -14,7 +17,7 @@ const SUBPROTOCOL = 'hotseat.1';
 
 /** The close codes after which there is nothing to resume. After any other one the session comes back. */
 const FINAL = new Set([1000, 4401, 4403, 4404, 4409, 4410, 4440, 4503]);
-const LEFT = 1000, TOKEN_INVALID = 4410;
+const LEFT = 1000, TOKEN_INVALID = 4410, FRAME_TOO_LONG = 4413;
 /** A connection that ended without saying why, as a WebSocket calls it. */
 const ABNORMAL = 1006;
 
@@ -40,6 +43,8 @@ const DEFAULTS = {
   pingMs: 2000,
   queuedInputsMax: 1024,
   queuedBytesMax: 1 << 20,
+  /** What an engine takes that is not configured otherwise. */
+  inputBytesMax: 65_536 - INPUT_HEADER_BYTES,
   /** Below the 200 frames a second of an engine that is not configured otherwise, pings and pongs among them. */
   inputsPerSecondMax: 150,
 };
@@ -57,6 +62,14 @@ export class QueueFull extends Error {
   constructor(inputs, bytes) {
     super(`${inputs} inputs with ${bytes} bytes wait for the engine already: send less, or wait for 'joined'`);
     this.name = 'QueueFull';
+  }
+}
+
+/** An input that was not taken: the engine would close the connection for it, whenever it came. */
+export class InputTooLong extends Error {
+  constructor(bytes, bytesMax) {
+    super(`an input of ${bytes} bytes; at most ${bytesMax} are taken (inputBytesMax, queuedBytesMax): send it in parts`);
+    this.name = 'InputTooLong';
   }
 }
 
@@ -99,6 +112,8 @@ export class Session {
   #wasJoined = false;
   #joinedAt = 0;
   #attempts = 0;
+  /** What the engine had consumed when it last closed the connection because of a frame that was too long. */
+  #tooLongAt;
   #retry;
   #pinging;
   #pings = 0;
@@ -131,7 +146,9 @@ export class Session {
   send(message) {
     if (this.state === 'closed') throw new Error('the session is over: begin another one');
     const bytes = bytesOf(message);
-    const { queuedInputsMax, queuedBytesMax } = this.#options;
+    const { queuedInputsMax, queuedBytesMax, inputBytesMax } = this.#options;
+    const bytesMax = Math.min(inputBytesMax, queuedBytesMax);
+    if (bytes.length > bytesMax) throw new InputTooLong(bytes.length, bytesMax);
     if (this.#inputs.length >= queuedInputsMax || this.#inputBytes + bytes.length > queuedBytesMax) {
       throw new QueueFull(this.#inputs.length, this.#inputBytes);
     }
@@ -185,14 +202,20 @@ export class Session {
     let transport;
     // A transport that was given up may still have something to say.
     const current = (action) => (...details) => transport === this.#transport && action(...details);
-    transport = this.#transport = openTransport(this.#options, {
+    const events = {
       open: current(() => {
         this.#asked = true;
         this.#transport.send(this.token ? resumeFrame(this.token) : joinFrame(this.#options));
       }),
       frame: current((frame) => this.#take(frame)),
       close: current((code, reason) => this.#lost(this.#closing ?? { code, reason })),
-    });
+    };
+    try {
+      transport = this.#transport = openTransport(this.#options, events);
+    } catch (error) {
+      // A browser makes no WebSocket that its page may not open, nor one to an address with a fragment; nor will it later.
+      return this.#end(0, error.message);
+    }
     clearInterval(this.#pinging);
     this.#pinging = setInterval(() => this.#ping(), this.#options.pingMs);
   }
@@ -208,7 +231,7 @@ export class Session {
     this.#hangUp();
     // Without a token there is no way back to say it; with one that holds no more it was heard.
     if (this.#leaving && (!this.token || code === TOKEN_INVALID)) return this.#end(LEFT, 'left');
-    if (FINAL.has(code)) return this.#end(code, reason);
+    if (FINAL.has(code) || (code === FRAME_TOO_LONG && this.#isTooLongAgain())) return this.#end(code, reason);
     // A connection that held for a while was a good one; one that did not counts as another failed attempt.
     if (this.#joinedAt && performance.now() - this.#joinedAt > this.#options.retryMsMax) this.#attempts = 0;
     this.#joinedAt = 0;
@@ -218,6 +241,13 @@ export class Session {
     this.state = 'waiting';
     this.#retry = setTimeout(() => this.#connect(), delay);
     this.#emit('disconnected', { code, reason, retryInMs: delay });
+  }
+
+  /** The same frame goes out on each connection, first of all: the session could come back with it for ever. */
+  #isTooLongAgain() {
+    const isAgain = this.#tooLongAt === this.consumed;
+    this.#tooLongAt = this.consumed;
+    return isAgain;
   }
 
   #end(code, reason) {
@@ -416,23 +446,29 @@ function resumeFrame(token) {
 }
 
 function messageFrame({ number, bytes }) {
-  const frame = new Uint8Array(5 + bytes.length);
+  const frame = new Uint8Array(INPUT_HEADER_BYTES + bytes.length);
   frame[0] = MESSAGE;
   new DataView(frame.buffer).setUint32(1, number, true);
-  frame.set(bytes, 5);
+  frame.set(bytes, INPUT_HEADER_BYTES);
   return frame;
 }
 
 /** Throws for what can never work. */
-function checkOptions({ url, room, credentials, WebSocket, inputsPerSecondMax }) {
+function checkOptions(options) {
+  const { url, room, credentials, token, WebSocket, inputsPerSecondMax, inputBytesMax } = options;
   const { protocol } = new URL(url);
   if (!['ws:', 'wss:', 'tcp:'].includes(protocol)) throw new TypeError(`'${url}' is no ws:, wss: or tcp: address`);
   if (protocol !== 'tcp:' && !(WebSocket ?? globalThis.WebSocket)) {
     throw new TypeError('there is no WebSocket here: give one as { WebSocket }, connect to tcp://HOST:PORT, or use Node 22 or later');
   }
   if (!(inputsPerSecondMax > 0)) throw new TypeError(`inputsPerSecondMax is a number above 0, not ${inputsPerSecondMax}`);
+  if (!(inputBytesMax > 0)) throw new TypeError(`inputBytesMax is a number above 0, not ${inputBytesMax}`);
   if (encoder.encode(room).length > 64) throw new TypeError('the name of a room has at most 64 bytes');
   if (encoder.encode(credentials).length > 8192) throw new TypeError('credentials have at most 8192 bytes');
+  if (encoder.encode(token).length > TOKEN_BYTES_MAX) throw new TypeError(`a token has at most ${TOKEN_BYTES_MAX} bytes`);
+  // A Join is a frame like an input's, and not to be longer.
+  const beyond = joinFrame(options).length - INPUT_HEADER_BYTES - inputBytesMax;
+  if (beyond > 0) throw new TypeError(`room, credentials and hello together are ${beyond} bytes too long (inputBytesMax)`);
 }
 
 function openTransport(options, events) {
