@@ -51,6 +51,12 @@ export interface Events {
    * wait, and those that come, have numbers that are lower by `count` than they were to be.
    */
   forgotten: { count: number };
+  /**
+   * While the connection was gone, somebody else came with the player's token and sent at least `count` inputs. Of those that
+   * were sent from here and not known to be consumed, `unsure` may never have come; they are not sent again. Those that had not
+   * been sent, and those that come, have numbers that are higher by `count` than they were to be.
+   */
+  overtaken: { count: number; unsure: number };
   /** Bytes from the logic. */
   message: { bytes: Uint8Array; tick: number; consumed: number };
   /** The room runs another version from here on. */

@@ -93,6 +93,8 @@ export class Session {
   #inputs = [];
   #inputBytes = 0;
   #lastNumber = 0;
+  /** The highest number that went out on any connection, or was consumed. */
+  #sentNumber = 0;
   /** How many of them went out on this connection. */
   #sent = 0;
   /** How many more may go out now; it fills with time. */
@@ -351,7 +353,7 @@ export class Session {
     const versionName = text();
     this.room = text();
     this.token = decoder.decode(frame.subarray(at));
-    const forgotten = this.#renumber(consumed);
+    const { forgotten, foreign, unsure } = this.#renumber(consumed);
     this.#consume(consumed);
     this.state = 'joined';
     this.#joinedAt = performance.now();
@@ -359,10 +361,13 @@ export class Session {
     this.#sendWaiting();
     this.#names.set(version, versionName);
     const changed = this.#wasJoined && (version !== this.version || versionName !== this.versionName);
+    // Whoever comes with a token for the first time knows that there was somebody before.
+    const overtaken = this.#wasJoined && foreign;
     [this.version, this.versionName, this.#wasJoined] = [version, versionName, true];
     const { player, room, token, ticksPerSecond } = this;
     this.#emit('joined', { player, resumed, room, token, version, versionName, ticksPerSecond });
     if (forgotten && this.state === 'joined') this.#emit('forgotten', { count: forgotten });
+    if (overtaken && this.state === 'joined') this.#emit('overtaken', { count: foreign, unsure });
     if (changed && this.state === 'joined') this.#runs(version, versionName);
     this.#ping();
   }
@@ -375,7 +380,9 @@ export class Session {
     this.#allowance = Math.min(BURST_MAX, this.#allowance + (now - this.#allowedAt) / 1000 * inputsPerSecondMax);
     this.#allowedAt = now;
     for (; this.#sent < this.#inputs.length && this.#allowance >= 1; this.#allowance -= 1) {
-      this.#transport.send(messageFrame(this.#inputs[this.#sent]));
+      const input = this.#inputs[this.#sent];
+      this.#transport.send(messageFrame(input));
+      this.#sentNumber = Math.max(this.#sentNumber, input.number);
       this.#sent += 1;
     }
     if (this.#sent < this.#inputs.length) {
@@ -387,16 +394,22 @@ export class Session {
   }
 
   /**
-   * Has the inputs go on from where the engine is: further on if somebody else sent the player's earlier ones, back if
-   * the engine lost, with its power, some that it had consumed. Gives how many those are.
+   * Has the inputs go on from where the engine is: back if the engine lost, with its power, some that it had consumed, and
+   * further on if somebody else sent inputs of the player. What never went out from here cannot be among those.
    */
   #renumber(consumed) {
     const base = this.#inputs.length ? this.#inputs[0].number - 1 : this.#lastNumber;
-    const forgotten = this.#wasJoined ? Math.max(0, base - consumed) : 0;
-    const shift = this.#wasJoined ? -forgotten : consumed;
-    for (const input of this.#inputs) input.number += shift;
-    this.#lastNumber += shift;
-    return forgotten;
+    const forgotten = Math.max(0, base - consumed);
+    for (const input of this.#inputs) input.number -= forgotten;
+    this.#lastNumber -= forgotten;
+    this.#sentNumber -= forgotten;
+    const foreign = Math.max(0, consumed - this.#sentNumber);
+    const unsent = this.#inputs.filter(({ number }) => number > this.#sentNumber);
+    const unsure = this.#inputs.length - unsent.length;
+    for (const input of unsent) input.number += foreign;
+    this.#lastNumber += foreign;
+    this.#sentNumber += foreign;
+    return { forgotten, foreign, unsure };
   }
 
   #consume(consumed) {

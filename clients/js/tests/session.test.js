@@ -188,7 +188,7 @@ each('after a power cut of the engine the session goes on from what it knows', {
   assert.ok(!happened.some(({ name }) => name === 'forgotten'));
 });
 
-each('who comes with a token goes on after the inputs of before', { token: 'kept' }, async ({ engine, session, event }) => {
+each('who comes with a token goes on after the inputs of before', { token: 'kept' }, async ({ engine, session, event, happened }) => {
   session.send('early');
   const connection = await engine.next();
   await connection.next();
@@ -196,6 +196,44 @@ each('who comes with a token goes on after the inputs of before', { token: 'kept
   await event('joined');
   assert.equal(await nextInput(connection), input(41, 'early'));
   assert.equal(session.send('then'), 42);
+  assert.ok(!happened.some(({ name }) => name === 'overtaken'));
+});
+
+each('inputs that somebody else sent meanwhile do not swallow those from here', {}, async ({ engine, session, event, happened }) => {
+  let connection = await engine.next();
+  await connection.next();
+  connection.send(joined());
+  await event('joined');
+  for (const text of ['a', 'b', 'c']) session.send(text);
+  for (const [number, text] of [[1, 'a'], [2, 'b'], [3, 'c']]) assert.equal(await nextInput(connection), input(number, text));
+  connection.send(header(0x83, { consumed: 2 }));
+  await event('message');
+  connection.cut();
+  await event('disconnected');
+  session.send('d');
+
+  // Somebody else was there and sent ten; whether the third from here came before them nobody knows.
+  connection = await engine.next();
+  await connection.next();
+  connection.send(joined({ resumed: 1, consumed: 13 }));
+  assert.deepEqual(await event('overtaken'), { name: 'overtaken', count: 10, unsure: 1 });
+  assert.equal(await nextInput(connection), input(14, 'd'));
+  assert.equal(session.send('e'), 15);
+  assert.equal(await nextInput(connection), input(15, 'e'));
+  assert.equal(session.unconsumed, 2);
+  connection.send(header(0x83, { consumed: 15 }));
+  await event('message');
+  assert.equal(session.unconsumed, 0);
+  connection.cut();
+
+  // Again, with nothing that waits.
+  connection = await engine.next();
+  await connection.next();
+  connection.send(joined({ resumed: 1, consumed: 20 }));
+  assert.deepEqual(await event('overtaken'), { name: 'overtaken', count: 5, unsure: 0 });
+  assert.equal(session.send('f'), 21);
+  assert.equal(await nextInput(connection), input(21, 'f'));
+  assert.ok(!happened.some(({ name }) => name === 'forgotten'));
 });
 
 each('a version that came while away is told', {}, async ({ engine, event, happened }) => {

@@ -9,6 +9,7 @@ const stop: () => void = session.on('joined', ({ player, resumed, token }) => {
 });
 session.on('message', ({ bytes, tick }) => { const first: number = bytes[0] + tick; session.send(Uint8Array.of(first)); });
 session.on('forgotten', ({ count }) => { const inputs: number = count; session.send(`${inputs}`); });
+session.on('overtaken', ({ count, unsure }) => { const inputs: number = count + unsure; session.send(`${inputs}`); });
 session.on('closed', ({ code, reason }) => { const line: string = `${code} ${reason}`; session.send(line); stop(); throw new QueueFull(1, 2); });
 session.on('disconnected', () => { throw new InputTooLong(2, 1); });
 const rtt: number | undefined = session.rtt;
