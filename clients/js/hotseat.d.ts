@@ -23,6 +23,8 @@ export interface Options {
   /** Inputs that may wait for the engine (1024), and their bytes (1 MiB). */
   queuedInputsMax?: number;
   queuedBytesMax?: number;
+  /** Bytes of one input (65531): the `frame_bytes_max` of the engine, less the 5 before them. The Join is not to be longer either. */
+  inputBytesMax?: number;
   /**
    * Inputs that go out in a second (150), with up to 64 at once; more wait in the queue. Above the `frames_per_second_max`
    * of the engine it closes the connection.
@@ -49,6 +51,12 @@ export interface Events {
    * wait, and those that come, have numbers that are lower by `count` than they were to be.
    */
   forgotten: { count: number };
+  /**
+   * While the connection was gone, somebody else came with the player's token and sent at least `count` inputs. Of those that
+   * were sent from here and not known to be consumed, `unsure` may never have come; they are not sent again. Those that had not
+   * been sent, and those that come, have numbers that are higher by `count` than they were to be.
+   */
+  overtaken: { count: number; unsure: number };
   /** Bytes from the logic. */
   message: { bytes: Uint8Array; tick: number; consumed: number };
   /** The room runs another version from here on. */
@@ -66,7 +74,10 @@ export interface Events {
   rtt: { rtt: number };
   /** The connection is gone; the session tries to come back. */
   disconnected: { code: number; reason: string; retryInMs: number };
-  /** The session is over: a close code of the protocol, or 0 after `close()`, or if the engine never heard of a `leave()`. */
+  /**
+   * The session is over: a close code of the protocol, or 0 after `close()`, if the engine never heard of a `leave()`, or if
+   * no WebSocket can be made (a fragment in the URL, `ws:` from a page of `https:`).
+   */
   closed: { code: number; reason: string };
 }
 
@@ -79,6 +90,11 @@ export function connect(options: Options): Session;
 /** An input that was not taken: too many wait for the engine already. */
 export class QueueFull extends Error {
   constructor(inputs: number, bytes: number);
+}
+
+/** An input that was not taken: it is longer than the engine takes. */
+export class InputTooLong extends Error {
+  constructor(bytes: number, bytesMax: number);
 }
 
 export class Session {
@@ -104,7 +120,8 @@ export class Session {
   on<Name extends keyof Events>(event: Name, listener: (detail: Events[Name]) => void): () => void;
   /**
    * Sends an input, now or once there is a connection; gives its number.
-   * @throws QueueFull if too many wait already; TypeError for what is no message; Error if the session is over.
+   * @throws QueueFull if too many wait already; InputTooLong for one above `inputBytesMax`; TypeError for what is no message;
+   * Error if the session is over.
    */
   send(message: Message): number;
   /**

@@ -7,6 +7,9 @@ const JOIN = 0x01, RESUME = 0x02, MESSAGE = 0x03, PING = 0x04, PONG = 0x05, LEAV
 const JOINED = 0x81, MESSAGE_OF_LOGIC = 0x83, PONG_OF_ENGINE = 0x84, PING_OF_ENGINE = 0x85, VERSION = 0x86;
 const RESYNC = 0x87, ERROR = 0x88, NOTICE = 0x89, CLOSING = 0x8f;
 const HEADER_BYTES = 13;
+/** Before the bytes of an input: its kind and its number. */
+const INPUT_HEADER_BYTES = 5;
+const TOKEN_BYTES_MAX = 256;
 /** A TCP frame longer than this is none. */
 const TCP_FRAME_BYTES_MAX = (64 << 20) + 4096;
 const TCP_PREAMBLE = Uint8Array.of(0x00, 0x48, 0x53, 0x01);
@@ -14,7 +17,7 @@ const SUBPROTOCOL = 'hotseat.1';
 
 /** The close codes after which there is nothing to resume. After any other one the session comes back. */
 const FINAL = new Set([1000, 4401, 4403, 4404, 4409, 4410, 4440, 4503]);
-const LEFT = 1000, TOKEN_INVALID = 4410;
+const LEFT = 1000, TOKEN_INVALID = 4410, FRAME_TOO_LONG = 4413;
 /** A connection that ended without saying why, as a WebSocket calls it. */
 const ABNORMAL = 1006;
 
@@ -40,6 +43,8 @@ const DEFAULTS = {
   pingMs: 2000,
   queuedInputsMax: 1024,
   queuedBytesMax: 1 << 20,
+  /** What an engine takes that is not configured otherwise. */
+  inputBytesMax: 65_536 - INPUT_HEADER_BYTES,
   /** Below the 200 frames a second of an engine that is not configured otherwise, pings and pongs among them. */
   inputsPerSecondMax: 150,
 };
@@ -57,6 +62,14 @@ export class QueueFull extends Error {
   constructor(inputs, bytes) {
     super(`${inputs} inputs with ${bytes} bytes wait for the engine already: send less, or wait for 'joined'`);
     this.name = 'QueueFull';
+  }
+}
+
+/** An input that was not taken: the engine would close the connection for it, whenever it came. */
+export class InputTooLong extends Error {
+  constructor(bytes, bytesMax) {
+    super(`an input of ${bytes} bytes; at most ${bytesMax} are taken (inputBytesMax, queuedBytesMax): send it in parts`);
+    this.name = 'InputTooLong';
   }
 }
 
@@ -80,6 +93,8 @@ export class Session {
   #inputs = [];
   #inputBytes = 0;
   #lastNumber = 0;
+  /** The highest number that went out on any connection, or was consumed. */
+  #sentNumber = 0;
   /** How many of them went out on this connection. */
   #sent = 0;
   /** How many more may go out now; it fills with time. */
@@ -99,6 +114,8 @@ export class Session {
   #wasJoined = false;
   #joinedAt = 0;
   #attempts = 0;
+  /** What the engine had consumed when it last closed the connection because of a frame that was too long. */
+  #tooLongAt;
   #retry;
   #pinging;
   #pings = 0;
@@ -131,7 +148,9 @@ export class Session {
   send(message) {
     if (this.state === 'closed') throw new Error('the session is over: begin another one');
     const bytes = bytesOf(message);
-    const { queuedInputsMax, queuedBytesMax } = this.#options;
+    const { queuedInputsMax, queuedBytesMax, inputBytesMax } = this.#options;
+    const bytesMax = Math.min(inputBytesMax, queuedBytesMax);
+    if (bytes.length > bytesMax) throw new InputTooLong(bytes.length, bytesMax);
     if (this.#inputs.length >= queuedInputsMax || this.#inputBytes + bytes.length > queuedBytesMax) {
       throw new QueueFull(this.#inputs.length, this.#inputBytes);
     }
@@ -185,14 +204,20 @@ export class Session {
     let transport;
     // A transport that was given up may still have something to say.
     const current = (action) => (...details) => transport === this.#transport && action(...details);
-    transport = this.#transport = openTransport(this.#options, {
+    const events = {
       open: current(() => {
         this.#asked = true;
         this.#transport.send(this.token ? resumeFrame(this.token) : joinFrame(this.#options));
       }),
       frame: current((frame) => this.#take(frame)),
       close: current((code, reason) => this.#lost(this.#closing ?? { code, reason })),
-    });
+    };
+    try {
+      transport = this.#transport = openTransport(this.#options, events);
+    } catch (error) {
+      // A browser makes no WebSocket that its page may not open, nor one to an address with a fragment; nor will it later.
+      return this.#end(0, error.message);
+    }
     clearInterval(this.#pinging);
     this.#pinging = setInterval(() => this.#ping(), this.#options.pingMs);
   }
@@ -208,7 +233,7 @@ export class Session {
     this.#hangUp();
     // Without a token there is no way back to say it; with one that holds no more it was heard.
     if (this.#leaving && (!this.token || code === TOKEN_INVALID)) return this.#end(LEFT, 'left');
-    if (FINAL.has(code)) return this.#end(code, reason);
+    if (FINAL.has(code) || (code === FRAME_TOO_LONG && this.#isTooLongAgain())) return this.#end(code, reason);
     // A connection that held for a while was a good one; one that did not counts as another failed attempt.
     if (this.#joinedAt && performance.now() - this.#joinedAt > this.#options.retryMsMax) this.#attempts = 0;
     this.#joinedAt = 0;
@@ -218,6 +243,13 @@ export class Session {
     this.state = 'waiting';
     this.#retry = setTimeout(() => this.#connect(), delay);
     this.#emit('disconnected', { code, reason, retryInMs: delay });
+  }
+
+  /** The same frame goes out on each connection, first of all: the session could come back with it for ever. */
+  #isTooLongAgain() {
+    const isAgain = this.#tooLongAt === this.consumed;
+    this.#tooLongAt = this.consumed;
+    return isAgain;
   }
 
   #end(code, reason) {
@@ -321,7 +353,7 @@ export class Session {
     const versionName = text();
     this.room = text();
     this.token = decoder.decode(frame.subarray(at));
-    const forgotten = this.#renumber(consumed);
+    const { forgotten, foreign, unsure } = this.#renumber(consumed);
     this.#consume(consumed);
     this.state = 'joined';
     this.#joinedAt = performance.now();
@@ -329,10 +361,13 @@ export class Session {
     this.#sendWaiting();
     this.#names.set(version, versionName);
     const changed = this.#wasJoined && (version !== this.version || versionName !== this.versionName);
+    // Whoever comes with a token for the first time knows that there was somebody before.
+    const overtaken = this.#wasJoined && foreign;
     [this.version, this.versionName, this.#wasJoined] = [version, versionName, true];
     const { player, room, token, ticksPerSecond } = this;
     this.#emit('joined', { player, resumed, room, token, version, versionName, ticksPerSecond });
     if (forgotten && this.state === 'joined') this.#emit('forgotten', { count: forgotten });
+    if (overtaken && this.state === 'joined') this.#emit('overtaken', { count: foreign, unsure });
     if (changed && this.state === 'joined') this.#runs(version, versionName);
     this.#ping();
   }
@@ -345,7 +380,9 @@ export class Session {
     this.#allowance = Math.min(BURST_MAX, this.#allowance + (now - this.#allowedAt) / 1000 * inputsPerSecondMax);
     this.#allowedAt = now;
     for (; this.#sent < this.#inputs.length && this.#allowance >= 1; this.#allowance -= 1) {
-      this.#transport.send(messageFrame(this.#inputs[this.#sent]));
+      const input = this.#inputs[this.#sent];
+      this.#transport.send(messageFrame(input));
+      this.#sentNumber = Math.max(this.#sentNumber, input.number);
       this.#sent += 1;
     }
     if (this.#sent < this.#inputs.length) {
@@ -357,16 +394,22 @@ export class Session {
   }
 
   /**
-   * Has the inputs go on from where the engine is: further on if somebody else sent the player's earlier ones, back if
-   * the engine lost, with its power, some that it had consumed. Gives how many those are.
+   * Has the inputs go on from where the engine is: back if the engine lost, with its power, some that it had consumed, and
+   * further on if somebody else sent inputs of the player. What never went out from here cannot be among those.
    */
   #renumber(consumed) {
     const base = this.#inputs.length ? this.#inputs[0].number - 1 : this.#lastNumber;
-    const forgotten = this.#wasJoined ? Math.max(0, base - consumed) : 0;
-    const shift = this.#wasJoined ? -forgotten : consumed;
-    for (const input of this.#inputs) input.number += shift;
-    this.#lastNumber += shift;
-    return forgotten;
+    const forgotten = Math.max(0, base - consumed);
+    for (const input of this.#inputs) input.number -= forgotten;
+    this.#lastNumber -= forgotten;
+    this.#sentNumber -= forgotten;
+    const foreign = Math.max(0, consumed - this.#sentNumber);
+    const unsent = this.#inputs.filter(({ number }) => number > this.#sentNumber);
+    const unsure = this.#inputs.length - unsent.length;
+    for (const input of unsent) input.number += foreign;
+    this.#lastNumber += foreign;
+    this.#sentNumber += foreign;
+    return { forgotten, foreign, unsure };
   }
 
   #consume(consumed) {
@@ -416,23 +459,29 @@ function resumeFrame(token) {
 }
 
 function messageFrame({ number, bytes }) {
-  const frame = new Uint8Array(5 + bytes.length);
+  const frame = new Uint8Array(INPUT_HEADER_BYTES + bytes.length);
   frame[0] = MESSAGE;
   new DataView(frame.buffer).setUint32(1, number, true);
-  frame.set(bytes, 5);
+  frame.set(bytes, INPUT_HEADER_BYTES);
   return frame;
 }
 
 /** Throws for what can never work. */
-function checkOptions({ url, room, credentials, WebSocket, inputsPerSecondMax }) {
+function checkOptions(options) {
+  const { url, room, credentials, token, WebSocket, inputsPerSecondMax, inputBytesMax } = options;
   const { protocol } = new URL(url);
   if (!['ws:', 'wss:', 'tcp:'].includes(protocol)) throw new TypeError(`'${url}' is no ws:, wss: or tcp: address`);
   if (protocol !== 'tcp:' && !(WebSocket ?? globalThis.WebSocket)) {
     throw new TypeError('there is no WebSocket here: give one as { WebSocket }, connect to tcp://HOST:PORT, or use Node 22 or later');
   }
   if (!(inputsPerSecondMax > 0)) throw new TypeError(`inputsPerSecondMax is a number above 0, not ${inputsPerSecondMax}`);
+  if (!(inputBytesMax > 0)) throw new TypeError(`inputBytesMax is a number above 0, not ${inputBytesMax}`);
   if (encoder.encode(room).length > 64) throw new TypeError('the name of a room has at most 64 bytes');
   if (encoder.encode(credentials).length > 8192) throw new TypeError('credentials have at most 8192 bytes');
+  if (encoder.encode(token).length > TOKEN_BYTES_MAX) throw new TypeError(`a token has at most ${TOKEN_BYTES_MAX} bytes`);
+  // A Join is a frame like an input's, and not to be longer.
+  const beyond = joinFrame(options).length - INPUT_HEADER_BYTES - inputBytesMax;
+  if (beyond > 0) throw new TypeError(`room, credentials and hello together are ${beyond} bytes too long (inputBytesMax)`);
 }
 
 function openTransport(options, events) {

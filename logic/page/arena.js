@@ -1,6 +1,6 @@
 // The arena's page: joins the room, shows what comes, sends where to.
 
-import { connect } from './hotseat.js';
+import { QueueFull, connect } from './hotseat.js';
 import { Drawing } from './draw.js';
 import * as hud from './hud.js';
 import { UnknownNews, readNews } from './news.js';
@@ -9,6 +9,8 @@ import { Steering } from './steer.js';
 
 /** Where to is sent at most so often, and only when it has changed. */
 const SEND_EVERY_MS = 50;
+/** So many inputs on their way are no reason to wait. A room that is frozen takes none, and nobody wants to see these late. */
+const UNCONSUMED_MAX = 16;
 const RANKING_EVERY_MS = 200;
 /** A page that is not understood even when it is new is not loaded again and again. */
 const RELOAD_EVERY_MS = 10_000;
@@ -96,7 +98,13 @@ function loadAnew(error) {
 }
 
 function askForAll() {
-  if (session.state === 'joined') session.send(TELL_ALL);
+  if (session.state !== 'joined') return;
+  try {
+    session.send(TELL_ALL);
+  } catch (error) {
+    // Nothing has come through for long; whoever comes back is told everything.
+    if (!(error instanceof QueueFull)) throw error;
+  }
 }
 
 function steer(now) {
@@ -104,7 +112,8 @@ function steer(now) {
   const message = { x: Math.round(x * 127), y: Math.round(y * 127) };
   const changed = message.x !== sent.x || message.y !== sent.y;
   // While there is no connection nothing is sent: nobody wants to go where they wanted to go ten seconds ago.
-  if (changed && now - sent.at >= SEND_EVERY_MS && session?.state === 'joined') {
+  const isHeard = session?.state === 'joined' && session.unconsumed < UNCONSUMED_MAX;
+  if (changed && now - sent.at >= SEND_EVERY_MS && isHeard) {
     session.send(Int8Array.of(message.x, message.y));
     sent = { ...message, at: now };
   }

@@ -9,6 +9,8 @@ const GRID = 100;
 const MARGIN = 90;
 const TRAIL_MS = 420;
 const SPARKS_MAX = 500;
+const RINGS_MAX = 60;
+const WORDS_MAX = 60;
 const GOLD = 44;
 
 const rgb = (colour, alpha = 1) => `rgb(${colour.join(' ')} / ${alpha})`;
@@ -97,14 +99,14 @@ export class Drawing {
       if (event.kind === 'taken') {
         const { orb, by } = event;
         this.#burst(orb.x, orb.y, orb.value > 1 ? GOLD : 190, orb.value > 1 ? 14 : 6, 130);
-        if (by?.number === scene.own) this.#words.push({ text: `+${orb.value}`, x: orb.x, y: orb.y, age: 0, hue: orb.value > 1 ? GOLD : 190 });
+        if (by?.number === scene.own && this.#words.length < WORDS_MAX) this.#words.push({ text: `+${orb.value}`, x: orb.x, y: orb.y, age: 0, hue: orb.value > 1 ? GOLD : 190 });
       } else if (event.kind === 'bump') {
         const { one, other, strength } = event;
         const share = one.radius / (one.radius + other.radius);
         const [x, y] = [one.x + (other.x - one.x) * share, one.y + (other.y - one.y) * share];
         this.#burst(x, y, hueOf(one.number), 6 + 18 * strength, 320);
         this.#burst(x, y, hueOf(other.number), 6 + 18 * strength, 320);
-        this.#rings.push({ x, y, age: 0, size: 40 + 120 * strength });
+        if (this.#rings.length < RINGS_MAX) this.#rings.push({ x, y, age: 0, size: 40 + 120 * strength });
         if (!still.matches && (one.number === scene.own || other.number === scene.own)) this.#shake = 6 + 16 * strength;
       } else if (event.kind === 'gone') {
         this.#burst(event.avatar.x, event.avatar.y, hueOf(event.avatar.number), 26, 220);

@@ -5,6 +5,12 @@ const DELAY_MS = 100;
 /** Where no news comes, avatars go on as they went for so long. */
 const EXTRAPOLATION_MS = 150;
 const SAMPLES_MAX = 40;
+/** In a tab that nobody sees messages come and nothing is drawn: no more than so much waits for its time, … */
+const LATER_MAX = 1000;
+/** … nor is told to whoever draws; … */
+const HAPPENED_MAX = 200;
+/** … and what is so much behind its time is not shown any more, but only true. */
+const UNSEEN_MS = 500;
 /** A difference between two clocks that is no jitter any more. */
 const JUMP_MS = 1000;
 
@@ -48,13 +54,20 @@ export class Scene {
       else if (time !== undefined) this.#later.push({ time, part });
       else this.#apply(part, now);
     }
+    // Down to a half, so that it is not done for each message.
+    if (this.#later.length > LATER_MAX) this.#applyLater(this.#later.length - LATER_MAX / 2, now);
   }
 
   /** Brings everything to where it is at `now`. */
   advance(now) {
     if (this.#offset === undefined) return;
     const time = now - this.#offset - this.#delay;
-    while (this.#later.length && this.#later[0].time <= time) this.#apply(this.#later.shift().part, now);
+    const unseen = this.#dueAt(time - UNSEEN_MS);
+    if (unseen) {
+      this.#applyLater(unseen, now);
+      this.happened = [];
+    }
+    this.#applyLater(this.#dueAt(time), now);
     for (const avatar of this.avatars.values()) place(avatar, time);
   }
 
@@ -65,6 +78,21 @@ export class Scene {
   /** Those on the map, the best first. */
   ranking() {
     return [...this.avatars.values()].filter((avatar) => avatar.seen).sort((one, other) => other.score - one.score || one.number - other.number);
+  }
+
+  /** How much of what waits is to be seen at this time. */
+  #dueAt(time) {
+    const found = this.#later.findIndex((one) => one.time > time);
+    return found < 0 ? this.#later.length : found;
+  }
+
+  #applyLater(count, now) {
+    for (const { part } of this.#later.splice(0, count)) this.#apply(part, now);
+  }
+
+  #happen(event) {
+    this.happened.push(event);
+    if (this.happened.length > HAPPENED_MAX) this.happened.shift();
   }
 
   /** The server's clock goes around every 49 days; times here never do. */
@@ -115,7 +143,7 @@ export class Scene {
         Object.assign(this.#avatar(part.number), { nick: part.nick, bot: part.bot });
         break;
       case 'gone':
-        if (this.avatars.has(part.number)) this.happened.push({ kind: 'gone', avatar: this.avatars.get(part.number) });
+        if (this.avatars.has(part.number)) this.#happen({ kind: 'gone', avatar: this.avatars.get(part.number) });
         this.avatars.delete(part.number);
         break;
       case 'orb': {
@@ -127,17 +155,17 @@ export class Scene {
       case 'taken': {
         const orb = this.orbs.get(part.orb);
         this.orbs.delete(part.orb);
-        if (orb) this.happened.push({ kind: 'taken', orb, by: this.avatars.get(part.by) });
+        if (orb) this.#happen({ kind: 'taken', orb, by: this.avatars.get(part.by) });
         break;
       }
       case 'bump': {
         const [one, other] = [this.avatars.get(part.one), this.avatars.get(part.other)];
-        if (one && other) this.happened.push({ kind: 'bump', one, other, strength: part.strength });
+        if (one && other) this.#happen({ kind: 'bump', one, other, strength: part.strength });
         break;
       }
       case 'round':
         this.round = { ...part, endsAt: now + part.leftMs, lengthMs: Math.max(part.leftMs, part.round === this.round.round && part.phase === this.round.phase ? this.round.lengthMs : 1) };
-        this.happened.push({ kind: 'round', ...part });
+        this.#happen({ kind: 'round', ...part });
         break;
       case 'swept':
         this.orbs.clear();

@@ -2,18 +2,24 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { connect } from '../hotseat.js';
 import { Chromium, findChromium } from './support/chromium.js';
 import { Engine, Wire, withEngine } from './support/engine.js';
+import { watch } from './support/events.js';
+import { Game } from './support/game.js';
 
 const program = findChromium();
 const withBrowser = { ...withEngine, skip: withEngine.skip || (program ? false : 'no Chromium is installed') };
+
+/** Counts how often the connection is lost from now on. */
+const LOST = "globalThis.lost = 0; arena.session.on('disconnected', () => { lost += 1; })";
 
 async function play(browser, url, nick, options) {
   const page = await browser.open(url, options);
   await page.until("!document.getElementById('door').hidden");
   await page.value(`document.getElementById('nick').value = '${nick}'; document.getElementById('enter').requestSubmit()`);
   await page.until('arena.scene.self?.seen');
-  await page.value("globalThis.lost = 0; arena.session.on('disconnected', () => { lost += 1; })");
+  await page.value(LOST);
   return page;
 }
 
@@ -34,6 +40,24 @@ const PILOT = `globalThis.pilot = setInterval(() => {
   const [goal] = [...orbs.values()].sort((one, other) => far(one) - far(other));
   if (goal) arena.session.send(Int8Array.of(127 * (goal.x - self.x) / far(goal), 127 * (goal.y - self.y) / far(goal)));
 }, 60)`;
+/** Has the mouse go around, so that each frame wants to go elsewhere, and counts the frames that are drawn. */
+const DIZZY = `globalThis.drawn = 0; (() => {
+  const field = document.getElementById('field');
+  const pen = field.getContext('2d');
+  pen.fillRect = (...box) => { drawn += box[2] === innerWidth; CanvasRenderingContext2D.prototype.fillRect.apply(pen, box); };
+  let angle = 0;
+  globalThis.dizzy = setInterval(() => {
+    angle += 0.7;
+    const place = { clientX: innerWidth / 2 + 300 * Math.cos(angle), clientY: innerHeight / 2 + 300 * Math.sin(angle) };
+    field.dispatchEvent(new PointerEvent('pointermove', { pointerType: 'mouse', ...place }));
+  }, 10);
+})()`;
+
+async function draws(page, frames) {
+  const from = await page.value('drawn');
+  await page.until(`drawn > ${from + frames}`);
+}
+
 /** Points by which somebody who was brought back differs from somebody new. */
 const POINTS = 8;
 
@@ -173,6 +197,40 @@ test('the arena in a browser', withBrowser, async (suite) => {
     await ann.until('arena.scene.self?.seen');
     assert.deepEqual(await ann.value('[arena.session.player, arena.scene.own]'), before);
     await moves(ann);
+    faultless();
+  });
+
+  await suite.test('a frozen room is drawn on, and few inputs come late', async (context) => {
+    const game = new Game();
+    const tick = 'fn tick(&mut self, ctx: &mut Ctx) {';
+    game.edit('src/lib.rs', tick, `${tick} assert!(self.avatars.iter().all(|avatar| avatar.nick != "Doom"));`);
+    await engine.build(4, game.crate);
+    game.remove();
+    await engine.load(4);
+    await engine.confirm();
+    const doom = connect({ url: engine.url('tcp'), hello: 'Doom' });
+    context.after(() => doom.close());
+    const { event } = watch(doom);
+    for (const page of pages) await page.until("document.getElementById('notice-title').textContent.startsWith('The game stands still')");
+    for (const page of pages) await page.value(LOST);
+    await ann.value(DIZZY);
+    await draws(ann, 120);
+    const waiting = await ann.value('arena.session.unconsumed');
+    assert.ok(waiting > 0 && waiting <= 16, `${waiting} inputs wait`);
+    // Also where no more are taken.
+    await ann.value("try { for (;;) arena.session.send(Int8Array.of(1, 1)); } catch (error) { if (error.name !== 'QueueFull') throw error; }");
+    await draws(ann, 20);
+    faultless();
+    await engine.load(2);
+    for (const page of pages) {
+      await page.until("document.getElementById('version').textContent === 'version 1002 game2' && document.getElementById('notice').hidden");
+      await page.until('arena.session.unconsumed === 0', 60_000);
+    }
+    await ann.value('clearInterval(dizzy)');
+    for (const page of pages) await moves(page);
+    doom.leave();
+    await event('closed');
+    for (const page of pages) assert.equal(await page.value('lost'), 0);
     faultless();
   });
 

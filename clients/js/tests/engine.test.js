@@ -93,6 +93,16 @@ test('sessions with a real engine', withEngine, async (suite) => {
     assert.equal((await lost.event('closed')).code, 4404);
   });
 
+  await each('the longest input is taken, and one that is longer ends the session', async (transport) => {
+    const player = begin(engine.url(transport), { inputBytesMax: 1 << 20 });
+    const input = player.session.send(new Uint8Array(65_531));
+    await player.event('message', ({ consumed }) => consumed === input);
+    player.session.send(new Uint8Array(65_532));
+    assert.equal((await player.event('disconnected')).code, 4413);
+    const { code, reason } = await player.event('closed');
+    assert.deepEqual([code, reason], [4413, 'a frame of 65537 bytes; expected at most 65536 (frame_bytes_max)']);
+  });
+
   await suite.test('players see every tick through swaps', async () => {
     const players = transports.map((transport) => begin(engine.url(transport)));
     await Promise.all(players.map(({ event }) => event('joined')));

@@ -60,6 +60,29 @@ test('what happens in a tick is seen with it', () => {
   assert.deepEqual(scene.ranking().map(({ nick }) => nick), ['ann']);
 });
 
+test('nobody looks for an hour', () => {
+  const scene = moving(5000);
+  scene.advance(1250 + DELAY_MS);
+  const ticks = 72_000;
+  let most = 0;
+  for (let tick = 0; tick < ticks; tick += 1) {
+    const [orb, ms] = [tick % 500, (tick + 6) * TICK_MS];
+    const news = [{ kind: 'orb', number: orb, x: 0.5, y: 0.5, value: 1, from: 0 }, { kind: 'taken', orb, by: 1 }];
+    scene.take([...news, state(5000 + ms, 0.5, { score: tick })], 1000 + ms);
+    most = Math.max(most, scene.happened.length);
+  }
+  assert.ok(most <= 200, `${most} happenings wait`);
+  // What one look does is bounded, and nothing of the hour is shown.
+  let done = 0;
+  const { orbs } = scene;
+  scene.orbs = { set: (...entry) => { done += 1; orbs.set(...entry); }, get: (key) => orbs.get(key), delete: (key) => { done += 1; orbs.delete(key); } };
+  scene.advance(1000 + (ticks + 5) * TICK_MS + DELAY_MS);
+  assert.ok(done <= 1000, `${done} parts were applied at once`);
+  // But for its last half second, in which an orb was taken in each tick.
+  assert.ok(scene.happened.length <= 11, `${scene.happened.length} things are shown`);
+  assert.deepEqual([orbs.size, scene.self.score], [0, ticks - 1]);
+});
+
 test('news that this page does not know are refused whole', () => {
   assert.throws(() => readNews(Uint8Array.of(9, 99)), UnknownNews);
   assert.throws(() => readNews(Uint8Array.of(1, 200)), UnknownNews);

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { QueueFull, Session, connect } from '../hotseat.js';
+import { InputTooLong, QueueFull, Session, connect } from '../hotseat.js';
 import { EVENTS, watch } from './support/events.js';
 import { FakeEngine, closing, header, joined } from './support/fake.js';
 
@@ -188,7 +188,7 @@ each('after a power cut of the engine the session goes on from what it knows', {
   assert.ok(!happened.some(({ name }) => name === 'forgotten'));
 });
 
-each('who comes with a token goes on after the inputs of before', { token: 'kept' }, async ({ engine, session, event }) => {
+each('who comes with a token goes on after the inputs of before', { token: 'kept' }, async ({ engine, session, event, happened }) => {
   session.send('early');
   const connection = await engine.next();
   await connection.next();
@@ -196,6 +196,44 @@ each('who comes with a token goes on after the inputs of before', { token: 'kept
   await event('joined');
   assert.equal(await nextInput(connection), input(41, 'early'));
   assert.equal(session.send('then'), 42);
+  assert.ok(!happened.some(({ name }) => name === 'overtaken'));
+});
+
+each('inputs that somebody else sent meanwhile do not swallow those from here', {}, async ({ engine, session, event, happened }) => {
+  let connection = await engine.next();
+  await connection.next();
+  connection.send(joined());
+  await event('joined');
+  for (const text of ['a', 'b', 'c']) session.send(text);
+  for (const [number, text] of [[1, 'a'], [2, 'b'], [3, 'c']]) assert.equal(await nextInput(connection), input(number, text));
+  connection.send(header(0x83, { consumed: 2 }));
+  await event('message');
+  connection.cut();
+  await event('disconnected');
+  session.send('d');
+
+  // Somebody else was there and sent ten; whether the third from here came before them nobody knows.
+  connection = await engine.next();
+  await connection.next();
+  connection.send(joined({ resumed: 1, consumed: 13 }));
+  assert.deepEqual(await event('overtaken'), { name: 'overtaken', count: 10, unsure: 1 });
+  assert.equal(await nextInput(connection), input(14, 'd'));
+  assert.equal(session.send('e'), 15);
+  assert.equal(await nextInput(connection), input(15, 'e'));
+  assert.equal(session.unconsumed, 2);
+  connection.send(header(0x83, { consumed: 15 }));
+  await event('message');
+  assert.equal(session.unconsumed, 0);
+  connection.cut();
+
+  // Again, with nothing that waits.
+  connection = await engine.next();
+  await connection.next();
+  connection.send(joined({ resumed: 1, consumed: 20 }));
+  assert.deepEqual(await event('overtaken'), { name: 'overtaken', count: 5, unsure: 0 });
+  assert.equal(session.send('f'), 21);
+  assert.equal(await nextInput(connection), input(21, 'f'));
+  assert.ok(!happened.some(({ name }) => name === 'forgotten'));
 });
 
 each('a version that came while away is told', {}, async ({ engine, event, happened }) => {
@@ -290,8 +328,51 @@ each('the queue has a limit', { queuedInputsMax: 3, queuedBytesMax: 10 }, async 
   const connection = await engine.next();
   connection.send(joined(), header(0x83, { consumed: 3 }));
   await event('message');
-  assert.throws(() => session.send('more than ten bytes'), QueueFull);
+  assert.throws(() => session.send('more than ten bytes'), InputTooLong);
   assert.equal(session.send('d'), 4);
+  assert.throws(() => session.send('ten bytes!'), QueueFull);
+});
+
+test('an input that no engine takes is refused at once', () => {
+  const session = connect({ url: 'tcp://127.0.0.1:1' });
+  assert.throws(() => session.send(new Uint8Array(65_532)), InputTooLong);
+  assert.equal(session.send(new Uint8Array(65_531)), 1);
+  session.close();
+  const other = connect({ url: 'tcp://127.0.0.1:1', inputBytesMax: 70_000 });
+  assert.equal(other.send(new Uint8Array(70_000)), 1);
+  other.close();
+});
+
+each('a session does not come back for ever with an input that the engine refuses', {}, async ({ engine, session, event, happened }) => {
+  for (const text of ['a', 'b', 'c']) session.send(text);
+  // Each time it gets one input further: those are not the ones that it refuses.
+  for (const consumed of [0, 1]) {
+    const connection = await engine.next();
+    await connection.next();
+    connection.send(joined({ resumed: consumed, consumed }));
+    assert.equal(await nextInput(connection), input(1 + consumed, 'abc'[consumed]));
+    connection.send(closing(4413, 'too long', { consumed: consumed + 1 }));
+    assert.equal((await event('disconnected')).code, 4413);
+  }
+  const connection = await engine.next();
+  await connection.next();
+  connection.send(joined({ resumed: 1, consumed: 2 }));
+  assert.equal(await nextInput(connection), input(3, 'c'));
+  connection.send(closing(4413, 'too long', { consumed: 2 }));
+  assert.deepEqual(await event('closed'), { name: 'closed', code: 4413, reason: 'too long' });
+  assert.ok(!happened.some(({ name }) => name === 'disconnected'));
+});
+
+test('a session whose WebSocket cannot be made is over', async () => {
+  const url = 'ws://127.0.0.1:1/ws';
+  class Forbidden {
+    constructor() { throw new Error('not from this page'); }
+  }
+  const { event } = watch(connect({ url, WebSocket: Forbidden }));
+  assert.deepEqual(await event('closed'), { name: 'closed', code: 0, reason: 'not from this page' });
+  if (!globalThis.WebSocket) return;
+  const fragment = watch(connect({ url: `${url}#here` }));
+  assert.equal((await fragment.event('closed')).code, 0);
 });
 
 each('what a sender changes later is not sent', {}, async ({ engine, session }) => {
@@ -439,6 +520,12 @@ test('what can never work is refused at once', () => {
   assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', rom: 'main' }), /no option 'rom'/);
   assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', room: 'x'.repeat(65) }), /at most 64 bytes/);
   assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', hello: 5 }), /a message is/);
+  assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', token: 'x'.repeat(257) }), /at most 256 bytes/);
+  assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', inputBytesMax: 0 }), /above 0/);
+  // The frame of the Join: a kind, three lengths, the room, the hello.
+  const join = { url: 'tcp://127.0.0.1:1', room: 'main' };
+  assert.throws(() => connect({ ...join, hello: new Uint8Array(65_529) }), /1 bytes too long/);
+  connect({ ...join, hello: new Uint8Array(65_528) }).close();
 });
 
 test('the type declarations name what there is', () => {

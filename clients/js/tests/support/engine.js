@@ -5,13 +5,16 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const PROGRAM = process.env.HOTSEAT_ENGINE;
 const BUILD = fileURLToPath(new URL('../../../../scripts/build_so.sh', import.meta.url));
+
+/** Whatever crate is built, what it depends on is built already. */
+const OF_CARGO = PROGRAM ? { CARGO_TARGET_DIR: dirname(dirname(resolve(PROGRAM))) } : {};
 
 /** How long the port of an engine that was killed may be somebody else's. */
 const PORT_FREE_MS = 15_000;
@@ -81,15 +84,22 @@ export class Engine {
     }
   }
 
-  /** Builds a version of the arena: 2 is version 1002. */
-  async build(number) {
-    await promisify(execFile)(BUILD, ['--dev', '--plugins', join(this.#folder, 'plugins'), String(number)]);
+  /** Builds a version of the arena, or of the crate in a folder: 2 is version 1002. */
+  async build(number, crate = undefined) {
+    const options = ['--dev', '--plugins', join(this.#folder, 'plugins'), ...(crate ? ['--crate', crate] : [])];
+    await promisify(execFile)(BUILD, [...options, String(number)], { env: { ...process.env, ...OF_CARGO } });
   }
 
   /** Loads a version; one that is still on trial is confirmed before. */
   async load(number) {
     const answer = await this.get(`/load?name=plugin${number}.so&confirm=1`);
     if (answer !== 'done\n') throw new Error(`plugin${number}.so was not loaded: ${answer}`);
+  }
+
+  /** Confirms the version that is on trial. */
+  async confirm() {
+    const answer = await this.get('/api/v1/confirm');
+    if (answer !== 'confirmed\n') throw new Error(`nothing was confirmed: ${answer}`);
   }
 
   /** Takes the version back that is on trial. */

@@ -1,6 +1,6 @@
 // Waiting for what happens to a session.
 
-const EVENTS = ['joined', 'forgotten', 'message', 'version', 'resync', 'notice', 'error', 'rtt', 'disconnected', 'closed'];
+const EVENTS = ['joined', 'forgotten', 'overtaken', 'message', 'version', 'resync', 'notice', 'error', 'rtt', 'disconnected', 'closed'];
 
 /** Writes down what happens to a session, and lets the test wait for it. */
 export function watch(session) {

@@ -23,10 +23,10 @@ export function joined({ player = 7, resumed = 0, version = 1001, name = 'game1'
   return Buffer.concat([header(0x81, head), facts, text(name), text(room), Buffer.from(token)]);
 }
 
-export function closing(code, reason = '') {
+export function closing(code, reason = '', head = {}) {
   const bytes = Buffer.alloc(2);
   bytes.writeUInt16LE(code);
-  return Buffer.concat([header(0x8f), bytes, Buffer.from(reason)]);
+  return Buffer.concat([header(0x8f, head), bytes, Buffer.from(reason)]);
 }
 
 /** A queue that is waited on. */
