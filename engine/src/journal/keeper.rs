@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use room::{Image, Pool};
 
 use super::black_box::BlackBox;
+use super::checked::{self, CheckedError};
 use super::commit::{Durability, Journal, LogId};
 use super::files::{Disk, Files};
 use super::frame::Position;
@@ -86,7 +87,10 @@ pub enum KeepError {
     Thread(io::Error),
     #[error(transparent)]
     Log(#[from] LogError),
-    #[error("{path}: {reason}")]
+    #[error(
+        "{path} is damaged: {reason}; remove it, and the room comes back with all but this: not locked, without a label, with \
+         seats and ticks of the config, and never closed for being empty"
+    )]
     RoomFile { path: String, reason: String },
 }
 
@@ -182,20 +186,12 @@ impl Keeper {
         recover(&self.0.files, &self.folder(name), pool, find)
     }
 
-    /// What `Keeper::record_new` was given; `None` if there is nothing.
+    /// What `Keeper::record_new` was given, encoded by [`checked::encode`]; `None` if there is nothing.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn settings<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, KeepError> {
-        let path = self.folder(name).join(ROOM_FILE);
-        let bytes = match self.0.files.read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(failed("reading", &path)(source).into()),
-        };
-        let read = serde_json::from_slice(&bytes);
-        read.map(Some)
-            .map_err(|error| KeepError::RoomFile { path: path.display().to_string(), reason: error.to_string() })
+        settings_of(&*self.0.files, &self.folder(name))
     }
 
     /// Keeps a room that has just been made. `settings` are for [`Keeper::settings`].
@@ -278,6 +274,18 @@ impl Keeper {
 pub fn room_names(files: &dyn Files, rooms: &Path) -> Result<Vec<String>, LogError> {
     let names = files.list(rooms).map_err(failed("listing", rooms))?;
     Ok(names.into_iter().filter(|name| !name.starts_with('.')).collect())
+}
+
+/// As [`Keeper::settings`], of the room in this folder.
+///
+/// # Errors
+/// As there.
+pub fn settings_of<T: serde::de::DeserializeOwned>(files: &dyn Files, folder: &Path) -> Result<Option<T>, KeepError> {
+    let path = folder.join(ROOM_FILE);
+    checked::read(files, &path).map_err(|error| match error {
+        CheckedError::Read(source) => failed("reading", &path)(source).into(),
+        CheckedError::Damaged(reason) => KeepError::RoomFile { path: path.display().to_string(), reason },
+    })
 }
 
 fn place_settings(files: &dyn Files, folder: &Path, settings: &[u8]) -> Result<(), LogError> {

@@ -203,6 +203,29 @@ fn a_damaged_room_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn a_room_whose_settings_are_damaged_waits_for_an_operator() {
+    let engine = setup().with("rooms = [\"main\", \"b\"]").start();
+    assert_eq!(engine.get("/count?room=b"), "1 in 1001\n");
+    run(&engine.setup, &["rooms", "lock", "b"]);
+    engine.signal(rustix::process::Signal::TERM);
+    let setup = engine.ended().1;
+    let file = setup.data().join("rooms/b/room.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("\"locked\": true"), "{text}");
+    std::fs::write(&file, text.replace("true", "frue")).unwrap();
+    let engine = setup.start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    // Not opened to all without a word.
+    assert_eq!(engine.refusal("/count?room=b").0, 404);
+    let log = engine.log();
+    assert!(log.contains("room.json is damaged: ") && log.contains("remove it, and the room comes back"), "{log}");
+    let setup = engine.killed();
+    std::fs::remove_file(&file).unwrap();
+    let engine = setup.start();
+    assert_eq!(engine.get("/count?room=b"), "2 in 1001\n");
+}
+
+#[test]
 fn a_request_that_ends_the_process_twice_is_quarantined() {
     let mut engine = setup().start();
     assert_eq!(engine.get("/count"), "1 in 1001\n");
