@@ -4,9 +4,9 @@ use std::fmt::{self, Debug};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use room::{Image, Pool};
 use super::black_box::BlackBox;
 use super::checked::{self, CheckedError};
 use super::commit::{Durability, Journal, LogId};
+use super::failure::or_panicked;
 use super::files::{Disk, Files};
 use super::frame::Position;
 use super::log::{Log, LogError};
@@ -27,6 +28,7 @@ use crate::points::{self, Point};
 
 /// The folder of the rooms in the data folder.
 pub const ROOMS_FOLDER: &str = "rooms";
+const SNAPSHOTS_THREAD: &str = "snapshots";
 /// What the engine, rather than the logic, has to know of a room.
 pub(super) const ROOM_FILE: &str = "room.json";
 
@@ -123,7 +125,7 @@ impl Keeper {
         files.sync_folder(data).map_err(failed("syncing", data))?;
         // Rooms that were on their way out.
         remove_gone(&*files, &rooms)?;
-        let on_failure: OnFailure = Arc::new(on_failure);
+        let on_failure = told_once(on_failure);
         let journal = {
             let on_failure = Arc::clone(&on_failure);
             Journal::start(options.durability, move |error| on_failure(error)).map_err(KeepError::Thread)?
@@ -131,14 +133,13 @@ impl Keeper {
         let (snapshots, tasks) = channel();
         let (on_files, on_journal, on_its_failure) = (Arc::clone(&files), journal.clone(), Arc::clone(&on_failure));
         let write = move || {
-            for task in tasks {
-                if let Err(error) = carry_out(&*on_files, &on_journal, task) {
-                    on_its_failure(&error);
-                    return;
-                }
+            let carry_out = |task| carry_out(&*on_files, &on_journal, task);
+            if let Err(error) = or_panicked(SNAPSHOTS_THREAD, || tasks.iter().try_for_each(carry_out)) {
+                on_journal.fail(error.again());
+                on_its_failure(&error);
             }
         };
-        std::thread::Builder::new().name("snapshots".to_owned()).spawn(write).map_err(KeepError::Thread)?;
+        std::thread::Builder::new().name(SNAPSHOTS_THREAD.to_owned()).spawn(write).map_err(KeepError::Thread)?;
         let (logs, snapshots) = (AtomicU64::new(0), Mutex::new(snapshots));
         let shared = Shared { files, rooms, journal, options, segment_bytes, logs, snapshots, on_failure };
         Ok(Keeper(Arc::new(shared)))
@@ -146,6 +147,8 @@ impl Keeper {
 
     /// A call on a file has failed that rooms depend on, though it was on none of theirs.
     pub fn fail(&self, error: &LogError) {
+        // First: the process ends later than it says that it does.
+        self.0.journal.fail(error.again());
         (self.0.on_failure)(error);
     }
 
@@ -265,6 +268,12 @@ impl Keeper {
         // Dropped by a thread that has failed, which has been told.
         let _ = is_done.recv();
     }
+}
+
+/// The first failure is the one to be told, and whoever has another one waits until it is.
+fn told_once(on_failure: impl Fn(&LogError) + Send + Sync + 'static) -> OnFailure {
+    let told = Once::new();
+    Arc::new(move |error| told.call_once(|| on_failure(error)))
 }
 
 /// The folders of rooms in a folder, without what is half gone.
