@@ -298,7 +298,11 @@ impl Files for MemoryDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.change(("remove", path), 0, |state, _| state.names.remove(path).map(drop).ok_or_else(not_found))
+        self.change(("remove", path), 0, |state, _| match state.names.remove(path) {
+            Some(_) => Ok(()),
+            None if state.names.keys().any(|inner| inner.starts_with(path)) => Err(io::ErrorKind::IsADirectory.into()),
+            None => Err(not_found()),
+        })
     }
 
     fn remove_folder(&self, folder: &Path) -> io::Result<()> {

@@ -45,11 +45,11 @@ struct Came {
     hashes: Vec<u64>,
 }
 
-fn stamp(number: u64) -> Stamp {
+pub(super) fn stamp(number: u64) -> Stamp {
     Stamp { now_us: 1_000_000 + number * 50_000, seed: number }
 }
 
-fn input(number: u64) -> Input {
+pub(super) fn input(number: u64) -> Input {
     let player = PlayerId(1 + number % 3);
     match number {
         0..3 => Input::Join { player, hello: b"ann"[..].into(), claims: "".into() },
@@ -66,7 +66,7 @@ fn input(number: u64) -> Input {
 }
 
 /// A room that has been going for a while, whose process was killed in the middle of a write; beside it what others have left.
-fn begun(versions: &Versions) -> MemoryDisk {
+pub(super) fn begun(versions: &Versions) -> MemoryDisk {
     let disk = MemoryDisk::default();
     let mut process = Process::start(disk.clone(), Durability::Tick).unwrap();
     process.create(0, versions, stamp(0), &Input::Create { config: [].into() });
@@ -222,6 +222,7 @@ fn after_a_snapshot_that_failed_nothing_is_let_go() {
             let (kind, path) = process.disk.failed().unwrap();
             if kind == "reader" && failure == Failure::Io && path.extension().is_some_and(|kind| kind == "snapshot") {
                 // One that was there before, and cannot be read now: there is another, and the journal.
+                assert!(process.disk.paths().contains(&path), "it is left where it is");
                 assert_eq!((process.failure(), let_go_after(process, next)), (None, 3));
                 continue;
             }
