@@ -210,6 +210,7 @@ impl Keeper {
                 files.make_folder(&of_room).map_err(failed("making", &of_room))?;
                 place_settings(&*files, &of_room, &settings)?;
                 let log = Segments::create(Arc::clone(&files), &of_room, &name, [room, salt], segment_bytes)?;
+                // After the first segment: where there is a black box and no journal, that was lost.
                 let (black_box, _) = BlackBox::open(&*files, &of_room)?;
                 // A room that is gone already needs none.
                 let _ = opened.send(black_box);

@@ -55,9 +55,9 @@ pub enum RecoveryError {
     )]
     Short { folder: String, last: u64, file: String, snapshot: u64 },
     #[error(
-        "{folder} has {snapshots} snapshots and no journal: put its journal back, or move the folder aside to do without the room"
+        "{folder} has {found} and no journal: put its journal back, or move the folder aside to do without the room"
     )]
-    NoJournal { folder: String, snapshots: usize },
+    NoJournal { folder: String, found: String },
     #[error(
         "{folder} has no journal, but {name}: this is no room's folder; nothing was changed: move it out of the folder of the rooms"
     )]
@@ -117,19 +117,23 @@ pub fn recover(
 }
 
 /// A room whose journal never got its first segment was never acknowledged: the next start removes its folder. But that must have
-/// been made by an engine, and be no more than the start of a room.
+/// been made by an engine, and be no more than the start of a room: what a room has once it has a journal says that the journal is lost.
 ///
 /// # Errors
 /// [`RecoveryError`]: it is something else, and stays as it is.
 pub fn check_unborn(files: &dyn Files, folder: &Path) -> Result<(), RecoveryError> {
+    let without = |found: String| Err(RecoveryError::NoJournal { folder: shown(folder), found });
     let snapshots = snapshots_of(files, folder)?.len();
     if snapshots > 0 {
-        return Err(RecoveryError::NoJournal { folder: shown(folder), snapshots });
+        return without(format!("{snapshots} snapshots"));
     }
     let listed = files.list(folder);
     let names = listed.map_err(|source| Damage::Io { what: "listing", file: shown(folder), source })?;
-    let is_ours = |name: &str| [ROOM_FILE, black_box::FILE].contains(&name) || name.ends_with(TEMPORARY_SUFFIX);
-    match names.into_iter().find(|name| !is_ours(name)) {
+    // The first segment is there, and synced, before these are.
+    if let Some(name) = names.iter().find(|name| [black_box::FILE, black_box::QUARANTINE].contains(&name.as_str())) {
+        return without(name.clone());
+    }
+    match names.into_iter().find(|name| name != ROOM_FILE && !name.ends_with(TEMPORARY_SUFFIX)) {
         Some(name) => Err(RecoveryError::NoRoom { folder: shown(folder), name }),
         None => Ok(()),
     }

@@ -138,11 +138,19 @@ fn what_is_no_room_is_left_as_it_is() {
     }
     std::fs::create_dir(&unborn).unwrap();
     std::fs::write(unborn.join("room.json"), "{").unwrap();
+    // This one had a journal once.
+    let lost = setup.data().join("rooms/lost");
+    std::fs::create_dir(&lost).unwrap();
+    for file in ["room.json", "under-way"] {
+        std::fs::copy(setup.data().join("rooms/main").join(file), lost.join(file)).unwrap();
+    }
     let engine = setup.start();
     assert_eq!(engine.get("/count"), "2 in 1001\n");
     assert!(engine.log().contains("this is no room's folder; nothing was changed"), "{}", engine.log());
     assert!(foreign.join("cat.jpg").exists() && foreign.join("dog.tmp").exists());
     assert!(!unborn.exists());
+    assert!(engine.log().contains("rooms/lost has under-way and no journal: put its journal back"), "{}", engine.log());
+    assert!(lost.join("room.json").exists() && lost.join("under-way").exists());
 }
 
 #[test]
