@@ -105,7 +105,8 @@ pub(crate) fn shown(path: &Path) -> String {
     if path.ends_with('/') { path } else { path + "/" }
 }
 
-/// Writes a file so that readers see the old bytes or the new ones, never half of them. Private to the owner.
+/// Writes a file so that readers see the old bytes or the new ones, never half of them, also after a power cut, which does not
+/// take it any more once this returns. Private to the owner.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
@@ -118,12 +119,21 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(&temporary, path)
+    std::fs::rename(&temporary, path)?;
+    sync_names(path)
+}
+
+/// Has the name of a file or folder survive a power cut, and those beside it.
+pub(crate) fn sync_names(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn make(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
     // Recursive creation accepts a folder that exists, and takes a symlink to one as well.
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    missing.into_iter().filter(|path| !path.as_os_str().is_empty()).try_for_each(sync_names)
 }
 
 fn holder(lock: &mut File) -> Option<u32> {

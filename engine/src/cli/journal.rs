@@ -137,6 +137,12 @@ fn check_records(found: &Found, wrong: &mut Vec<String>) -> u64 {
 fn check_snapshot_of(found: Option<&Found>, path: &Path) -> Result<(), String> {
     let head = snapshots::check(&Disk, path).map_err(|error| error.to_string())?;
     let Some(found) = found else { return Ok(()) };
+    let (place, last) = (head.position.seq, found.last.seq);
+    if head.room == found.head().room && place > last {
+        return Err(format!(
+            "it was made after record {place}, and the journal ends with record {last}: records are lost"
+        ));
+    }
     let position = found.position_of(&Disk, head.position.seq).map_err(|damage| damage.to_string())?;
     let is_of_it = head.room == found.head().room && position == Some(head.position);
     if is_of_it { Ok(()) } else { Err("it does not belong to this journal".to_owned()) }

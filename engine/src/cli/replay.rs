@@ -39,7 +39,7 @@ pub struct ReplayFlags {
     /// The room.
     #[arg(long, value_name = "NAME", default_value = "main")]
     pub room: String,
-    /// Stop after this tick [default: the last record].
+    /// Stop after this tick, when the room first comes to it [default: the last record].
     #[arg(long, value_name = "TICK")]
     pub until: Option<u64>,
     /// Replay on this plugin beside the versions that ran, and show where the two first differ.
@@ -92,8 +92,10 @@ pub enum ReplayCommandError {
     Nothing,
     #[error("a process to replay in cannot be had: {0}")]
     Child(std::io::Error),
-    #[error("the replay was ended by signal {signal}, in none of its inputs")]
-    Ended { signal: i32 },
+    #[error("the replay was ended {how}, {at}")]
+    Ended { how: String, at: String },
+    #[error("{room} is kept from tick {oldest} on, and --until {until} is before that")]
+    TooEarly { room: String, oldest: Tick, until: Tick },
     #[error("given up: {ends}, as others before it")]
     TooMany { ends: String },
     /// By the process that did the work.
@@ -118,10 +120,14 @@ struct Journey {
 /// # Errors
 /// [`ReplayCommandError`].
 pub fn replay(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
-    if flags.watched.is_none() {
-        return watched::replay(&flags);
-    }
+    let Some(folder) = flags.watched.clone() else { return watched::replay(&flags) };
     watched::begin();
+    let came = replay_here(flags);
+    watched::end(&folder).map_err(ReplayCommandError::Child)?;
+    came
+}
+
+fn replay_here(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
     let ReplayFlags { room, until, with, drop: drops, dump: to, verify, without, watched, data, config } = flags;
     let rooms = RoomsFolder::open(data, config.clone(), Some(&room))?;
     let folder = rooms.of(&room);
@@ -134,11 +140,14 @@ pub fn replay(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
     let without = never.chain(found.skipped.clone()).collect();
     let journey = Journey { files, folder, found, loader, until: until.map(Tick), name: room, without, black_box };
     let with = with.map(|plugin| map(&plugin, config)).transpose()?;
-    let (room, text) = match with {
+    let (room, mut text) = match with {
         Some(candidate) => journey.compared(&candidate, drops.into())?,
         None if verify => journey.verified()?,
         None => journey.plain()?,
     };
+    if let Some(until) = journey.until.filter(|until| room.tick() < *until) {
+        text.push_str(&format!("the journal ends at tick {}, before {until}\n", room.tick()));
+    }
     match to {
         Some(path) => Ok(dump(&room, &path, text)?),
         None => Ok(text),
@@ -154,6 +163,10 @@ impl Journey {
     fn start(&self) -> Result<(Replay, Position), ReplayCommandError> {
         let pool = Pool::new();
         let (room, after) = oldest_start(&self.files, &self.folder, &self.found, &pool, &mut self.find())?;
+        let oldest = room.as_ref().map_or(Tick(0), Room::tick);
+        if let Some(until) = self.until.filter(|until| *until < oldest) {
+            return Err(ReplayCommandError::TooEarly { room: self.name.clone(), oldest, until });
+        }
         Ok((Replay::new(&self.name, &pool, room, self.without.clone()), after))
     }
 

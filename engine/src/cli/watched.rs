@@ -3,7 +3,7 @@
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use room::Skipped;
@@ -13,6 +13,8 @@ use crate::cli::replay::{ReplayCommandError, ReplayFlags};
 use crate::journal::black_box::{BlackBox, UnderWay};
 use crate::journal::files::Disk;
 
+/// The file that a child leaves at its end.
+const END: &str = "end";
 /// Inputs that may end the process before the replay is given up.
 const ENDS_MAX: usize = 16;
 /// By these a process ends itself; by any other it is ended, and no input is to blame.
@@ -30,15 +32,24 @@ pub(super) fn replay(flags: &ReplayFlags) -> Result<String, ReplayCommandError> 
         child.args(std::env::args_os().skip(1)).arg("--watched").arg(&folder.0);
         child.args(without.iter().flat_map(|skipped| ["--without".to_owned(), written(skipped)]));
         let status = child.status().map_err(ReplayCommandError::Child)?;
-        let Some(signal) = status.signal() else {
+        if status.signal().is_none() && folder.0.join(END).exists() {
             return if status.success() { Ok(String::new()) } else { Err(ReplayCommandError::Told) };
+        }
+        // Who ends by a signal that comes from outside is not to blame.
+        let is_by_itself = status.signal().is_none_or(|signal| FAULTS.iter().any(|fault| fault.as_raw() == signal));
+        let how = match status.signal() {
+            Some(signal) => format!("by signal {signal}"),
+            None => format!("with exit code {}", status.code().unwrap_or_default()),
         };
-        let is_fault = FAULTS.iter().any(|fault| fault.as_raw() == signal);
         let under_way = BlackBox::under_way(&Disk, &folder.0).map_err(ReplayCommandError::Child)?;
-        let Some(UnderWay { skipped, line, .. }) = under_way.filter(|_| is_fault) else {
-            return Err(ReplayCommandError::Ended { signal });
+        let (skipped, line) = match under_way {
+            Some(UnderWay { skipped, line, .. }) if is_by_itself => (skipped, line),
+            Some(UnderWay { line, .. }) => {
+                return Err(ReplayCommandError::Ended { how, at: format!("while it was at {line}") });
+            }
+            None => return Err(ReplayCommandError::Ended { how, at: "in none of its inputs".to_owned() }),
         };
-        let ends = format!("{line} ends the process by signal {signal}");
+        let ends = format!("{line} ends the process {how}");
         if flags.verify {
             let written = written(&skipped);
             return Err(ReplayCommandError::NotVerified(format!("{ends}; --without {written} leaves it out")));
@@ -55,6 +66,14 @@ pub(super) fn replay(flags: &ReplayFlags) -> Result<String, ReplayCommandError> 
 pub(super) fn begin() {
     // It may have gone just now: then nobody reads what comes of this.
     let _ends_with_it = set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+/// Notes that this child has come to its end, and has told what it came to: code that it runs may end it with any exit code.
+///
+/// # Errors
+/// The note cannot be written.
+pub(super) fn end(folder: &Path) -> std::io::Result<()> {
+    std::fs::write(folder.join(END), "")
 }
 
 /// `RECORD`, or `RECORD.INPUT` for an input since the swap that a rewind takes back.

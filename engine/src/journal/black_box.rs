@@ -17,7 +17,7 @@ use super::log::LogError;
 use super::segments::{failed, place};
 
 pub(super) const FILE: &str = "under-way";
-const QUARANTINE: &str = "quarantine";
+pub(super) const QUARANTINE: &str = "quarantine";
 /// Of the file. An input that is longer is told by its hash; the dump has what fits.
 const BOX_BYTES: usize = 256 << 10;
 const MAGIC: [u8; 8] = *b"HOTBOX03";

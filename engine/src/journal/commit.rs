@@ -186,6 +186,14 @@ impl Journal {
         &self.0.failure
     }
 
+    /// A call has failed that is none of the journal's own, or a thread has panicked that rooms depend on: nothing is let go of any
+    /// more, and whoever started the journal is told by its thread, if that is still there.
+    pub fn fail(&self, error: LogError) {
+        self.0.failure.tell(error);
+        // Where orders wait, the thread is awake, and finds it before it lets go of anything.
+        let _ = self.0.orders.try_send(Order::Wake);
+    }
+
     pub(super) fn order(&self, order: Order) {
         // The thread ends only after a failure, which has been told.
         let _ = self.0.orders.send(order);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use logic_api::schema::{ColumnType, RowSchema};
 use room::{Room, World};
 use serde_json::Value;
 
@@ -74,20 +75,31 @@ pub fn first_nan(world: &World) -> Option<String> {
     tables.iter().find_map(|table| {
         world.row_views(&table.name).find_map(|row| {
             let value = serde_json::to_value(&row).ok()?;
-            let path = nan_path(String::new(), &value)?;
+            let path = nan_in_row("", &table.row, &value)?;
             Some(format!("{}, {}: {path} is no number (NaN)", table.name, shown(row.id)))
         })
     })
 }
 
-fn nan_path(path: String, value: &Value) -> Option<String> {
-    match value {
-        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
-            nan_path(if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, value)
-        }),
-        Value::Array(items) => items.iter().enumerate().find_map(|(at, item)| nan_path(format!("{path}[{at}]"), item)),
+fn nan_in_row(path: &str, schema: &RowSchema, row: &Value) -> Option<String> {
+    let dot = if path.is_empty() { "" } else { "." };
+    schema
+        .fields
+        .iter()
+        .find_map(|field| nan_in_column(format!("{path}{dot}{}", field.name), &field.column, row.get(&field.name)?))
+}
+
+/// By the column's type: a text may say what it likes.
+fn nan_in_column(path: String, column: &ColumnType, value: &Value) -> Option<String> {
+    match column {
         // As `room::RowView` writes them.
-        Value::String(text) => text.starts_with("NaN (0x").then_some(path),
+        ColumnType::F32 | ColumnType::F64 => value.as_str()?.starts_with("NaN (0x").then_some(path),
+        ColumnType::Row(schema) => nan_in_row(&path, schema, value),
+        ColumnType::Opt { of } => nan_in_column(path, of, value),
+        ColumnType::List { of, .. } | ColumnType::Array { of, .. } => {
+            let mut items = value.as_array()?.iter().enumerate();
+            items.find_map(|(at, item)| nan_in_column(format!("{path}[{at}]"), of, item))
+        }
         _ => None,
     }
 }
@@ -118,4 +130,76 @@ pub fn to_json(room: &Room) -> Value {
         "players": players,
         "tables": tables.collect::<serde_json::Map<_, _>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use logic_api::prelude::*;
+    use room::{Input, LogicVersion, Outbox, Pool, Stamp};
+
+    #[derive(Row, Debug, Clone, Copy, Default)]
+    #[repr(C)]
+    struct Place {
+        x: f32,
+        y: f32,
+    }
+
+    #[derive(Row, Debug, Default)]
+    #[repr(C)]
+    struct Thing {
+        #[row(key)]
+        id: u64,
+        name: Str<24>,
+        mass: f64,
+        places: [Place; 2],
+        path: List<f32, 4>,
+        aim: Opt<f64>,
+        note: Text,
+    }
+
+    #[derive(World)]
+    struct Things {
+        things: Table<Thing>,
+    }
+
+    #[logic(linked)]
+    impl Logic for Things {
+        fn message(&mut self, _ctx: &mut Ctx, _player: PlayerId, bytes: &[u8]) {
+            let mut thing = Thing { id: 1, name: Str::try_new("NaN (0x7fc00000)").expect("short"), ..Thing::default() };
+            thing.note.set("NaN (0x7fc00000)");
+            match bytes {
+                b"mass" => thing.mass = f64::NAN,
+                b"place" => thing.places[1].y = f32::NAN,
+                b"path" => [1.0, f32::NAN].into_iter().for_each(|x| thing.path.push(x).expect("there is room")),
+                b"aim" => thing.aim = Some(f64::NAN).into(),
+                _ => thing.mass = f64::INFINITY,
+            }
+            self.things.clear();
+            self.things.insert(thing);
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_found_wherever_it_is_and_nothing_else() {
+        let (pool, mut outbox, stamp) = (Pool::new(), Outbox::new(), Stamp { now_us: 1, seed: 1 });
+        let logic = LogicVersion::linked::<Things>().unwrap();
+        let mut room = Room::create("main", logic, &pool, stamp, b"", &mut outbox).unwrap();
+        let player = logic_api::PlayerId(1);
+        let join = Input::Join { player, hello: b""[..].into(), claims: "".into() };
+        room.step(stamp, join, &mut outbox).unwrap();
+        let mut number = 0;
+        let mut check = |what: &str, expected: Option<&str>| {
+            number += 1;
+            room.step(stamp, Input::Message { player, number, bytes: what.as_bytes().into() }, &mut outbox).unwrap();
+            let found = first_nan(room.world());
+            let path = found.as_deref().and_then(|text| text.split_once(": ")).map(|(_, path)| path);
+            assert_eq!(path, expected.map(|path| format!("{path} is no number (NaN)")).as_deref());
+        };
+        check("texts that say so", None);
+        check("mass", Some("mass"));
+        check("place", Some("places[1].y"));
+        check("path", Some("path[1]"));
+        check("aim", Some("aim"));
+    }
 }

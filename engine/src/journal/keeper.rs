@@ -4,16 +4,18 @@ use std::fmt::{self, Debug};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use room::{Image, Pool};
 
 use super::black_box::BlackBox;
+use super::checked::{self, CheckedError};
 use super::commit::{Durability, Journal, LogId};
+use super::failure::or_panicked;
 use super::files::{Disk, Files};
 use super::frame::Position;
 use super::log::{Log, LogError};
@@ -26,6 +28,7 @@ use crate::points::{self, Point};
 
 /// The folder of the rooms in the data folder.
 pub const ROOMS_FOLDER: &str = "rooms";
+const SNAPSHOTS_THREAD: &str = "snapshots";
 /// What the engine, rather than the logic, has to know of a room.
 pub(super) const ROOM_FILE: &str = "room.json";
 
@@ -86,7 +89,10 @@ pub enum KeepError {
     Thread(io::Error),
     #[error(transparent)]
     Log(#[from] LogError),
-    #[error("{path}: {reason}")]
+    #[error(
+        "{path} is damaged: {reason}; remove it, and the room comes back with all but this: not locked, without a label, with \
+         seats and ticks of the config, and never closed for being empty"
+    )]
     RoomFile { path: String, reason: String },
 }
 
@@ -119,7 +125,7 @@ impl Keeper {
         files.sync_folder(data).map_err(failed("syncing", data))?;
         // Rooms that were on their way out.
         remove_gone(&*files, &rooms)?;
-        let on_failure: OnFailure = Arc::new(on_failure);
+        let on_failure = told_once(on_failure);
         let journal = {
             let on_failure = Arc::clone(&on_failure);
             Journal::start(options.durability, move |error| on_failure(error)).map_err(KeepError::Thread)?
@@ -127,14 +133,13 @@ impl Keeper {
         let (snapshots, tasks) = channel();
         let (on_files, on_journal, on_its_failure) = (Arc::clone(&files), journal.clone(), Arc::clone(&on_failure));
         let write = move || {
-            for task in tasks {
-                if let Err(error) = carry_out(&*on_files, &on_journal, task) {
-                    on_its_failure(&error);
-                    return;
-                }
+            let carry_out = |task| carry_out(&*on_files, &on_journal, task);
+            if let Err(error) = or_panicked(SNAPSHOTS_THREAD, || tasks.iter().try_for_each(carry_out)) {
+                on_journal.fail(error.again());
+                on_its_failure(&error);
             }
         };
-        std::thread::Builder::new().name("snapshots".to_owned()).spawn(write).map_err(KeepError::Thread)?;
+        std::thread::Builder::new().name(SNAPSHOTS_THREAD.to_owned()).spawn(write).map_err(KeepError::Thread)?;
         let (logs, snapshots) = (AtomicU64::new(0), Mutex::new(snapshots));
         let shared = Shared { files, rooms, journal, options, segment_bytes, logs, snapshots, on_failure };
         Ok(Keeper(Arc::new(shared)))
@@ -142,6 +147,8 @@ impl Keeper {
 
     /// A call on a file has failed that rooms depend on, though it was on none of theirs.
     pub fn fail(&self, error: &LogError) {
+        // First: the process ends later than it says that it does.
+        self.0.journal.fail(error.again());
         (self.0.on_failure)(error);
     }
 
@@ -182,20 +189,12 @@ impl Keeper {
         recover(&self.0.files, &self.folder(name), pool, find)
     }
 
-    /// What `Keeper::record_new` was given; `None` if there is nothing.
+    /// What `Keeper::record_new` was given, encoded by [`checked::encode`]; `None` if there is nothing.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn settings<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, KeepError> {
-        let path = self.folder(name).join(ROOM_FILE);
-        let bytes = match self.0.files.read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(failed("reading", &path)(source).into()),
-        };
-        let read = serde_json::from_slice(&bytes);
-        read.map(Some)
-            .map_err(|error| KeepError::RoomFile { path: path.display().to_string(), reason: error.to_string() })
+        settings_of(&*self.0.files, &self.folder(name))
     }
 
     /// Keeps a room that has just been made. `settings` are for [`Keeper::settings`].
@@ -211,6 +210,7 @@ impl Keeper {
                 files.make_folder(&of_room).map_err(failed("making", &of_room))?;
                 place_settings(&*files, &of_room, &settings)?;
                 let log = Segments::create(Arc::clone(&files), &of_room, &name, [room, salt], segment_bytes)?;
+                // After the first segment: where there is a black box and no journal, that was lost.
                 let (black_box, _) = BlackBox::open(&*files, &of_room)?;
                 // A room that is gone already needs none.
                 let _ = opened.send(black_box);
@@ -271,6 +271,12 @@ impl Keeper {
     }
 }
 
+/// The first failure is the one to be told, and whoever has another one waits until it is.
+fn told_once(on_failure: impl Fn(&LogError) + Send + Sync + 'static) -> OnFailure {
+    let told = Once::new();
+    Arc::new(move |error| told.call_once(|| on_failure(error)))
+}
+
 /// The folders of rooms in a folder, without what is half gone.
 ///
 /// # Errors
@@ -278,6 +284,18 @@ impl Keeper {
 pub fn room_names(files: &dyn Files, rooms: &Path) -> Result<Vec<String>, LogError> {
     let names = files.list(rooms).map_err(failed("listing", rooms))?;
     Ok(names.into_iter().filter(|name| !name.starts_with('.')).collect())
+}
+
+/// As [`Keeper::settings`], of the room in this folder.
+///
+/// # Errors
+/// As there.
+pub fn settings_of<T: serde::de::DeserializeOwned>(files: &dyn Files, folder: &Path) -> Result<Option<T>, KeepError> {
+    let path = folder.join(ROOM_FILE);
+    checked::read(files, &path).map_err(|error| match error {
+        CheckedError::Read(source) => failed("reading", &path)(source).into(),
+        CheckedError::Damaged(reason) => KeepError::RoomFile { path: path.display().to_string(), reason },
+    })
 }
 
 fn place_settings(files: &dyn Files, folder: &Path, settings: &[u8]) -> Result<(), LogError> {

@@ -61,6 +61,14 @@ pub struct LogError {
     pub source: io::Error,
 }
 
+impl LogError {
+    /// The same once more, for another thread to tell.
+    pub(super) fn again(&self) -> LogError {
+        let source = io::Error::new(self.source.kind(), self.source.to_string());
+        LogError { what: self.what, path: self.path.clone(), source }
+    }
+}
+
 impl std::fmt::Debug for SyncTask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SyncTask").field("seq", &self.seq).finish_non_exhaustive()

@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod black_box;
+pub mod checked;
 pub mod commit;
 pub mod compare;
 mod failure;

@@ -50,9 +50,14 @@ pub enum RecoveryError {
     #[error("{folder} has no snapshot that can be read, and its journal starts with record {first}; {reason}")]
     NoStart { folder: String, first: u64, reason: String },
     #[error(
-        "{folder} has {snapshots} snapshots and no journal: put its journal back, or move the folder aside to do without the room"
+        "{folder}: the journal ends with record {last}, and {file} was made after record {snapshot}: records are lost; nothing \
+         was changed: put the missing files back, or move the folder aside to do without the room"
     )]
-    NoJournal { folder: String, snapshots: usize },
+    Short { folder: String, last: u64, file: String, snapshot: u64 },
+    #[error(
+        "{folder} has {found} and no journal: put its journal back, or move the folder aside to do without the room"
+    )]
+    NoJournal { folder: String, found: String },
     #[error(
         "{folder} has no journal, but {name}: this is no room's folder; nothing was changed: move it out of the folder of the rooms"
     )]
@@ -112,19 +117,23 @@ pub fn recover(
 }
 
 /// A room whose journal never got its first segment was never acknowledged: the next start removes its folder. But that must have
-/// been made by an engine, and be no more than the start of a room.
+/// been made by an engine, and be no more than the start of a room: what a room has once it has a journal says that the journal is lost.
 ///
 /// # Errors
 /// [`RecoveryError`]: it is something else, and stays as it is.
 pub fn check_unborn(files: &dyn Files, folder: &Path) -> Result<(), RecoveryError> {
+    let without = |found: String| Err(RecoveryError::NoJournal { folder: shown(folder), found });
     let snapshots = snapshots_of(files, folder)?.len();
     if snapshots > 0 {
-        return Err(RecoveryError::NoJournal { folder: shown(folder), snapshots });
+        return without(format!("{snapshots} snapshots"));
     }
     let listed = files.list(folder);
     let names = listed.map_err(|source| Damage::Io { what: "listing", file: shown(folder), source })?;
-    let is_ours = |name: &str| [ROOM_FILE, black_box::FILE].contains(&name) || name.ends_with(TEMPORARY_SUFFIX);
-    match names.into_iter().find(|name| !is_ours(name)) {
+    // The first segment is there, and synced, before these are.
+    if let Some(name) = names.iter().find(|name| [black_box::FILE, black_box::QUARANTINE].contains(&name.as_str())) {
+        return without(name.clone());
+    }
+    match names.into_iter().find(|name| name != ROOM_FILE && !name.ends_with(TEMPORARY_SUFFIX)) {
         Some(name) => Err(RecoveryError::NoRoom { folder: shown(folder), name }),
         None => Ok(()),
     }
@@ -155,8 +164,12 @@ impl Recovered {
 pub fn versions_of(files: &dyn Files, folder: &Path, found: &Found) -> Result<BTreeSet<[u8; 32]>, RecoveryError> {
     let mut versions = BTreeSet::new();
     for snapshot in snapshots_of(files, folder)? {
-        // One that cannot be read needs nothing.
-        versions.extend(snapshots::open(files, &snapshot.path).ok().map(|(head, _)| head.sha256));
+        match snapshots::open(files, &snapshot.path) {
+            Ok((head, _)) => _ = versions.insert(head.sha256),
+            // It needs nothing.
+            Err(error) if snapshots::is_damage(&error) => {}
+            Err(source) => return Err(Damage::Io { what: "reading", file: shown(&snapshot.path), source }.into()),
+        }
     }
     for record in found.records(files, found.first()) {
         let record = record?;
@@ -217,21 +230,27 @@ fn start(
     let mut reason = "put a sound snapshot there, or move the folder aside to do without the room".to_owned();
     for snapshot in snapshots {
         let file = snapshot.path.display().to_string();
-        let mut pass_over = |why: String| {
+        // What could not be read just now is none that is to be moved aside.
+        let mut pass_over = |why: String, is_damaged: bool| {
             tracing::error!("{file} is passed over: {why}");
             reason = format!("{file}: {why}; {reason}");
-            damaged.push((snapshot.path.clone(), why));
+            damaged.extend(is_damaged.then(|| (snapshot.path.clone(), why)));
         };
         let opened = snapshots::open(&**files, &snapshot.path);
         let (head, mut reader) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                pass_over(error.to_string());
+                pass_over(error.to_string(), snapshots::is_damage(&error));
                 continue;
             }
         };
-        if head.room != found.head().room || found.position_of(&**files, head.position.seq)? != Some(head.position) {
-            pass_over("it does not belong to this journal".to_owned());
+        let (is_of_room, place, last) = (head.room == found.head().room, head.position.seq, found.last.seq);
+        if is_of_room && place > last {
+            // They were synced before it was made: no crash has taken them, and an older state is not what was acknowledged.
+            return Err(RecoveryError::Short { folder: shown(folder), last, file, snapshot: place });
+        }
+        if !is_of_room || found.position_of(&**files, place)? != Some(head.position) {
+            pass_over("it does not belong to this journal".to_owned(), true);
             continue;
         }
         match Room::from_snapshot(&mut reader, pool, &mut *find) {
@@ -240,7 +259,7 @@ fn start(
             Err(error @ SnapshotError::Schema { .. }) => {
                 return Err(RecoveryError::Snapshot { folder: shown(folder), error: Box::new(error) });
             }
-            Err(error) => pass_over(error.to_string()),
+            Err(error) => pass_over(error.to_string(), !matches!(error, SnapshotError::Read(_))),
         }
     }
     if found.first().seq > 0 {

@@ -423,7 +423,11 @@ pub fn remove_temporary(files: &dyn Files, folder: &Path) -> Result<(), LogError
     for name in files.list(folder).map_err(failed("listing", folder))? {
         if name.ends_with(TEMPORARY_SUFFIX) {
             let path = folder.join(name);
-            files.remove(&path).or_else(|_| files.remove_folder(&path)).map_err(failed("removing", &path))?;
+            let removed = files.remove(&path).or_else(|error| match error.kind() {
+                std::io::ErrorKind::IsADirectory => files.remove_folder(&path),
+                _ => Err(error),
+            });
+            removed.map_err(failed("removing", &path))?;
         }
     }
     Ok(())

@@ -100,9 +100,16 @@ pub fn open(files: &dyn Files, path: &Path) -> io::Result<(SnapshotHead, Box<dyn
 /// It cannot be read, or it is damaged.
 pub fn check(files: &dyn Files, path: &Path) -> io::Result<SnapshotHead> {
     let (head, mut reader) = open(files, path)?;
-    let damaged = |error: SnapshotError| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
-    check_snapshot(&mut reader).map_err(damaged)?;
+    check_snapshot(&mut reader).map_err(|error| match error {
+        SnapshotError::Read(error) => error,
+        damaged => io::Error::new(io::ErrorKind::InvalidData, damaged.to_string()),
+    })?;
     Ok(head)
+}
+
+/// Whether an error of [`open`] or [`check`] says that the snapshot is no good, rather than that it could not be read just now.
+pub fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 /// Takes a snapshot that cannot be used out of those that count. It can be given its name back.
@@ -165,7 +172,9 @@ fn prune(files: &dyn Files, folder: &Path, room: u64, sound: &mut BTreeSet<u64>)
                 kept.push(head.position);
             }
             Ok(_) => set_aside(files, folder, &path, "it is of another room, or of another place")?,
-            Err(error) => set_aside(files, folder, &path, &error.to_string())?,
+            Err(error) if is_damage(&error) => set_aside(files, folder, &path, &error.to_string())?,
+            // It does not count, and may well be read another time.
+            Err(error) => tracing::error!("{} does not count, for it cannot be read: {error}", path.display()),
         }
     }
     Ok(kept.get(SNAPSHOTS_KEPT - 1).copied())

@@ -17,6 +17,7 @@ use std::{
 };
 
 use super::digest::Sha256;
+use crate::lock::sync_names;
 
 /// Owner only: another user who could write here could change code under a running engine.
 const FOLDER_MODE: u32 = 0o700;
@@ -50,13 +51,15 @@ impl Stage {
         debug_assert_eq!(Sha256::of(bytes), *sha256);
         let path = self.path(sha256);
         if is_staged(&path, bytes)? {
+            // Whoever wrote it may have been killed before its name was synced.
+            self.sync_names(&path)?;
             return Ok(path);
         }
         self.create_folder()?;
         let temporary = self.temporary(sha256);
         let placed = write_new(&temporary, bytes)
             .and_then(|()| fs::rename(&temporary, &path))
-            .and_then(|()| File::open(&self.folder)?.sync_all());
+            .and_then(|()| self.sync_names(&path));
         if placed.is_err() {
             // Best effort: the first error is the one that matters, and a leftover is never mistaken for a version.
             let _ = fs::remove_file(&temporary);
@@ -106,6 +109,12 @@ impl Stage {
             fs::set_permissions(&self.folder, Permissions::from_mode(FOLDER_MODE))?;
         }
         Ok(())
+    }
+
+    /// The folder's own name, too: with that a power cut would take all versions, which the journals need.
+    fn sync_names(&self, path: &Path) -> io::Result<()> {
+        sync_names(path)?;
+        sync_names(&self.folder)
     }
 
     fn temporary(&self, sha256: &Sha256) -> PathBuf {

@@ -2,7 +2,7 @@
 //!
 //! A version is its file's content: a new build of it is another one, and not in here.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::journal::checked::{self, CheckedError};
 use crate::journal::files::Files;
 use crate::journal::log::LogError;
 use crate::journal::segments::place;
@@ -49,8 +50,8 @@ pub struct FailedVersions {
 pub enum FailedError {
     #[error("{file} cannot be read: {source}")]
     Read { file: String, source: io::Error },
-    #[error("{file} is damaged: {source}; remove it, and no version is known to have failed")]
-    Damaged { file: String, source: serde_json::Error },
+    #[error("{file} is damaged: {reason}; remove it, and no version is known to have failed")]
+    Damaged { file: String, reason: String },
 }
 
 impl FailedVersions {
@@ -61,14 +62,11 @@ impl FailedVersions {
     pub fn open(files: Arc<dyn Files>, data: &Path) -> Result<FailedVersions, FailedError> {
         let path = data.join(FAILED_FILE);
         let file = || path.display().to_string();
-        let known = match files.read(&path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map_err(|source| FailedError::Damaged { file: file(), source })?
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(FailedError::Read { file: file(), source }),
-        };
-        Ok(FailedVersions { files, path, known: Mutex::new(known) })
+        let read = checked::read(&*files, &path).map_err(|error| match error {
+            CheckedError::Read(source) => FailedError::Read { file: file(), source },
+            CheckedError::Damaged(reason) => FailedError::Damaged { file: file(), reason },
+        })?;
+        Ok(FailedVersions { files, path, known: Mutex::new(read.unwrap_or_default()) })
     }
 
     /// All of them, oldest first.
@@ -108,8 +106,7 @@ impl FailedVersions {
     }
 
     fn write(&self, known: &[Failed]) -> Result<(), LogError> {
-        let mut bytes = serde_json::to_vec_pretty(known).expect("failed versions have string keys only");
-        bytes.push(b'\n');
+        let bytes = checked::encode(&known);
         let points = Some(&Placing::FAILED);
         place(&*self.files, &self.path, |file| file.append(&bytes), |_| Ok(()), points).map(drop)
     }
@@ -118,6 +115,7 @@ impl FailedVersions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::checked::tests::check_damage;
     use crate::journal::files::Disk;
 
     fn open(data: &Path) -> Result<FailedVersions, FailedError> {
@@ -154,6 +152,14 @@ mod tests {
         contents.clone().for_each(|content| versions.remember(failed(content, "")).unwrap());
         let kept: Vec<_> = contents.filter(|content| versions.find(&failed(*content, "").sha256).is_some()).collect();
         assert_eq!((kept[0], kept.len()), (2, FAILED_KEPT_MAX));
+    }
+
+    #[test]
+    fn a_bit_that_flipped_and_an_end_that_is_missing_are_told() {
+        let data = tempfile::tempdir().unwrap();
+        let versions = open(data.path()).unwrap();
+        versions.remember(failed(1, "it was slow")).unwrap();
+        check_damage::<Vec<Failed>>(&std::fs::read(data.path().join(FAILED_FILE)).unwrap());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! is brought to what all rooms come to by asking [`Verdicts::of`] alone. A version without a verdict goes: it gets no second
 //! trial.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use room::TrialId;
 use serde::{Deserialize, Serialize};
 
+use crate::journal::checked::{self, CheckedError};
 use crate::journal::files::Files;
 use crate::journal::log::LogError;
 use crate::journal::segments::place;
@@ -85,13 +86,15 @@ impl Verdicts {
     /// [`VerdictsError`].
     pub fn open(files: Arc<dyn Files>, data: &Path) -> Result<(Verdicts, Option<Tried>), VerdictsError> {
         let path = data.join(VERDICTS_FILE);
-        let known = match files.read(&path) {
-            Ok(bytes) => read(&bytes).map_err(|reason| VerdictsError::Damaged { file: shown(&path), reason })?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Known { format: FORMAT, confirmed: Vec::new(), under_way: None }
-            }
-            Err(source) => return Err(VerdictsError::Read { file: shown(&path), source }),
-        };
+        let damaged = |reason| VerdictsError::Damaged { file: shown(&path), reason };
+        let read = checked::read::<Known>(&*files, &path).map_err(|error| match error {
+            CheckedError::Read(source) => VerdictsError::Read { file: shown(&path), source },
+            CheckedError::Damaged(reason) => damaged(reason),
+        })?;
+        let known = read.unwrap_or(Known { format: FORMAT, confirmed: Vec::new(), under_way: None });
+        if known.format != FORMAT {
+            return Err(damaged(format!("its format is {}, this engine reads {FORMAT}", known.format)));
+        }
         let interrupted = known.under_way.clone();
         Ok((Verdicts { files, path, known: Mutex::new(known) }, interrupted))
     }
@@ -157,21 +160,12 @@ impl Verdicts {
         let mut known = self.known.lock();
         let mut changed = known.clone();
         change(&mut changed);
-        let mut bytes = serde_json::to_vec_pretty(&changed).expect("verdicts have string keys only");
-        bytes.push(b'\n');
+        let bytes = checked::encode(&changed);
         let points = Some(&Placing::VERDICTS);
         place(&*self.files, &self.path, |file| file.append(&bytes), |_| Ok(()), points)?;
         *known = changed;
         Ok(())
     }
-}
-
-fn read(bytes: &[u8]) -> Result<Known, String> {
-    let known: Known = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if known.format != FORMAT {
-        return Err(format!("its format is {}, this engine reads {FORMAT}", known.format));
-    }
-    Ok(known)
 }
 
 fn shown(path: &Path) -> String {
@@ -181,6 +175,7 @@ fn shown(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::checked::tests::check_damage;
     use crate::journal::files::Disk;
 
     fn open(data: &Path) -> Result<(Verdicts, Option<Tried>), VerdictsError> {
@@ -235,6 +230,15 @@ mod tests {
     }
 
     #[test]
+    fn a_bit_that_flipped_and_an_end_that_is_missing_are_told() {
+        let data = tempfile::tempdir().unwrap();
+        let (verdicts, _) = open(data.path()).unwrap();
+        verdicts.confirm(tried(TrialId(17))).unwrap();
+        verdicts.begin(tried(TrialId(18))).unwrap();
+        check_damage::<Known>(&std::fs::read(data.path().join(VERDICTS_FILE)).unwrap());
+    }
+
+    #[test]
     fn a_damaged_file_is_told_with_what_to_do() {
         let data = tempfile::tempdir().unwrap();
         let check = |text: &str, expected: &str| {
@@ -245,6 +249,7 @@ mod tests {
             assert_eq!(error.replace(&data.path().display().to_string(), "FOLDER"), expected);
         };
         check("", "EOF while parsing a value at line 1 column 0");
+        check("[]\ncrc32c 12345678\n", "its checksum is \"crc32c 6ed08531\", its last line says otherwise");
         check("{\"format\":2,\"confirmed\":[],\"under_way\":null}", "its format is 2, this engine reads 1");
     }
 }

@@ -15,6 +15,7 @@ use wire::Severity;
 use crate::config::{
     Limit, PLAYERS_MAX, ROOM_CONFIG_BYTES_MAX, ROOM_LINGER_MS, ROOM_NAME_BYTES_MAX, TERMINATE_GRACE_MS, TICK_HZ,
 };
+use crate::journal::checked;
 use crate::rooms::board::Board;
 use crate::rooms::command::{Ask, Command, Entry, NewSeat};
 use crate::rooms::door::RoomDoor;
@@ -42,7 +43,7 @@ pub(super) struct Wishes {
 
 /// What is kept of a room beside its world, for when it is brought back: of a room of the config, what was changed since.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct RoomSettings {
     players_max: Option<usize>,
     tick_hz: Option<u32>,
@@ -89,7 +90,7 @@ impl RoomSettings {
 
     /// As they are kept.
     pub(super) fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("plain data")
+        checked::encode(self)
     }
 }
 
@@ -458,4 +459,29 @@ fn within(key: &'static str, number: u64, limit: Limit) -> Result<u64, RoomError
 
 fn refused(key: &'static str, found: &dyn fmt::Display, accepted: &dyn fmt::Display) -> RoomError {
     RoomError::NotAccepted { key, found: found.to_string(), accepted: accepted.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::checked::tests::check_damage;
+    use crate::journal::files::Disk;
+    use crate::journal::keeper::settings_of;
+
+    #[test]
+    fn a_room_file_that_is_damaged_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("room.json");
+        let label = Some("late".to_owned());
+        let settings = RoomSettings { players_max: Some(8), label, locked: true, ..RoomSettings::default() };
+        check_damage::<RoomSettings>(&settings.encode());
+        // As earlier engines wrote it.
+        std::fs::write(&file, "{\"players_max\":8,\"label\":\"late\",\"locked\":true}").unwrap();
+        assert_eq!(settings_of(&Disk, folder.path()).unwrap(), Some(settings));
+        std::fs::write(&file, "{\"loked\":true}").unwrap();
+        let error = settings_of::<RoomSettings>(&Disk, folder.path()).unwrap_err().to_string();
+        let error = error.replace(&folder.path().display().to_string(), "ROOM");
+        let (start, end) = ("ROOM/room.json is damaged: unknown field `loked`", "and never closed for being empty");
+        assert!(error.starts_with(start) && error.ends_with(end), "{error}");
+    }
 }

@@ -10,6 +10,8 @@ use engine::journal::frame::SECTOR_BYTES;
 use logic_api::Rng;
 use parking_lot::Mutex;
 
+use crate::support::ON_PURPOSE;
+
 /// What goes wrong with the call that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -17,6 +19,8 @@ pub(crate) enum Failure {
     NoSpace,
     /// Half of what was to be written is.
     Short,
+    /// It is a defect that the call finds.
+    Panic,
 }
 
 /// Cheap to clone: the same disk.
@@ -30,15 +34,23 @@ struct State {
     names: BTreeMap<PathBuf, usize>,
     names_on_disk: BTreeMap<PathBuf, usize>,
     calls: u64,
-    fails_at: Option<(u64, Failure)>,
-    /// The call that failed first, as its method is called.
-    failed: Option<&'static str>,
+    fails_at: Option<Failing>,
+    /// The call that failed first, as its method is called, and what it was on.
+    failed: Option<(&'static str, PathBuf)>,
     /// The state after each call that changes something, if they are kept.
     steps: Option<Vec<State>>,
     /// The call during which the machine or the process ends, and how much of it is done, in 256ths.
     ends_at: Option<(u64, u64)>,
     /// What was there when it did. The calls of those who do not know yet go on.
     end: Option<Box<State>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    call: u64,
+    how: Failure,
+    /// The calls after it go well, as they may on a real disk: nobody learns from them what was not told at once.
+    is_once: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -56,7 +68,12 @@ struct MemoryFile {
 impl MemoryDisk {
     /// Lets the call with this number, counted from 0, and all after it fail.
     pub(crate) fn fail_at(&self, call: u64, failure: Failure) {
-        self.0.lock().fails_at = Some((call, failure));
+        self.0.lock().fails_at = Some(Failing { call, how: failure, is_once: false });
+    }
+
+    /// Lets the call with this number fail, and none after it.
+    pub(crate) fn fail_once_at(&self, call: u64, failure: Failure) {
+        self.0.lock().fails_at = Some(Failing { call, how: failure, is_once: true });
     }
 
     /// Lets the process end during the call with this number, when so many 256ths of it are done.
@@ -78,12 +95,12 @@ impl MemoryDisk {
 
     /// The number of the call that is to fail.
     pub(crate) fn fails_at(&self) -> u64 {
-        self.0.lock().fails_at.map_or(u64::MAX, |(call, _)| call)
+        self.0.lock().fails_at.map_or(u64::MAX, |failing| failing.call)
     }
 
-    /// The call that failed first, as its method is called.
-    pub(crate) fn failed(&self) -> Option<&'static str> {
-        self.0.lock().failed
+    /// The call that failed first, as its method is called, and what it was on.
+    pub(crate) fn failed(&self) -> Option<(&'static str, PathBuf)> {
+        self.0.lock().failed.clone()
     }
 
     /// Bytes that a power cut may take.
@@ -148,14 +165,14 @@ impl MemoryDisk {
     }
 
     /// Looks at the disk, unless that fails.
-    fn look<R>(&self, what: &'static str, look: impl Fn(&State) -> io::Result<R>) -> io::Result<R> {
-        self.change(what, 0, |state, _| look(state))
+    fn look<R>(&self, what: &'static str, path: &Path, look: impl Fn(&State) -> io::Result<R>) -> io::Result<R> {
+        self.change((what, path), 0, |state, _| look(state))
     }
 
     /// Does something that changes the disk, unless it fails. What is appended is cut short by some failures.
     fn change<R>(
         &self,
-        what: &'static str,
+        (what, path): (&'static str, &Path),
         bytes: usize,
         change: impl Fn(&mut State, usize) -> io::Result<R>,
     ) -> io::Result<R> {
@@ -170,12 +187,16 @@ impl MemoryDisk {
         }
         state.calls += 1;
         let result = match state.fails_at {
-            Some((at, failure)) if call >= at => {
-                state.failed.get_or_insert(what);
-                if failure == Failure::Short && call == at && bytes > 0 {
+            Some(failing) if call == failing.call || (call > failing.call && !failing.is_once) => {
+                state.failed.get_or_insert_with(|| (what, path.to_owned()));
+                if failing.how == Failure::Short && call == failing.call && bytes > 0 {
                     let _ = change(&mut state, bytes / 2);
                 }
-                let errno = if failure == Failure::Io { 5 } else { 28 };
+                let errno = match failing.how {
+                    Failure::Io => 5,
+                    Failure::NoSpace | Failure::Short => 28,
+                    Failure::Panic => panic!("{ON_PURPOSE}: {what}"),
+                };
                 return Err(io::Error::from_raw_os_error(errno));
             }
             _ => change(&mut state, bytes),
@@ -220,12 +241,12 @@ fn not_found() -> io::Error {
 }
 
 impl Files for MemoryDisk {
-    fn make_folder(&self, _path: &Path) -> io::Result<()> {
-        self.change("make_folder", 0, |_, _| Ok(()))
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        self.change(("make_folder", path), 0, |_, _| Ok(()))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        self.look("list", |state| {
+        self.look("list", folder, |state| {
             let names = state.names.keys().filter_map(|path| path.strip_prefix(folder).ok());
             let mut names: Vec<String> = names
                 .filter_map(|rest| rest.components().next())
@@ -237,7 +258,7 @@ impl Files for MemoryDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn OpenFile>> {
-        let file = self.change("create", 0, |state, _| {
+        let file = self.change(("create", path), 0, |state, _| {
             state.files.push(Content::default());
             state.names.insert(path.to_owned(), state.files.len() - 1);
             Ok(state.files.len() - 1)
@@ -246,25 +267,25 @@ impl Files for MemoryDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn OpenFile>> {
-        let file = self.look("open", |state| state.names.get(path).copied().ok_or_else(not_found))?;
+        let file = self.look("open", path, |state| state.names.get(path).copied().ok_or_else(not_found))?;
         Ok(Arc::new(MemoryFile { disk: self.clone(), file }))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.look("read", |state| state.bytes(path))
+        self.look("read", path, |state| state.bytes(path))
     }
 
     fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
-        let bytes = self.look("reader", |state| state.bytes(path))?;
+        let bytes = self.look("reader", path, |state| state.bytes(path))?;
         Ok(Box::new(Cursor::new(bytes)))
     }
 
-    fn map(&self, _path: &Path, len: usize) -> io::Result<MappedFile> {
-        self.change("map", 0, |_, _| MappedFile::in_memory(len))
+    fn map(&self, path: &Path, len: usize) -> io::Result<MappedFile> {
+        self.change(("map", path), 0, |_, _| MappedFile::in_memory(len))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.change("rename", 0, |state, _| {
+        self.change(("rename", from), 0, |state, _| {
             let moved: Vec<PathBuf> = state.names.keys().filter(|path| path.starts_with(from)).cloned().collect();
             for path in moved {
                 let file = state.names.remove(&path).unwrap();
@@ -277,18 +298,22 @@ impl Files for MemoryDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.change("remove", 0, |state, _| state.names.remove(path).map(drop).ok_or_else(not_found))
+        self.change(("remove", path), 0, |state, _| match state.names.remove(path) {
+            Some(_) => Ok(()),
+            None if state.names.keys().any(|inner| inner.starts_with(path)) => Err(io::ErrorKind::IsADirectory.into()),
+            None => Err(not_found()),
+        })
     }
 
     fn remove_folder(&self, folder: &Path) -> io::Result<()> {
-        self.change("remove_folder", 0, |state, _| {
+        self.change(("remove_folder", folder), 0, |state, _| {
             state.names.retain(|path, _| !path.starts_with(folder));
             Ok(())
         })
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.change("sync_folder", 0, |state, _| {
+        self.change(("sync_folder", folder), 0, |state, _| {
             let State { names, names_on_disk, .. } = state;
             // What is in it, and whether a folder in it is there; not what is in that.
             let is_in_it = |path: &Path| path.parent() == Some(folder);
@@ -305,16 +330,24 @@ impl Files for MemoryDisk {
     }
 }
 
+impl MemoryFile {
+    /// As it is called now.
+    fn path(&self) -> PathBuf {
+        let state = self.disk.0.lock();
+        state.names.iter().find(|(_, file)| **file == self.file).map(|(path, _)| path.clone()).unwrap_or_default()
+    }
+}
+
 impl OpenFile for MemoryFile {
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        self.disk.change("append", bytes.len(), |state, len| {
+        self.disk.change(("append", &self.path()), bytes.len(), |state, len| {
             state.files[self.file].bytes.extend_from_slice(&bytes[..len]);
             Ok(())
         })
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.change("sync", 0, |state, _| {
+        self.disk.change(("sync", &self.path()), 0, |state, _| {
             let file = &mut state.files[self.file];
             file.on_disk.clone_from(&file.bytes);
             Ok(())
@@ -322,7 +355,7 @@ impl OpenFile for MemoryFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.disk.change("truncate", 0, |state, _| {
+        self.disk.change(("truncate", &self.path()), 0, |state, _| {
             state.files[self.file].bytes.truncate(len as usize);
             Ok(())
         })

@@ -138,11 +138,19 @@ fn what_is_no_room_is_left_as_it_is() {
     }
     std::fs::create_dir(&unborn).unwrap();
     std::fs::write(unborn.join("room.json"), "{").unwrap();
+    // This one had a journal once.
+    let lost = setup.data().join("rooms/lost");
+    std::fs::create_dir(&lost).unwrap();
+    for file in ["room.json", "under-way"] {
+        std::fs::copy(setup.data().join("rooms/main").join(file), lost.join(file)).unwrap();
+    }
     let engine = setup.start();
     assert_eq!(engine.get("/count"), "2 in 1001\n");
     assert!(engine.log().contains("this is no room's folder; nothing was changed"), "{}", engine.log());
     assert!(foreign.join("cat.jpg").exists() && foreign.join("dog.tmp").exists());
     assert!(!unborn.exists());
+    assert!(engine.log().contains("rooms/lost has under-way and no journal: put its journal back"), "{}", engine.log());
+    assert!(lost.join("room.json").exists() && lost.join("under-way").exists());
 }
 
 #[test]
@@ -200,6 +208,29 @@ fn a_damaged_room_is_refused_and_left_as_it_is() {
     std::fs::write(&file, &bytes).unwrap();
     let failure = setup.failure(&["serve"]);
     assert!(failure.starts_with("no room can be brought back; "), "{failure}");
+}
+
+#[test]
+fn a_room_whose_settings_are_damaged_waits_for_an_operator() {
+    let engine = setup().with("rooms = [\"main\", \"b\"]").start();
+    assert_eq!(engine.get("/count?room=b"), "1 in 1001\n");
+    run(&engine.setup, &["rooms", "lock", "b"]);
+    engine.signal(rustix::process::Signal::TERM);
+    let setup = engine.ended().1;
+    let file = setup.data().join("rooms/b/room.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("\"locked\": true"), "{text}");
+    std::fs::write(&file, text.replace("true", "frue")).unwrap();
+    let engine = setup.start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    // Not opened to all without a word.
+    assert_eq!(engine.refusal("/count?room=b").0, 404);
+    let log = engine.log();
+    assert!(log.contains("room.json is damaged: ") && log.contains("remove it, and the room comes back"), "{log}");
+    let setup = engine.killed();
+    std::fs::remove_file(&file).unwrap();
+    let engine = setup.start();
+    assert_eq!(engine.get("/count?room=b"), "2 in 1001\n");
 }
 
 #[test]

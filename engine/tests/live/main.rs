@@ -16,6 +16,7 @@ mod metrics;
 mod players;
 #[cfg(debug_assertions)]
 mod points;
+mod replays;
 mod rooms;
 mod schema;
 mod skipped;

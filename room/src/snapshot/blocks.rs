@@ -83,7 +83,10 @@ pub(super) struct Blocks<'a, R> {
 impl<'a, R: io::Read> Blocks<'a, R> {
     pub(super) fn start(from: &'a mut R) -> Result<Self, SnapshotError> {
         let mut blocks = Self { from, hash: Xxh3::new(), at: 0, content: Vec::new(), ahead: None };
-        let head: [u8; MAGIC.len() + 2] = blocks.array().map_err(|_| SnapshotError::NoSnapshot)?;
+        let head: [u8; MAGIC.len() + 2] = blocks.array().map_err(|error| match error {
+            SnapshotError::Damaged { .. } => SnapshotError::NoSnapshot,
+            error => error,
+        })?;
         let (magic, format) = head.split_at(MAGIC.len());
         if magic != MAGIC {
             return Err(SnapshotError::NoSnapshot);

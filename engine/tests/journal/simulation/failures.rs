@@ -12,6 +12,7 @@ use room::{Input, Request, Stamp};
 use super::game::{Versions, message, order};
 use super::process::{DATA, Process, ROOMS};
 use crate::disk::{Failure, MemoryDisk};
+use crate::support::ON_PURPOSE;
 
 /// Calls that fail in turn.
 const CALLS: u64 = 500;
@@ -44,11 +45,11 @@ struct Came {
     hashes: Vec<u64>,
 }
 
-fn stamp(number: u64) -> Stamp {
+pub(super) fn stamp(number: u64) -> Stamp {
     Stamp { now_us: 1_000_000 + number * 50_000, seed: number }
 }
 
-fn input(number: u64) -> Input {
+pub(super) fn input(number: u64) -> Input {
     let player = PlayerId(1 + number % 3);
     match number {
         0..3 => Input::Join { player, hello: b"ann"[..].into(), claims: "".into() },
@@ -65,7 +66,7 @@ fn input(number: u64) -> Input {
 }
 
 /// A room that has been going for a while, whose process was killed in the middle of a write; beside it what others have left.
-fn begun(versions: &Versions) -> MemoryDisk {
+pub(super) fn begun(versions: &Versions) -> MemoryDisk {
     let disk = MemoryDisk::default();
     let mut process = Process::start(disk.clone(), Durability::Tick).unwrap();
     process.create(0, versions, stamp(0), &Input::Create { config: [].into() });
@@ -154,7 +155,7 @@ fn check(durability: Durability) {
             let disk = begun.after_kill();
             disk.fail_at(call, failure);
             let came = go_on(&disk, durability, &versions);
-            let kind = disk.failed().expect("it comes to that call");
+            let (kind, _) = disk.failed().expect("it comes to that call");
             kinds.insert(kind);
             let told =
                 came.told.unwrap_or_else(|| panic!("call {call} ({kind}) fails with {failure:?}; nobody is told"));
@@ -176,4 +177,72 @@ fn after_a_call_that_failed_nothing_is_acknowledged_at_tick() {
 #[test]
 fn after_a_call_that_failed_nothing_is_acknowledged_within_some_time() {
     check(Durability::Within(Duration::from_secs(24 * 3600)));
+}
+
+/// A room that goes on, at the first place where a snapshot may be made of it.
+fn at_snapshot(begun: &MemoryDisk, durability: Durability, versions: &Versions) -> (Process, u64) {
+    let mut process = Process::start(begun.after_kill(), durability).unwrap();
+    let recovered = process.recover(0, versions).unwrap().unwrap();
+    let next = recovered.room.seq().0;
+    process.go_on(0, recovered, next as usize);
+    (process, next)
+}
+
+/// As the room goes on, whatever has happened; what of it is let go.
+fn let_go_after(mut process: Process, next: u64) -> usize {
+    let before = process.acknowledged.lock().len();
+    for number in next..next + 3 {
+        process.step(0, stamp(number), input(number)).unwrap();
+        process.release(0, number as usize);
+    }
+    let after = process.acknowledged.lock().len();
+    after - before
+}
+
+/// Though all other calls go well, and whoever is told does not end the process; and be it a panic.
+#[test]
+fn after_a_snapshot_that_failed_nothing_is_let_go() {
+    let versions = Versions::linked();
+    let begun = begun(&versions);
+    for durability in [Durability::Tick, Durability::Within(Duration::from_secs(24 * 3600))] {
+        let snapshot = |failing: Option<(u64, Failure)>| {
+            let (mut process, next) = at_snapshot(&begun, durability, &versions);
+            process.step(0, stamp(next), input(next)).unwrap();
+            process.release(0, next as usize);
+            let first = process.disk.calls();
+            failing.iter().for_each(|(call, failure)| process.disk.fail_once_at(*call, *failure));
+            process.snapshot(0);
+            (first..process.disk.calls(), process, next + 1)
+        };
+        let (calls, process, next) = snapshot(None);
+        assert_eq!((process.failure(), let_go_after(process, next)), (None, 3));
+        assert!(calls.end - calls.start > 15);
+        for (call, failure) in calls.flat_map(|call| [(call, Failure::Io), (call, Failure::Panic)]) {
+            let (_, process, next) = snapshot(Some((call, failure)));
+            let (kind, path) = process.disk.failed().unwrap();
+            if kind == "reader" && failure == Failure::Io && path.extension().is_some_and(|kind| kind == "snapshot") {
+                // One that was there before, and cannot be read now: there is another, and the journal.
+                assert!(process.disk.paths().contains(&path), "it is left where it is");
+                assert_eq!((process.failure(), let_go_after(process, next)), (None, 3));
+                continue;
+            }
+            let told = process.failure().unwrap_or_else(|| panic!("nobody is told of call {call} ({kind} {path:?})"));
+            let expected = if failure == Failure::Panic { ON_PURPOSE } else { path.to_str().unwrap() };
+            assert!(told.contains(expected), "call {call} ({kind} {path:?}): {told}");
+            assert_eq!(let_go_after(process, next), 0, "call {call} ({kind} {path:?}, {failure:?})");
+        }
+    }
+}
+
+/// The call that failed was on a file that all rooms depend on.
+#[test]
+fn after_a_verdict_that_failed_nothing_is_let_go() {
+    let versions = Versions::linked();
+    let begun = begun(&versions);
+    for durability in [Durability::Tick, Durability::Within(Duration::from_secs(24 * 3600))] {
+        let (process, next) = at_snapshot(&begun, durability, &versions);
+        process.fail("/data/verdicts.json");
+        assert!(process.failure().unwrap().starts_with("syncing /data/verdicts.json failed: "));
+        assert_eq!(let_go_after(process, next), 0);
+    }
 }

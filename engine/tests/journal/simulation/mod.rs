@@ -8,6 +8,7 @@ mod game;
 mod model;
 mod process;
 mod run;
+mod starts;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -158,6 +158,12 @@ impl Process {
         self.disk
     }
 
+    /// Has a call fail that is on no room's own file.
+    pub(super) fn fail(&self, path: &str) {
+        let source = std::io::Error::from_raw_os_error(5);
+        self.keeper.fail(&LogError { what: "syncing", path: path.to_owned(), source });
+    }
+
     /// What a call that failed was, once one has.
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.lock().clone()

@@ -9,7 +9,8 @@
 //! | 1004 | its `upgraded` never returns |
 //! | 1005 | its `upgraded` ends the process |
 //!
-//! None of them survives `/trap` in an engine that has `MOODY_TRAP` in its environment.
+//! None of them survives `/trap` in an engine that has `MOODY_TRAP` in its environment, nor `/quit` in one that has `MOODY_QUIT`:
+//! `exit`, or how else.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -68,6 +69,19 @@ impl Moody {
         self.heard.find_mut(number).expect("it is there").times += 1;
         self.state.mix = self.state.mix.rotate_left(7) ^ ctx.rng().next_u64() ^ number;
         ctx.reply(format!("number {number} {}", self.state.count).as_bytes());
+    }
+}
+
+/// Ends the process as if all were well, or as somebody else would, where it is asked to.
+fn quit() -> Response {
+    match std::env::var("MOODY_QUIT").as_deref() {
+        Ok("exit") => std::process::exit(0),
+        Ok(_) => {
+            let pid = std::process::id().to_string();
+            let killed = std::process::Command::new("kill").args(["-9", &pid]).status();
+            panic!("still there: {killed:?}")
+        }
+        Err(_) => Response::text("whole\n"),
     }
 }
 
@@ -161,6 +175,7 @@ impl Logic for Moody {
             "/abort" => std::process::abort(),
             "/brittle" if Self::version() == Version(1001) => std::process::abort(),
             "/trap" if std::env::var_os("MOODY_TRAP").is_some() => std::process::abort(),
+            "/quit" => quit(),
             "/brittle" | "/trap" => Response::text("whole\n"),
             "/doom" => {
                 self.state.doomed = 1;

@@ -1,0 +1,96 @@
+//! Starts on what is left of a room when more is amiss than a crash may leave: it is refused as it is, or comes back whole.
+
+use std::path::{Path, PathBuf};
+
+use engine::journal::Durability;
+use engine::journal::files::Files as _;
+
+use super::failures::begun;
+use super::game::Versions;
+use super::process::{DATA, Process, ROOMS};
+use crate::disk::{Failure, MemoryDisk};
+
+fn folder() -> PathBuf {
+    Path::new(DATA).join("rooms").join(ROOMS[0])
+}
+
+/// The room's files of a kind, the oldest first.
+fn files_of(disk: &MemoryDisk, kind: &str) -> Vec<PathBuf> {
+    let is_of_it = |path: &PathBuf| path.starts_with(folder()) && path.extension().is_some_and(|it| it == kind);
+    disk.paths().into_iter().filter(is_of_it).collect()
+}
+
+/// The number in a file's name.
+fn number(path: &Path) -> u64 {
+    path.file_stem().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_journal_that_ends_before_its_snapshot_is_refused_as_it_is() {
+    let versions = Versions::linked();
+    let disk = begun(&versions);
+    let [.., before, newest] = &files_of(&disk, "journal")[..] else { panic!("there are two segments") };
+    disk.remove(newest).unwrap();
+    let mut bytes = disk.bytes(before);
+    bytes.truncate(bytes.len() - 3);
+    disk.put(before, bytes);
+    let (was, snapshots) = ([files_of(&disk, "journal"), files_of(&disk, "snapshot")], files_of(&disk, "snapshot"));
+    let error = Process::start(disk.clone(), Durability::Tick).unwrap().recover(0, &versions).unwrap_err();
+    let made_after = number(snapshots.last().unwrap());
+    let (folder, file, last) = (folder(), snapshots.last().unwrap(), made_after - 1);
+    assert_eq!(
+        error,
+        format!(
+            "{}: the journal ends with record {last}, and {} was made after record {made_after}: records are lost; nothing was \
+             changed: put the missing files back, or move the folder aside to do without the room",
+            folder.display(),
+            file.display()
+        )
+    );
+    assert_eq!([files_of(&disk, "journal"), files_of(&disk, "snapshot")], was);
+}
+
+/// An error of a disk is no damage: what was made before it, and the journal, bring the room to where it was.
+#[test]
+fn a_snapshot_that_cannot_be_read_just_now_stays_where_it_is() {
+    let versions = Versions::linked();
+    let begun = begun(&versions);
+    let start = |disk: &MemoryDisk| {
+        let mut room = Process::start(disk.clone(), Durability::Tick).unwrap().recover(0, &versions)?.unwrap().room;
+        Ok::<_, String>(room.state_hash())
+    };
+    let plain = begun.after_kill();
+    let hash = start(&plain).unwrap();
+    let mut passed_over = 0;
+    for call in 0..plain.calls() {
+        let disk = begun.after_kill();
+        let process = Process::start(disk.clone(), Durability::Tick).unwrap();
+        disk.fail_once_at(call, Failure::Io);
+        let recovered = process.recover(0, &versions);
+        match disk.failed() {
+            Some(("reader", path)) => {
+                assert_eq!(recovered.unwrap().unwrap().room.state_hash(), hash);
+                assert!(disk.paths().contains(&path) && files_of(&disk, "damaged").is_empty());
+                passed_over += 1;
+            }
+            Some((kind, path)) => {
+                let error = recovered.map(drop).expect_err(kind);
+                assert!(error.contains(path.to_str().unwrap()), "{kind} {path:?}: {error}");
+            }
+            None => assert!(call < 10),
+        }
+    }
+    assert!(passed_over > 0);
+    // What it needs is not known then, and nothing may be removed.
+    let disk = begun.after_kill();
+    let recovered = Process::start(disk.clone(), Durability::Tick).unwrap().recover(0, &versions).unwrap().unwrap();
+    let first = disk.calls();
+    assert!(recovered.versions(&disk).unwrap().contains(&versions.all()[0].mark().sha256));
+    for call in first..disk.calls() {
+        let disk = begun.after_kill();
+        let recovered = Process::start(disk.clone(), Durability::Tick).unwrap().recover(0, &versions).unwrap().unwrap();
+        disk.fail_once_at(call, Failure::Io);
+        let error = recovered.versions(&disk).unwrap_err().to_string();
+        assert!(error.contains(disk.failed().unwrap().1.to_str().unwrap()), "{error}");
+    }
+}

@@ -1,0 +1,122 @@
+//! `engine replay` on what the binary itself has kept: where it stops, what it shows there, and how it ends.
+
+use serde_json::Value;
+
+use crate::kept::run;
+use crate::support::{Engine, Setup, moody};
+
+fn setup() -> Setup {
+    Setup::new(moody(), &["game.1001.so", "plugin2.so"]).with("tick_hz = 50\ndurability = \"tick\"")
+}
+
+/// Exit code, standard output and standard error of a replay in an environment.
+fn replay(setup: &Setup, words: &[&str], envs: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let output = setup.command(&[&["replay"], words].concat()).envs(envs.iter().copied()).output().unwrap();
+    let [text, error] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    (output.status.code(), text, error)
+}
+
+fn tick(engine: &Engine) -> u64 {
+    engine.status()["rooms"][0]["tick"].as_u64().unwrap()
+}
+
+fn until_it_ticks(engine: &Engine) {
+    let before = tick(engine);
+    engine.until("it ticks", |engine| tick(engine) > before + 2);
+}
+
+/// Where the journal has the requests for `/count`: the ticks before them.
+fn counts(setup: &Setup) -> Vec<u64> {
+    let tail = run(setup, &["journal", "tail", "main", "-n", "100000"]);
+    let lines = tail.lines().filter(|line| line.contains("GET \"/count\""));
+    lines.map(|line| line.split_whitespace().nth(2).unwrap().parse().unwrap()).collect()
+}
+
+fn dumped(setup: &Setup, until: u64) -> Value {
+    serde_json::from_str(&run(setup, &["replay", "--until", &until.to_string(), "--dump"])).unwrap()
+}
+
+#[track_caller]
+fn check_dump(dump: &Value, tick: u64, count: usize, version: u64) {
+    let found = (&dump["tick"], &dump["tables"]["state"][0]["row"]["count"], &dump["version"]);
+    assert_eq!(found, (&tick.into(), &count.into(), &version.into()));
+}
+
+#[test]
+fn a_room_is_shown_at_any_tick_also_after_a_rewind() {
+    let engine = setup().with("probation = \"10min\"").start();
+    for _ in 0..3 {
+        engine.get("/count");
+        until_it_ticks(&engine);
+    }
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    assert_eq!(engine.get("/count"), "104 in 1002\n");
+    until_it_ticks(&engine);
+    // The rewind comes before the next tick.
+    let on_trial = tick(&engine) - 1;
+    assert!(engine.get("/api/v1/rollback").contains("rewound"));
+    until_it_ticks(&engine);
+    let setup = engine.killed();
+    let counts = counts(&setup);
+    for until in [0, counts[0], counts[1] - 1, counts[1], counts[2]] {
+        let count = counts.iter().filter(|tick| **tick <= until).count();
+        check_dump(&dumped(&setup, until), until, count, 1001);
+    }
+    check_dump(&dumped(&setup, on_trial), on_trial, 104, 1002);
+    // What came on trial has come on the version from before.
+    let last = run(&setup, &["replay", "--dump"]);
+    let last: Value = serde_json::from_str(&last).unwrap();
+    check_dump(&last, last["tick"].as_u64().unwrap(), 4, 1001);
+    assert!(last["tick"].as_u64().unwrap() > on_trial);
+    let (code, text, error) = replay(&setup, &["--until", "1000000"], &[]);
+    let told = format!("the journal ends at tick {}, before 1000000\n", last["tick"]);
+    assert!(code == Some(0) && text.contains(&told), "{text}{error}");
+}
+
+#[test]
+fn a_tick_before_all_that_is_kept_is_refused() {
+    let engine = setup().with("snapshot_interval_ms = 100").start();
+    engine.get("/count");
+    let first = engine.setup.data().join("rooms/main/00000000000000000001.journal");
+    engine.until("the oldest records have gone", |_| !first.exists());
+    engine.get("/count");
+    until_it_ticks(&engine);
+    let setup = engine.killed();
+    let (code, text, error) = replay(&setup, &["--until", "0", "--dump"], &[]);
+    let oldest = error.strip_prefix("main is kept from tick ").and_then(|rest| rest.split(' ').next());
+    let oldest: u64 = oldest.unwrap_or_else(|| panic!("{text}{error}")).parse().unwrap();
+    assert_eq!((code, error), (Some(1), format!("main is kept from tick {oldest} on, and --until 0 is before that\n")));
+    assert!(replay(&setup, &["--until", &(oldest - 1).to_string()], &[]).2.contains(" is before that"));
+    for until in oldest..oldest + 3 {
+        let dump = dumped(&setup, until);
+        assert_eq!(dump["tick"], until);
+    }
+    assert_eq!(
+        run(&setup, &["replay", "--verify", "--until", &oldest.to_string()]).split(' ').next(),
+        Some("verified:")
+    );
+}
+
+#[test]
+fn a_replay_that_does_not_come_to_its_end_says_so() {
+    let engine = setup().start();
+    assert_eq!(engine.get("/quit"), "whole\n");
+    assert_eq!(engine.get("/count"), "2 in 1001\n");
+    let setup = engine.killed();
+    let exits = &[("MOODY_QUIT", "exit")];
+    let ends = "GET \"/quit\", body 0 bytes, record ";
+    for words in [&[][..], &["--with", "plugins/plugin2.so"]] {
+        let (code, text, error) = replay(&setup, words, exits);
+        assert!(code == Some(0) && text.contains(" records of main "), "{words:?}: {text}{error}");
+        let told = " ends the process with exit code 0; the replay goes on without it\n";
+        assert!(error.starts_with(ends) && error.ends_with(told), "{words:?}: {error}");
+    }
+    let (code, text, error) = replay(&setup, &["--verify"], exits);
+    assert_eq!((code, text.as_str()), (Some(1), ""));
+    let told = " ends the process with exit code 0; --without ";
+    assert!(error.starts_with(&format!("not verified: {ends}")) && error.contains(told), "{error}");
+    let (code, text, error) = replay(&setup, &[], &[("MOODY_QUIT", "kill")]);
+    assert_eq!((code, text.as_str()), (Some(1), ""));
+    let told = format!("the replay was ended by signal 9, while it was at {ends}");
+    assert!(error.starts_with(&told), "{error}");
+}
