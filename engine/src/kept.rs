@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::journal::Durability;
 use crate::journal::files::Files;
 use crate::journal::keeper::{KeepError, KeepOptions, Keeper, ROOMS_FOLDER, room_names};
+use crate::journal::last_word;
 use crate::journal::log::LogError;
 use crate::journal::recovery::{Recovered, RecoveryError, versions_of};
 use crate::journal::segments::{Found, failed};
@@ -69,6 +70,7 @@ impl KeptRooms {
         let options =
             KeepOptions { durability, snapshot_period: snapshot_interval, snapshot_bytes: snapshot_journal_bytes };
         let keeper = Keeper::start(data, options, stop_the_process)?;
+        last_word::arm(&**keeper.files(), data)?;
         let mut kept = KeptRooms { keeper: Some(keeper.clone()), ..KeptRooms::default() };
         let mut reasons = Vec::new();
         for (name, pool) in keeper.names()?.iter().zip(pools.iter().cycle()) {
@@ -90,6 +92,7 @@ impl KeptRooms {
                 }
             }
         }
+        last_word::forget();
         if kept.rooms.is_empty() && !reasons.is_empty() {
             return Err(KeptError::NoRoom(reasons.join("; ")));
         }

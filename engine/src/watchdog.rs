@@ -13,6 +13,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::journal::last_word;
 use crate::metrics::Metrics;
 use crate::rooms::{Rooms, UnderWay};
 
@@ -144,7 +145,9 @@ impl Look {
                     callback = seen.callback(),
                     "starting anew, on what the journal has"
                 );
+                seen.ends_the_process();
                 let error = restart.run();
+                last_word::forget();
                 tracing::error!(%error, "the process could not be started anew; end it by SIGKILL and start it again");
             }
             return;

@@ -16,6 +16,7 @@ use super::black_box::BlackBox;
 use super::commit::{Durability, Journal, LogId};
 use super::files::{Disk, Files};
 use super::frame::Position;
+use super::last_word::LastWord;
 use super::log::{Log, LogError};
 use super::recorder::{Recorder, Stay};
 use super::recovery::{Recovered, RecoveryError, recover};
@@ -49,6 +50,8 @@ struct Shared {
     journal: Journal,
     options: KeepOptions,
     segment_bytes: u64,
+    /// Of the process before this one.
+    last_word: Option<LastWord>,
     logs: AtomicU64,
     snapshots: Mutex<Sender<SnapshotTask>>,
     on_failure: OnFailure,
@@ -117,6 +120,7 @@ impl Keeper {
         let rooms = data.join(ROOMS_FOLDER);
         files.make_folder(&rooms).map_err(failed("making", &rooms))?;
         files.sync_folder(data).map_err(failed("syncing", data))?;
+        let last_word = LastWord::read(&*files, data)?;
         // Rooms that were on their way out.
         remove_gone(&*files, &rooms)?;
         let on_failure: OnFailure = Arc::new(on_failure);
@@ -136,7 +140,7 @@ impl Keeper {
         };
         std::thread::Builder::new().name("snapshots".to_owned()).spawn(write).map_err(KeepError::Thread)?;
         let (logs, snapshots) = (AtomicU64::new(0), Mutex::new(snapshots));
-        let shared = Shared { files, rooms, journal, options, segment_bytes, logs, snapshots, on_failure };
+        let shared = Shared { files, rooms, journal, options, segment_bytes, last_word, logs, snapshots, on_failure };
         Ok(Keeper(Arc::new(shared)))
     }
 
@@ -179,7 +183,7 @@ impl Keeper {
         pool: &Pool,
         find: &mut FindVersion<'_>,
     ) -> Result<Option<Recovered>, RecoveryError> {
-        recover(&self.0.files, &self.folder(name), pool, find)
+        recover(&self.0.files, &self.folder(name), self.0.last_word, pool, find)
     }
 
     /// What `Keeper::record_new` was given; `None` if there is nothing.
@@ -211,7 +215,7 @@ impl Keeper {
                 files.make_folder(&of_room).map_err(failed("making", &of_room))?;
                 place_settings(&*files, &of_room, &settings)?;
                 let log = Segments::create(Arc::clone(&files), &of_room, &name, [room, salt], segment_bytes)?;
-                let (black_box, _) = BlackBox::open(&*files, &of_room)?;
+                let black_box = BlackBox::open(&*files, &of_room)?;
                 // A room that is gone already needs none.
                 let _ = opened.send(black_box);
                 Ok(Box::new(log) as Box<dyn Log>)

@@ -12,6 +12,7 @@ use super::black_box::{self, BlackBox};
 use super::files::Files;
 use super::frame::Position;
 use super::keeper::ROOM_FILE;
+use super::last_word::LastWord;
 use super::log::LogError;
 use super::replay::{FindVersion, Replay, ReplayError};
 use super::segments::{Damage, Found, TEMPORARY_SUFFIX, remove_room, remove_temporary, shown};
@@ -63,13 +64,14 @@ pub enum RecoveryError {
     Snapshot { folder: String, error: Box<SnapshotError> },
 }
 
-/// Brings a room back; `None` if there is none: it was never whole, or it is gone.
+/// Brings a room back; `None` if there is none: it was never whole, or it is gone. `last_word` is that of the process before.
 ///
 /// # Errors
 /// [`RecoveryError`]; what is on the disk is unchanged but for half-made files.
 pub fn recover(
     files: &Arc<dyn Files>,
     folder: &Path,
+    last_word: Option<LastWord>,
     pool: &Pool,
     find: &mut FindVersion<'_>,
 ) -> Result<Option<Recovered>, RecoveryError> {
@@ -83,7 +85,7 @@ pub fn recover(
         let (file, at, bytes) = (torn.file.display(), torn.at, torn.bytes);
         tracing::warn!("{file}: the last {bytes} bytes, from {at} on, did not reach the disk whole; cut off");
     }
-    let (mut black_box, quarantined) = BlackBox::open(&**files, folder)?;
+    let (mut black_box, quarantined) = BlackBox::open_after(&**files, folder, last_word)?;
     if let Some(quarantined) = quarantined {
         tracing::error!(file = %quarantined.file.display(), "quarantined: {}", quarantined.line);
     }

@@ -1,10 +1,11 @@
 //! What a thread of rooms is doing, for the watchdog: written with each callback, so without a lock and without a look at the clock.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use logic_api::PlayerId;
 use room::Input;
 
+use crate::journal::last_word;
 use crate::rooms::name::RoomId;
 
 /// Of one thread and its helper. Written by whichever has the rooms, read by anybody.
@@ -15,6 +16,8 @@ pub(super) struct Beat {
     room: AtomicU64,
     /// 0 for nobody.
     player: AtomicU64,
+    /// As the last word has it.
+    thread: AtomicUsize,
     /// A place in [`CALLBACKS`].
     callback: AtomicU8,
 }
@@ -51,6 +54,7 @@ pub(super) struct Callback {
     pub(super) room: RoomId,
     pub(super) name: &'static str,
     pub(super) player: PlayerId,
+    pub(super) thread: usize,
 }
 
 impl Beat {
@@ -83,6 +87,7 @@ impl Beat {
     fn begin(&self, room: RoomId, callback: u8, player: PlayerId) -> Busy<'_> {
         self.room.store(room.0, Ordering::Relaxed);
         self.player.store(player.0, Ordering::Relaxed);
+        self.thread.store(last_word::this_thread(), Ordering::Relaxed);
         self.callback.store(callback, Ordering::Relaxed);
         self.count();
         Busy(self)
@@ -101,6 +106,7 @@ impl Beat {
             room: RoomId(self.room.load(Ordering::Relaxed)),
             name: CALLBACKS[usize::from(self.callback.load(Ordering::Relaxed))],
             player: PlayerId(self.player.load(Ordering::Relaxed)),
+            thread: self.thread.load(Ordering::Relaxed),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::journal::last_word::{self, Cause};
 use crate::rooms::beat::Callback;
 use crate::rooms::handle::Rooms;
 use crate::rooms::registry::Place;
@@ -19,7 +20,7 @@ impl UnderWay {
     #[cfg(test)]
     pub(crate) fn of(count: u64) -> UnderWay {
         let (room, player) = (crate::rooms::RoomId(1), logic_api::PlayerId(0));
-        UnderWay { callback: Callback { count, room, name: "tick", player }, place: None }
+        UnderWay { callback: Callback { count, room, name: "tick", player, thread: usize::MAX }, place: None }
     }
 
     /// Whether it has been under way all the time since.
@@ -48,6 +49,11 @@ impl UnderWay {
     #[must_use]
     pub fn player(&self) -> Option<u64> {
         Some(self.callback.player.0).filter(|player| *player > 0)
+    }
+
+    /// The process ends by it.
+    pub fn ends_the_process(&self) {
+        last_word::say_of(self.callback.thread, Cause::Watchdog);
     }
 
     /// Has the room shown as stuck, or not any more.

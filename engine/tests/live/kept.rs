@@ -204,21 +204,58 @@ fn a_damaged_room_is_refused_and_left_as_it_is() {
 
 #[test]
 fn a_request_that_ends_the_process_twice_is_quarantined() {
-    let mut engine = setup().start();
-    assert_eq!(engine.get("/count"), "1 in 1001\n");
-    for _ in 0..2 {
-        client::try_get(engine.address, "/abort").unwrap_err();
-        engine = engine.ended().1.start();
+    for (path, by) in [("/abort", "signal 6"), ("/overflow", "signal 6"), ("/exit", "a call of exit")] {
+        let mut engine = setup().start();
+        assert_eq!(engine.get("/count"), "1 in 1001\n");
+        for _ in 0..2 {
+            client::try_get(engine.address, path).unwrap_err();
+            if path == "/overflow" {
+                assert!(engine.log().contains("has overflowed its stack"), "{}", engine.log());
+            }
+            engine = engine.ended().1.start();
+        }
+        let (status, _, reason) = engine.refusal(path);
+        assert_eq!(status, 500);
+        assert!(reason.contains("it ended the process time and again"), "{reason}");
+        assert_eq!(engine.get("/count"), "2 in 1001\n");
+        let line = quarantined(&engine.setup).pop().unwrap();
+        let expected = format!("2 times in a row, the process ended by {by} in: GET \"{path}\"");
+        assert!(line.contains(&expected), "{line}");
     }
-    let (status, _, reason) = engine.refusal("/abort");
-    assert_eq!(status, 500);
-    assert!(reason.contains("it ended the process 2 times in a row"), "{reason}");
-    assert_eq!(engine.get("/count"), "2 in 1001\n");
-    let dumps = std::fs::read_dir(engine.setup.data().join("rooms/main/quarantine")).unwrap();
-    let texts: Vec<PathBuf> = dumps.map(|entry| entry.unwrap().path()).collect();
-    let text = texts.iter().find(|path| path.extension().is_some_and(|extension| extension == "txt")).unwrap();
-    let line = std::fs::read_to_string(text).unwrap();
-    assert!(line.contains("GET \"/abort\""), "{line}");
+}
+
+/// What people are told of the inputs in quarantine.
+fn quarantined(setup: &Setup) -> Vec<String> {
+    let Ok(dumps) = std::fs::read_dir(setup.data().join("rooms/main/quarantine")) else { return Vec::new() };
+    let paths = dumps.map(|entry| entry.unwrap().path());
+    let texts = paths.filter(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    texts.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+#[test]
+fn a_start_that_is_killed_time_and_again_loses_no_input() {
+    let engine = setup().start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    assert_eq!(engine.get("/heavy"), "done\n");
+    let mut setup = engine.killed();
+    let at_it = setup.path("at-it");
+    let kill = |setup: Setup| {
+        let engine = setup.start_unheard(&["serve"], &[("MOODY_HEAVY", at_it.to_str().unwrap())]);
+        engine.until("it is at it", |_| at_it.exists());
+        std::fs::remove_file(&at_it).unwrap();
+        engine.killed()
+    };
+    for _ in 0..4 {
+        setup = kill(setup);
+        assert_eq!(quarantined(&setup), [""; 0]);
+    }
+    let engine = setup.start();
+    assert_eq!(engine.get("/count"), "3 in 1001\n");
+    // It went well in between. But what takes all patience does not come for ever.
+    let mut setup = (0..5).fold(engine.killed(), |setup, _| kill(setup));
+    setup = setup.start_as(&["serve"], &[("MOODY_HEAVY", at_it.to_str().unwrap())]).killed();
+    assert!(quarantined(&setup)[0].contains("5 times in a row, the process ended in: GET \"/heavy\""));
+    assert_eq!(setup.start().get("/count"), "3 in 1001\n");
 }
 
 #[test]

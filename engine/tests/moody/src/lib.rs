@@ -9,7 +9,8 @@
 //! | 1004 | its `upgraded` never returns |
 //! | 1005 | its `upgraded` ends the process |
 //!
-//! None of them survives `/trap` in an engine that has `MOODY_TRAP` in its environment.
+//! None of them survives `/trap` in an engine that has `MOODY_TRAP` in its environment, nor returns from `/heavy` in one that has
+//! `MOODY_HEAVY`, which names a file that it makes when it is at it.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -69,6 +70,21 @@ impl Moody {
         self.state.mix = self.state.mix.rotate_left(7) ^ ctx.rng().next_u64() ^ number;
         ctx.reply(format!("number {number} {}", self.state.count).as_bytes());
     }
+}
+
+/// Never returns where it is asked to.
+fn dwell() {
+    if let Some(path) = std::env::var_os("MOODY_HEAVY") {
+        std::fs::write(path, "").expect("a place for it");
+        loop {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// Until there is no stack any more.
+fn dive(depth: u64) -> u64 {
+    std::hint::black_box(if depth == 0 { 0 } else { dive(depth + 1) }) + depth
 }
 
 #[logic]
@@ -161,6 +177,12 @@ impl Logic for Moody {
             "/abort" => std::process::abort(),
             "/brittle" if Self::version() == Version(1001) => std::process::abort(),
             "/trap" if std::env::var_os("MOODY_TRAP").is_some() => std::process::abort(),
+            "/exit" => std::process::exit(0),
+            "/overflow" => Response::text(format!("{}\n", dive(1))),
+            "/heavy" => {
+                dwell();
+                Response::text("done\n")
+            }
             "/brittle" | "/trap" => Response::text("whole\n"),
             "/doom" => {
                 self.state.doomed = 1;
