@@ -30,6 +30,10 @@ const ENDS_MAX: u32 = 5;
 const _: () = assert!(FAULTS_MAX < ENDS_MAX);
 /// Before the payload: the time and the seed, which differ when the same input comes again.
 const STAMP_BYTES: usize = 16;
+/// In a join, before what the client says: the player, who is another each time somebody new comes.
+const PLAYER_BYTES: usize = 8;
+/// In a message, before its bytes: the player, and the number.
+const SENDER_BYTES: usize = PLAYER_BYTES + 4;
 
 // What is where in the file.
 const AT_BUSY: usize = 8;
@@ -78,6 +82,8 @@ impl Identity {
         match kind {
             RecordKind::REQUEST => Self::hashed(kind, [0; 2], without_headers(said)),
             RecordKind::TICK => Self::hashed(kind, [tick, 0], [said]),
+            RecordKind::JOIN => Self::hashed(kind, [0; 2], [said.get(PLAYER_BYTES..).unwrap_or_default()]),
+            RecordKind::MESSAGE => Self::hashed(kind, [0; 2], [said.get(SENDER_BYTES..).unwrap_or_default()]),
             _ => Self::hashed(kind, [0; 2], [said]),
         }
     }
@@ -496,6 +502,27 @@ mod tests {
         assert_ne!(of(1), of(2));
         let of = |tick| Identity::of(Occasion::New, RecordKind::SIGNAL, tick, &OTHER);
         assert_eq!(of(1), of(2));
+    }
+
+    /// Whoever sends what ends the process may come anew each time.
+    #[test]
+    fn joins_and_messages_are_the_same_from_anybody() {
+        let logic = LogicVersion::linked::<Nothing>().unwrap();
+        let of = |input: &room::Input| {
+            let mut payload = Vec::new();
+            let kind = encode_input(room::Stamp::default(), input, &logic, &mut payload);
+            Identity::of(Occasion::New, kind, 5, &payload)
+        };
+        let join = |player, hello: &[u8], claims: &str| {
+            of(&room::Input::Join { player: PlayerId(player), hello: hello.into(), claims: claims.into() })
+        };
+        assert_eq!(join(1, b"ann", "{}"), join(2, b"ann", "{}"));
+        assert!(join(1, b"ann", "{}") != join(1, b"bob", "{}") && join(1, b"ann", "{}") != join(1, b"ann", ""));
+        let message = |player, number, bytes: &[u8]| {
+            of(&room::Input::Message { player: PlayerId(player), number, bytes: bytes.into() })
+        };
+        assert_eq!(message(1, 1, b"up"), message(2, 3, b"up"));
+        assert_ne!(message(1, 1, b"up"), message(1, 1, b"down"));
     }
 
     /// A request like one that ends the process was applied often before: it is none of those.

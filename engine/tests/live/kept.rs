@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use rustix::process::Signal;
+use wire::{ClientFrame, CloseCode};
 
 use crate::client;
 use crate::players::client::{Client, Transport};
@@ -221,6 +222,58 @@ fn a_request_that_ends_the_process_twice_is_quarantined() {
         let line = quarantined(&engine.setup).pop().unwrap();
         let expected = format!("2 times in a row, the process ended by {by} in: GET \"{path}\"");
         assert!(line.contains(&expected), "{line}");
+    }
+}
+
+#[test]
+fn a_join_that_ends_the_process_twice_is_quarantined() {
+    let mut engine = setup().start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    for _ in 0..2 {
+        Client::open(engine.address, Transport::Tcp).send(&ClientFrame::Join {
+            room: "",
+            credentials: "",
+            hello: b"abort",
+        });
+        engine = engine.ended().1.start();
+    }
+    let mut client = Client::open(engine.address, Transport::WebSocket);
+    client.send(&ClientFrame::Join { room: "", credentials: "", hello: b"abort" });
+    let (code, reason) = client.closing_at_last();
+    assert_eq!(code, CloseCode::Failed);
+    assert!(reason.contains("it ended the process time and again"), "{reason}");
+    Client::open(engine.address, Transport::Tcp).join(b"ann");
+    assert_eq!(engine.get("/count"), "2 in 1001\n");
+}
+
+#[test]
+fn a_message_that_ends_the_process_twice_is_quarantined() {
+    for is_resumed in [true, false] {
+        let mut engine = setup().with("durability = \"tick\"").start();
+        let mut client = Client::open(engine.address, Transport::Tcp);
+        let joined = client.join(b"ann");
+        assert_eq!(client.ask(b"count"), "1");
+        let come = |engine: &Engine| {
+            let mut client = Client::open(engine.address, Transport::Tcp);
+            if is_resumed {
+                client.resume(&joined.token);
+                assert_eq!(client.hear(), "welcome back");
+            } else {
+                client.join(b"bob");
+            }
+            client
+        };
+        for _ in 0..2 {
+            let mut client = come(&engine);
+            client.say(b"abort");
+            engine = engine.ended().1.start();
+        }
+        let mut client = come(&engine);
+        client.say(b"abort");
+        let (number, reason) = client.error();
+        assert!(number > 0 && reason.contains("it ended the process time and again"), "{reason}");
+        assert_eq!(client.ask(b"count"), "2");
+        assert!(quarantined(&engine.setup)[0].contains("2 times in a row, the process ended by signal 6 in: message"));
     }
 }
 

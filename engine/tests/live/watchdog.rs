@@ -49,6 +49,26 @@ fn a_message_that_never_ends_is_told_with_all_that_is_known_of_it() {
 }
 
 #[test]
+fn a_message_that_loops_twice_is_quarantined() {
+    let engine = start("durability = \"tick\"\nwatchdog_restart = \"400ms\"");
+    for starts in 1..=2 {
+        let mut client = Client::open(engine.address, Transport::Tcp);
+        client.join(b"");
+        client.say(b"loop");
+        client.until_cut();
+        let listens = |engine: &Engine| engine.log().matches("listening for HTTP").count() == starts + 1;
+        engine.until("it listens again", listens);
+    }
+    let mut client = Client::open(engine.address, Transport::Tcp);
+    client.join(b"");
+    client.say(b"loop");
+    let (_, reason) = client.error();
+    assert!(reason.contains("it ended the process time and again"), "{reason}");
+    assert!(engine.log().contains("2 times in a row, the process ended by the watchdog in: message"));
+    assert_eq!(client.ask(b"count"), "1");
+}
+
+#[test]
 fn as_the_last_resort_the_engine_starts_anew_without_the_input() {
     let engine = start("durability = \"tick\"\nwatchdog_restart = \"400ms\"");
     let mut client = Client::open(engine.address, Transport::WebSocket);

@@ -107,6 +107,9 @@ impl Logic for Moody {
 
     fn join(&mut self, ctx: &mut Ctx, player: PlayerId, join: &Join) {
         assert!(join.hello != b"panic", "the join was told to");
+        if join.hello == b"abort" {
+            std::process::abort();
+        }
         ctx.reply(format!("welcome {}{}", String::from_utf8_lossy(join.hello), join.claims).as_bytes());
         ctx.broadcast_except(player, b"joined");
     }
@@ -132,6 +135,7 @@ impl Logic for Moody {
         self.state.count += 1;
         match bytes {
             b"panic" => panic!("the message was told to"),
+            b"abort" => std::process::abort(),
             b"odd" if Self::version() != Version(1001) => panic!("this is odd"),
             b"loop" => loop {
                 std::hint::spin_loop();
