@@ -1,6 +1,5 @@
 //! The engine behind its door: the loader, the rooms and the loads, put together.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +13,6 @@ use wire::Severity;
 
 use crate::config::Config;
 use crate::http::{Backend, Health, Kind, LoadRequest, Refusal, Requester};
-use crate::journal::Durability;
 use crate::journal::files::{Disk, Files};
 use crate::journal::log::LogError;
 use crate::kept::{KeptError, KeptRooms};
@@ -30,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::probation::{
     ENGINE, FAILED_BEFORE, Failed, FailedError, FailedVersions, Kept, Trials, Tried, Verdicts, VerdictsError,
 };
-use crate::rooms::{RoomName, RoomOptions, Rooms, StartError};
+use crate::rooms::{RoomName, RoomOptions, Rooms, StartError, Watched};
 use crate::serve::Door;
 use crate::sessions::{Auth, AuthError, Lobby, Tokens};
 use crate::status::{
@@ -39,7 +37,6 @@ use crate::status::{
 };
 use crate::stop::Stop;
 use crate::token::TokenError;
-use crate::watchdog::{Patience, Restart, Watchdog};
 
 /// How long players have, after their rooms have ended, to read that they did.
 const PLAYERS_END_MAX: Duration = Duration::from_secs(3);
@@ -99,7 +96,7 @@ pub enum EngineError {
 }
 
 impl Engine {
-    /// Loads the version to start on and makes the rooms. Blocks for as long as that takes.
+    /// Loads the version to start on and makes the rooms. Blocks for as long as that takes. What it does can be watched.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -108,16 +105,17 @@ impl Engine {
         data: &DataFolder,
         door: &Door,
         metrics: Arc<Metrics>,
+        watched: &Watched,
     ) -> Result<Engine, EngineError> {
         let loader = Arc::new(Loader::new(config, data.path()));
         let kept = kept(data.path())?;
         let pools: Vec<Pool> = (0..config.room_threads).map(|_| Pool::new()).collect();
-        let kept_rooms = KeptRooms::recover(config, data.path(), &loader, &pools, &kept.verdicts)?;
+        let kept_rooms = KeptRooms::recover(config, data.path(), &loader, (&pools, watched.start()), &kept.verdicts)?;
         let logic = match kept_rooms.current() {
             Some(logic) => logic,
             None => Arc::clone(&first(config, &loader, &kept.failed)?.logic),
         };
-        let rooms = Rooms::start(&RoomOptions::from(config), &logic, &metrics, (kept_rooms, pools))?;
+        let rooms = Rooms::start(&RoomOptions::from(config), &logic, &metrics, (kept_rooms, pools, watched))?;
         let mapped = loader.versions.list().into_iter().find(|mapped| Arc::ptr_eq(&mapped.logic, &logic));
         tracing::info!(
             file = mapped.as_ref().map(|mapped| mapped.file.to_string()),
@@ -202,21 +200,6 @@ impl Engine {
             tracing::warn!(connections = self.lobby.connections(), "connections of players were cut");
         }
         ended
-    }
-
-    /// Looks after callbacks that do not return, until what is returned is dropped. `restart` is the last resort; it is none where
-    /// there is no journal to bring the rooms back from.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
-    pub fn watch(&self, config: &Config, restart: Option<Restart>) -> io::Result<Option<Watchdog>> {
-        if config.watchdog.is_zero() {
-            return Ok(None);
-        }
-        let may_restart = config.durability != Durability::Off && !config.watchdog_restart.is_zero();
-        let restart = restart.filter(|_| may_restart).map(|restart| (config.watchdog_restart, restart));
-        let patience = Patience { tell: config.watchdog, restart };
-        Watchdog::start(self.rooms.clone(), Arc::clone(&self.metrics), patience).map(Some)
     }
 
     /// Where players and admins reach it.

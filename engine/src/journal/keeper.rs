@@ -23,6 +23,7 @@ use super::recovery::{Recovered, RecoveryError, recover};
 use super::replay::FindVersion;
 use super::segments::{SEGMENT_BYTES, Segments, failed, place, remove_gone};
 use super::snapshots;
+use crate::beat::Beat;
 use crate::points::{self, Point};
 
 /// The folder of the rooms in the data folder.
@@ -173,17 +174,17 @@ impl Keeper {
         self.0.rooms.join(name)
     }
 
-    /// Brings a room back.
+    /// Brings a room back, and shows what it applies for that.
     ///
     /// # Errors
     /// [`RecoveryError`].
     pub fn recover(
         &self,
         name: &str,
-        pool: &Pool,
+        (pool, beat): (&Pool, &Arc<Beat>),
         find: &mut FindVersion<'_>,
     ) -> Result<Option<Recovered>, RecoveryError> {
-        recover(&self.0.files, &self.folder(name), self.0.last_word, pool, find)
+        recover(&self.0.files, &self.folder(name), self.0.last_word, (pool, beat), find)
     }
 
     /// What `Keeper::record_new` was given; `None` if there is nothing.

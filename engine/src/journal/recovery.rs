@@ -17,6 +17,7 @@ use super::log::LogError;
 use super::replay::{FindVersion, Replay, ReplayError};
 use super::segments::{Damage, Found, TEMPORARY_SUFFIX, remove_room, remove_temporary, shown};
 use super::snapshots;
+use crate::beat::Beat;
 use crate::points::{self, Point};
 
 /// A recovery that takes longer says how far it is, this often.
@@ -72,7 +73,7 @@ pub fn recover(
     files: &Arc<dyn Files>,
     folder: &Path,
     last_word: Option<LastWord>,
-    pool: &Pool,
+    (pool, beat): (&Pool, &Arc<Beat>),
     find: &mut FindVersion<'_>,
 ) -> Result<Option<Recovered>, RecoveryError> {
     let Some(found) = Found::read(&**files, folder)? else {
@@ -91,9 +92,11 @@ pub fn recover(
     }
     let name = found.head().name.clone();
     let Start { room, after, damaged } = start(files, folder, &found, snapshots_of(&**files, folder)?, pool, find)?;
-    let mut replay = Replay::new(&name, pool, room, found.skipped.clone());
+    let mut replay = Replay::new(&name, pool, room, found.skipped.clone()).shown_on(beat);
+    beat.makes(&name);
     let is_gone =
         replay_all(files, &found, after, &mut replay, find, &mut black_box).map_err(|fault| fault.within(folder))?;
+    beat.made();
     points::reached(Point::RecoveryReplayed);
     // Not before the room is there: one that is refused is left as it is.
     for (path, why) in damaged {

@@ -37,14 +37,14 @@ impl Seat {
     /// Applies an input, and has its outputs delivered.
     pub(super) fn step(&mut self, input: Input) -> Result<Reply, StepError> {
         let (stamp, outbox) = (self.clock.stamp(), &mut self.outbox);
-        let busy = self.beat.step(self.board.id, &input);
+        let beat = &self.beat;
+        let busy = beat.step(self.board.id.0, &input);
+        let mut step = |room: &mut Room, input, watch: &mut dyn Watch| {
+            room.step_watched(stamp, input, outbox, &mut beat.rewinding(watch))
+        };
         let result = match &mut self.recorder {
-            None => self.room.step(stamp, input, outbox),
-            Some(recorder) => {
-                let step =
-                    |room: &mut Room, input, watch: &mut dyn Watch| room.step_watched(stamp, input, outbox, watch);
-                recorder.step(&mut self.room, stamp, input, step)
-            }
+            None => step(&mut self.room, input, &mut ()),
+            Some(recorder) => recorder.step(&mut self.room, stamp, input, step),
         };
         drop(busy);
         self.deliver();

@@ -11,9 +11,9 @@ use room::{Input, LogicFault, Outbox, Pool, Reply, Request, Room, StepError};
 use tokio::sync::oneshot;
 use wire::CloseCode;
 
+use crate::beat::Beat;
 use crate::journal::recorder::Recorder;
 use crate::points::{self, Point};
-use crate::rooms::beat::Beat;
 use crate::rooms::board::Board;
 use crate::rooms::clock::Clock;
 use crate::rooms::command::{Answer, Ask, NewSeat};
@@ -149,7 +149,7 @@ impl Seat {
         let (mut clock, mut outbox) = (Clock::new(), Outbox::new());
         let stamp = clock.stamp();
         let input = Input::Create { config: Arc::clone(&new.config) };
-        let busy = beat.step(new.place.id(), &input);
+        let busy = beat.step(new.place.id().0, &input);
         let room = Room::create(name, logic, pool, stamp, &new.config, &mut outbox)?;
         drop(busy);
         // What it said is for nobody: no player is there.
@@ -424,7 +424,7 @@ impl Seat {
             return Err(RoomError::Frozen { room: self.room.name().to_owned(), fault });
         }
         if self.has_query {
-            let busy = self.beat.query(self.board.id);
+            let busy = self.beat.query(self.board.id.0);
             let answered = self.room.query(&request);
             drop(busy);
             match answered {

@@ -10,7 +10,7 @@
 //! | 1005 | its `upgraded` ends the process |
 //!
 //! None of them survives `/trap` in an engine that has `MOODY_TRAP` in its environment, nor returns from `/heavy` in one that has
-//! `MOODY_HEAVY`, which names a file that it makes when it is at it.
+//! `MOODY_HEAVY`, which names a file that it makes when it is at it; only the version in `MOODY_HEAVY_IN` does that, if one is there.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -74,7 +74,8 @@ impl Moody {
 
 /// Never returns where it is asked to.
 fn dwell() {
-    if let Some(path) = std::env::var_os("MOODY_HEAVY") {
+    let is_another = std::env::var("MOODY_HEAVY_IN").is_ok_and(|version| version != Moody::version().to_string());
+    if let Some(path) = std::env::var_os("MOODY_HEAVY").filter(|_| !is_another) {
         std::fs::write(path, "").expect("a place for it");
         loop {
             std::hint::spin_loop();
@@ -140,6 +141,11 @@ impl Logic for Moody {
             b"loop" => loop {
                 std::hint::spin_loop();
             },
+            // Long for a message, and nothing to a watchdog.
+            b"slow" => {
+                std::thread::sleep(Duration::from_millis(25));
+                ctx.reply(bytes);
+            }
             b"kick" => ctx.kick(player, "enough"),
             b"spoil" => self.state.spoilt = 1,
             b"curse drop" => self.curse(ctx, Curse::Drop),
