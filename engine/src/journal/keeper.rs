@@ -228,13 +228,13 @@ impl Keeper {
     /// Goes on keeping a room that was brought back.
     pub fn record_on(&self, recovered: Recovered, pool: &Pool) -> (room::Room, Recorder) {
         let (id, files, segment_bytes) = (self.next_log(), Arc::clone(&self.0.files), self.0.segment_bytes);
-        let Recovered { room, black_box, found, folder, id: room_id, skipped, is_confirmed: _ } = recovered;
+        let Recovered { room, black_box, found, folder, id: room_id, skipped, leaving, is_confirmed: _ } = recovered;
         let resume = move || Ok(Box::new(Segments::resume(files, &found, segment_bytes)?) as Box<dyn Log>);
         let writer = self.0.journal.add(id, Box::new(resume));
         let (opened, received) = channel();
         let _ = opened.send(black_box);
         let mut recorder = Recorder::new(self.clone(), (writer, folder, room_id), pool.clone(), received);
-        recorder.resumed(&room);
+        recorder.resumed(&room, leaving.into_keys());
         // Before anything that comes after: what is built on a room without them needs them gone for ever.
         recorder.skipped(room.tick().0, &skipped);
         (room, recorder)

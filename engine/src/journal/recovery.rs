@@ -1,11 +1,12 @@
 //! The way back of one room at the start: the newest snapshot that is whole, then the records after it, on the versions that ran
 //! them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use logic_api::PlayerId;
 use room::{LogicVersion, Pool, Record, RecordKind, Room, Skipped, SnapshotError};
 
 use super::black_box::{self, BlackBox};
@@ -38,6 +39,8 @@ pub struct Recovered {
     pub id: u64,
     /// What this recovery did without, and no note in the journal tells of as yet.
     pub skipped: Vec<Skipped>,
+    /// Who has left, though the room had to take no inputs then, and why.
+    pub leaving: BTreeMap<PlayerId, Arc<str>>,
     /// What was decided of the version that the room has on trial, if it has one: to stay, or to go.
     pub is_confirmed: bool,
 }
@@ -102,11 +105,11 @@ pub fn recover(
     for (path, why) in damaged {
         snapshots::set_aside(&**files, folder, &path, &why)?;
     }
-    let skipped = std::mem::take(&mut replay.skipped);
+    let (skipped, leaving) = (std::mem::take(&mut replay.skipped), std::mem::take(&mut replay.leaving));
     match replay.into_room() {
         Some(room) if !is_gone => {
             let (folder, id) = (folder.to_owned(), found.head().room);
-            Ok(Some(Recovered { room, black_box, found, folder, id, skipped, is_confirmed: false }))
+            Ok(Some(Recovered { room, black_box, found, folder, id, skipped, leaving, is_confirmed: false }))
         }
         // Disposed of, or not created when the process ended.
         _ => {

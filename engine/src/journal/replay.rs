@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use logic_api::Tick;
+use logic_api::{PlayerId, Tick};
 use room::{Input, LogicVersion, Malformed, Note, Outbox, Pool, Record, Room, Skipped, Stamp, StepError, VersionMark};
 
 use super::black_box::{BlackBox, Occasion};
@@ -53,6 +53,8 @@ pub struct Replay {
     other_until: u64,
     /// What was not applied beside that, because it ends the process.
     pub skipped: Vec<Skipped>,
+    /// Who is to leave as soon as the room takes inputs, and why.
+    pub leaving: BTreeMap<PlayerId, Arc<str>>,
     /// Records so far.
     pub records: u64,
 }
@@ -62,8 +64,8 @@ impl Replay {
     /// from which on the room was without it, [`u64::MAX`] where it never was.
     pub fn new(name: &str, pool: &Pool, room: Option<Room>, without: BTreeMap<Skipped, u64>) -> Self {
         let (name, pool, outbox, skipped) = (name.to_owned(), pool.clone(), Outbox::new(), Vec::new());
-        let beat = Arc::default();
-        Self { name, pool, room, outbox, beat, without, other_until: 0, skipped, records: 0 }
+        let (beat, leaving) = Default::default();
+        Self { name, pool, room, outbox, beat, without, other_until: 0, skipped, leaving, records: 0 }
     }
 
     /// Has each callback shown there.
@@ -139,7 +141,12 @@ impl Replay {
             Record::Swap { stamp, to, drops, trial } => {
                 (stamp, Input::Swap { to: found(find, &to)?, drops: drops.into(), trial })
             }
-            Record::Input { stamp, input } => (stamp, input),
+            Record::Input { stamp, input } => {
+                if let Input::Leave { player, .. } = input {
+                    self.leaving.remove(&player);
+                }
+                (stamp, input)
+            }
             Record::Note(note) => return self.note(seq, note),
         };
         let Some(running) = self.room.as_ref().map(|room| Arc::clone(room.logic())) else {
@@ -241,6 +248,7 @@ impl Replay {
             Note::Freeze(fault) => room.freeze(fault),
             // Known from the start.
             Note::Skipped(_) => {}
+            Note::Leaving { player, reason } => drop(self.leaving.insert(player, reason)),
             Note::Hash(expected) => {
                 let found = room.state_hash();
                 if found != expected && is_as_recorded {

@@ -2,7 +2,7 @@
 
 mod swapping;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -102,8 +102,10 @@ impl Seat {
     /// A new room, in which `create` has run; or one that is brought back.
     pub(super) fn create(mut new: NewSeat, pool: &Pool, beat: &Arc<Beat>) -> Result<Self, StepError> {
         let is_confirmed = new.recovered.as_ref().is_some_and(|recovered| recovered.is_confirmed);
+        let mut leaving = BTreeMap::new();
         let (room, recorder, clock) = match new.recovered.take() {
             Some(recovered) => {
+                leaving.clone_from(&recovered.leaving);
                 let keeper = new.house.keeper.as_ref().expect("what is brought back was kept");
                 let (room, recorder) = keeper.record_on(*recovered, pool);
                 let clock = Clock::after(room.now_us());
@@ -139,6 +141,7 @@ impl Seat {
         };
         seat.show();
         seat.end_lost_trial(is_confirmed);
+        seat.go_on_leaving(leaving);
         seat.match_world();
         seat.release();
         Ok(seat)

@@ -332,6 +332,45 @@ fn a_tick_that_ends_the_process_twice_freezes_the_room() {
     assert!(engine.get("/count").ends_with("in 1002\n"));
 }
 
+/// Whoever leaves a frozen room is told that they are out, which must hold.
+#[test]
+fn a_leave_that_has_to_wait_outlives_the_engine() {
+    for is_killed in [true, false] {
+        let engine = setup().start();
+        let (mut ann, mut bob) =
+            (Client::open(engine.address, Transport::Tcp), Client::open(engine.address, Transport::Tcp));
+        let (left, stays) = (ann.join(b"ann"), bob.join(b"bob"));
+        engine.get("/spoil");
+        engine.until("it freezes", |engine| engine.status()["rooms"][0]["state"] == "frozen");
+        ann.send(&ClientFrame::Leave);
+        assert_eq!(ann.closing_at_last().0, CloseCode::Left);
+        let mut setup = match is_killed {
+            true => engine.killed(),
+            false => {
+                engine.signal(Signal::TERM);
+                engine.ended().1
+            }
+        };
+        // A start that comes no further keeps it, too.
+        for _ in 0..2 {
+            setup = setup.start().killed();
+        }
+        let engine = setup.start();
+        let mut late = Client::open(engine.address, Transport::Tcp);
+        late.send(&ClientFrame::Resume { token: &left.token });
+        assert_eq!(late.closing_at_last().0, CloseCode::BadToken);
+        assert!(Client::open(engine.address, Transport::Tcp).resume(&stays.token).resumed);
+        assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+        engine.until("one is in", |engine| engine.status()["rooms"][0]["players"] == 1);
+        let tail = run(&engine.killed(), &["journal", "tail", "main", "-n", "1000"]);
+        let said = format!("player {} leaves", left.player);
+        let lines: Vec<&str> = tail.lines().filter(|line| line.contains(&said)).collect();
+        assert_eq!(lines.len(), 2, "{tail}");
+        assert!(lines[0].ends_with(" as soon as the room takes inputs: \"left\""), "{tail}");
+        assert!(lines[1].ends_with(" leaves: \"left\""), "{tail}");
+    }
+}
+
 #[test]
 fn verification_catches_what_is_not_determined() {
     for (path, expected) in
