@@ -122,9 +122,7 @@ impl Trials {
     /// [`LogError`]: it must not run.
     pub fn begin(&self, _turn: &Turn<'_>, to: &Mapped) -> Result<TrialId, LogError> {
         let trial = self.verdicts.next_trial(self.failed.last_trial());
-        if !self.probation.is_zero() {
-            self.on_disk(|trials| trials.verdicts.begin(tried(to, trial)))?;
-        }
+        self.on_disk(|trials| trials.verdicts.begin(tried(to, trial)))?;
         Ok(trial)
     }
 
