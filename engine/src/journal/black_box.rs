@@ -504,6 +504,39 @@ mod tests {
         assert_eq!(of(1), of(2));
     }
 
+    #[test]
+    fn a_damaged_box_keeps_no_room_from_starting() {
+        let folder = tempfile::tempdir().unwrap();
+        let logic = LogicVersion::linked::<Nothing>().unwrap();
+        let path = folder.path().join(FILE);
+        let check = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let _shown = BlackBox::under_way(&Disk, folder.path()).unwrap();
+            let (mut black_box, _) = open_after_fault(folder.path());
+            black_box.begin(Occasion::Record(3), RecordKind::SIGNAL, 5, &OTHER, &logic).unwrap();
+            black_box.end();
+            let _ended_well = open(folder.path());
+            if let Ok(true) = std::fs::exists(folder.path().join(QUARANTINE)) {
+                std::fs::remove_dir_all(folder.path().join(QUARANTINE)).unwrap();
+            }
+        };
+        let (mut black_box, _) = open(folder.path());
+        begin(&mut black_box, 1, 1).unwrap();
+        drop(black_box);
+        let busy = std::fs::read(&path).unwrap();
+        for bit in 0..(AT_PAYLOAD + OTHER.len()) * 8 {
+            let mut flipped = busy.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            check(&flipped);
+        }
+        for fill in [0, 1, 0x7f, 0xff] {
+            let filled = vec![fill; BOX_BYTES];
+            check(&filled);
+            check(&[&MAGIC[..], &filled[8..]].concat());
+            check(&[&MAGIC[..], &filled[8..60]].concat());
+        }
+    }
+
     /// Whoever sends what ends the process may come anew each time.
     #[test]
     fn joins_and_messages_are_the_same_from_anybody() {
