@@ -1,6 +1,5 @@
 //! The engine behind its door: the loader, the rooms and the loads, put together.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +13,6 @@ use wire::Severity;
 
 use crate::config::Config;
 use crate::http::{Backend, Health, Kind, LoadRequest, Refusal, Requester};
-use crate::journal::Durability;
 use crate::journal::files::{Disk, Files};
 use crate::journal::log::LogError;
 use crate::kept::{KeptError, KeptRooms};
@@ -30,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::probation::{
     ENGINE, FAILED_BEFORE, Failed, FailedError, FailedVersions, Kept, Trials, Tried, Verdicts, VerdictsError,
 };
-use crate::rooms::{RoomName, RoomOptions, Rooms, StartError};
+use crate::rooms::{RoomName, RoomOptions, Rooms, StartError, Watched};
 use crate::serve::Door;
 use crate::sessions::{Auth, AuthError, Lobby, Tokens};
 use crate::status::{
@@ -39,7 +37,6 @@ use crate::status::{
 };
 use crate::stop::Stop;
 use crate::token::TokenError;
-use crate::watchdog::{Patience, Restart, Watchdog};
 
 /// How long players have, after their rooms have ended, to read that they did.
 const PLAYERS_END_MAX: Duration = Duration::from_secs(3);
@@ -99,7 +96,7 @@ pub enum EngineError {
 }
 
 impl Engine {
-    /// Loads the version to start on and makes the rooms. Blocks for as long as that takes.
+    /// Loads the version to start on and makes the rooms. Blocks for as long as that takes. What it does can be watched.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -108,16 +105,17 @@ impl Engine {
         data: &DataFolder,
         door: &Door,
         metrics: Arc<Metrics>,
+        watched: &Watched,
     ) -> Result<Engine, EngineError> {
         let loader = Arc::new(Loader::new(config, data.path()));
         let kept = kept(data.path())?;
         let pools: Vec<Pool> = (0..config.room_threads).map(|_| Pool::new()).collect();
-        let kept_rooms = KeptRooms::recover(config, data.path(), &loader, &pools, &kept.verdicts)?;
+        let kept_rooms = KeptRooms::recover(config, data.path(), &loader, (&pools, watched.start()), &kept.verdicts)?;
         let logic = match kept_rooms.current() {
             Some(logic) => logic,
             None => Arc::clone(&first(config, &loader, &kept.failed)?.logic),
         };
-        let rooms = Rooms::start(&RoomOptions::from(config), &logic, &metrics, (kept_rooms, pools))?;
+        let rooms = Rooms::start(&RoomOptions::from(config), &logic, &metrics, (kept_rooms, pools, watched))?;
         let mapped = loader.versions.list().into_iter().find(|mapped| Arc::ptr_eq(&mapped.logic, &logic));
         tracing::info!(
             file = mapped.as_ref().map(|mapped| mapped.file.to_string()),
@@ -202,21 +200,6 @@ impl Engine {
             tracing::warn!(connections = self.lobby.connections(), "connections of players were cut");
         }
         ended
-    }
-
-    /// Looks after callbacks that do not return, until what is returned is dropped. `restart` is the last resort; it is none where
-    /// there is no journal to bring the rooms back from.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
-    pub fn watch(&self, config: &Config, restart: Option<Restart>) -> io::Result<Option<Watchdog>> {
-        if config.watchdog.is_zero() {
-            return Ok(None);
-        }
-        let may_restart = config.durability != Durability::Off && !config.watchdog_restart.is_zero();
-        let restart = restart.filter(|_| may_restart).map(|restart| (config.watchdog_restart, restart));
-        let patience = Patience { tell: config.watchdog, restart };
-        Watchdog::start(self.rooms.clone(), Arc::clone(&self.metrics), patience).map(Some)
     }
 
     /// Where players and admins reach it.
@@ -399,18 +382,18 @@ fn kept(data: &Path) -> Result<Kept, EngineError> {
     let files: Arc<dyn Files> = Arc::new(Disk);
     let (verdicts, interrupted) = Verdicts::open(Arc::clone(&files), data)?;
     let failed = FailedVersions::open(files, data)?;
-    if let Some(Tried { sha256, version, name, at, .. }) = interrupted {
+    if let Some(Tried { trial, sha256, version, name, .. }) = interrupted {
         // It may have been rolled back, and the engine gone before it could note the end of the trial.
-        if failed.find(&sha256).is_none_or(|known| known.at < at) {
+        if failed.find(&sha256).is_none_or(|known| known.trial < trial) {
             let (reason, who) =
                 ("the engine ended while it was being loaded or on trial".to_owned(), ENGINE.to_owned());
             tracing::warn!(version, logic = name, "{reason}: it has failed");
-            failed.remember(Failed { sha256, version, name, reason, who, at: Timestamp::now() })?;
+            failed.remember(Failed { trial, sha256, version, name, reason, who, at: Timestamp::now() })?;
         }
         verdicts.end()?;
     }
-    for Failed { sha256, at, .. } in failed.list() {
-        if verdicts.confirmed_at(&sha256).is_some_and(|confirmed_at| confirmed_at > at) {
+    for Failed { trial, sha256, .. } in failed.list() {
+        if trial.0 > 0 && verdicts.confirmed_in(&sha256).is_some_and(|confirmed| confirmed > trial) {
             failed.forget(&sha256)?;
         }
     }
@@ -442,4 +425,65 @@ impl From<LoadError> for NotThis {
 
 fn named(manifest: &Manifest, wanted: &str) -> Result<(), NotThis> {
     if manifest.name == wanted { Ok(()) } else { Err(NotThis::Named(manifest.name.clone())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use room::TrialId;
+
+    fn open(data: &Path) -> (Verdicts, FailedVersions) {
+        let files: Arc<dyn Files> = Arc::new(Disk);
+        (Verdicts::open(Arc::clone(&files), data).unwrap().0, FailedVersions::open(files, data).unwrap())
+    }
+
+    fn sha256() -> Sha256 {
+        Sha256::of(b"game2")
+    }
+
+    fn tried(trial: u64, at: &str) -> Tried {
+        Tried {
+            trial: TrialId(trial),
+            sha256: sha256(),
+            version: 1002,
+            name: "game2".to_owned(),
+            at: at.parse().unwrap(),
+        }
+    }
+
+    fn failed(trial: u64, at: &str) -> Failed {
+        let Tried { trial, sha256, version, name, at } = tried(trial, at);
+        Failed { trial, sha256, version, name, reason: "it was slow".to_owned(), who: ENGINE.to_owned(), at }
+    }
+
+    /// The machine's clock may be set back between two trials, and the engine be killed before it has noted all of one.
+    #[test]
+    fn the_later_trial_has_the_say_whatever_the_clock_was() {
+        let (early, late) = ("2026-01-02T03:00:00Z", "2026-01-02T04:00:00Z");
+        let check = |confirmed: (u64, &str), failure: (u64, &str), has_failed: bool| {
+            let data = tempfile::tempdir().unwrap();
+            let (verdicts, failures) = open(data.path());
+            verdicts.confirm(tried(confirmed.0, confirmed.1)).unwrap();
+            failures.remember(failed(failure.0, failure.1)).unwrap();
+            let kept = kept(data.path()).unwrap();
+            assert_eq!(kept.failed.find(&sha256()).is_some(), has_failed, "{confirmed:?} {failure:?}");
+        };
+        check((7, late), (8, early), true);
+        check((8, early), (7, late), false);
+        check((7, early), (8, late), true);
+        // Of an engine that did not note it.
+        check((7, late), (0, early), true);
+    }
+
+    #[test]
+    fn a_trial_that_was_interrupted_has_failed_whatever_the_clock_was() {
+        let data = tempfile::tempdir().unwrap();
+        let (verdicts, failures) = open(data.path());
+        failures.remember(failed(7, "2026-01-02T04:00:00Z")).unwrap();
+        verdicts.begin(tried(8, "2026-01-02T03:00:00Z")).unwrap();
+        let kept = kept(data.path()).unwrap();
+        let failure = kept.failed.find(&sha256()).unwrap();
+        assert_eq!(failure.trial, TrialId(8));
+        assert!(kept.verdicts.next_trial(kept.failed.last_trial()) > TrialId(8));
+    }
 }

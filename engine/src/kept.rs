@@ -7,10 +7,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use room::{LogicVersion, Pool};
 
+use crate::beat::Beat;
 use crate::config::Config;
 use crate::journal::Durability;
 use crate::journal::files::Files;
 use crate::journal::keeper::{KeepError, KeepOptions, Keeper, ROOMS_FOLDER, room_names};
+use crate::journal::last_word;
 use crate::journal::log::LogError;
 use crate::journal::recovery::{Recovered, RecoveryError, versions_of};
 use crate::journal::segments::{Found, failed};
@@ -59,7 +61,7 @@ impl KeptRooms {
         config: &Config,
         data: &Path,
         loader: &Loader,
-        pools: &[Pool],
+        (pools, beat): (&[Pool], &Arc<Beat>),
         verdicts: &Verdicts,
     ) -> Result<KeptRooms, KeptError> {
         let Config { durability, snapshot_interval, snapshot_journal_bytes, .. } = *config;
@@ -69,6 +71,7 @@ impl KeptRooms {
         let options =
             KeepOptions { durability, snapshot_period: snapshot_interval, snapshot_bytes: snapshot_journal_bytes };
         let keeper = Keeper::start(data, options, stop_the_process)?;
+        last_word::arm(&**keeper.files(), data)?;
         let mut kept = KeptRooms { keeper: Some(keeper.clone()), ..KeptRooms::default() };
         let mut reasons = Vec::new();
         for (name, pool) in keeper.names()?.iter().zip(pools.iter().cycle()) {
@@ -76,7 +79,7 @@ impl KeptRooms {
                 tracing::warn!(folder = %keeper.folder(name).display(), "passed over: this is no room's name");
                 continue;
             };
-            match bring_back(&keeper, name, pool, loader) {
+            match bring_back(&keeper, name, (pool, beat), loader) {
                 Ok(Some((settings, mut recovered))) => {
                     let trial = recovered.room.trial();
                     recovered.is_confirmed = trial.is_some_and(|trial| verdicts.of(trial) == Verdict::Confirm);
@@ -90,6 +93,7 @@ impl KeptRooms {
                 }
             }
         }
+        last_word::forget();
         if kept.rooms.is_empty() && !reasons.is_empty() {
             return Err(KeptError::NoRoom(reasons.join("; ")));
         }
@@ -158,12 +162,12 @@ fn versions_aside(files: &dyn Files, data: &Path) -> Result<BTreeSet<Sha256>, Re
 fn bring_back(
     keeper: &Keeper,
     name: &str,
-    pool: &Pool,
+    (pool, beat): (&Pool, &Arc<Beat>),
     loader: &Loader,
 ) -> Result<Option<(RoomSettings, Recovered)>, String> {
     let mut find = |mark: &room::VersionMark| loader.load_kept(mark).map(|mapped| Arc::clone(&mapped.logic));
     let started = std::time::Instant::now();
-    let recovered = keeper.recover(name, pool, &mut find).map_err(|error| error.to_string())?;
+    let recovered = keeper.recover(name, (pool, beat), &mut find).map_err(|error| error.to_string())?;
     let Some(recovered) = recovered else { return Ok(None) };
     let settings = keeper.settings(name).map_err(|error| error.to_string())?.unwrap_or_default();
     let room = &recovered.room;

@@ -9,6 +9,7 @@ pub mod serve;
 pub mod dev;
 pub mod new_game;
 
+pub mod beat;
 pub mod engine;
 pub mod kept;
 pub mod loads;

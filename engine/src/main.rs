@@ -21,9 +21,10 @@ use engine::lock::{DataFolder, DataFolderError};
 use engine::logs::{self, LogError, LogFormat};
 use engine::metrics::Metrics;
 use engine::new_game::{NewGameError, new_game};
+use engine::rooms::Watched;
 use engine::serve::{self, Door, ServeError};
 use engine::stop::Stop;
-use engine::watchdog::Restart;
+use engine::watchdog::{Restart, Watchdog};
 use tokio::runtime::Handle;
 
 /// For what the runtime still does when everything has ended: nothing that is waited for.
@@ -176,15 +177,16 @@ async fn serve_until_stopped(mut config: Config, data: &DataFolder, mut dev: Opt
     }
     let metrics = Arc::new(Metrics::new());
     let requests = metrics.requests();
-    let engine = Arc::new(Engine::start(&config, data, &door, metrics)?);
+    // A dev engine's rooms are not worth it: the next save loads another version.
+    let restart = dev.is_none().then(|| Restart::as_now(door.address()));
+    let watched = Watched::new(config.room_threads);
+    let watchdog = Watchdog::of(&config, &watched, &metrics, restart).map_err(Failure::Runtime)?;
+    let engine = Arc::new(Engine::start(&config, data, &door, metrics, &watched)?);
     if let Err(error) = engine.take_over(&config).await {
         stop.begin();
         engine.end().await;
         return Err(error.into());
     }
-    // A dev engine's rooms are not worth it: the next save loads another version.
-    let restart = dev.is_none().then(|| Restart::as_now(engine.listen()));
-    let watchdog = engine.watch(&config, restart).map_err(Failure::Runtime)?;
     let announced = door.announce()?;
     // Whoever started this may not be listening; then the address is in the data folder and in the log.
     let _unheard = writeln!(io::stdout(), "{announced}");

@@ -13,8 +13,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::config::Config;
+use crate::journal::{Durability, last_word};
 use crate::metrics::Metrics;
-use crate::rooms::{Rooms, UnderWay};
+use crate::rooms::{UnderWay, Watched};
 
 /// Between two looks, whatever the limit is.
 const LOOK_PERIOD_MIN: Duration = Duration::from_millis(10);
@@ -44,6 +46,8 @@ pub struct Patience {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restart {
     arguments: Vec<OsString>,
+    /// Those that say on what version new rooms begin, or which one is loaded.
+    version: Vec<OsString>,
 }
 
 impl Restart {
@@ -54,47 +58,76 @@ impl Restart {
     }
 
     fn with(given: impl Iterator<Item = OsString>, listen: SocketAddr) -> Restart {
-        // Port 0 would be another one, where nobody looks for their room; `--fresh` would leave the rooms behind; and a version that
-        // was taken back must not come again by itself.
-        const WITH_VALUE: [&str; 3] = ["--listen", "--logic", "--drop"];
-        let (mut arguments, mut is_value) = (Vec::new(), false);
-        for argument in given {
+        // Port 0 would be another one, where nobody looks for their room; `--fresh` would leave the rooms behind.
+        let (mut arguments, mut version) = (Vec::new(), Vec::new());
+        let mut given = given.peekable();
+        while let Some(argument) = given.next() {
             let text = argument.to_str().unwrap_or_default();
-            let is_left_out = |flag: &str| text.strip_prefix(flag).is_some_and(|rest| rest.starts_with('='));
-            if std::mem::take(&mut is_value) || text == "--fresh" || WITH_VALUE.into_iter().any(is_left_out) {
-                continue;
-            }
-            is_value = WITH_VALUE.contains(&text);
-            if !is_value {
-                arguments.push(argument);
-            }
+            let (flag, has_value) = text.split_once('=').map_or((text, false), |(flag, _)| (flag, true));
+            let into = match flag {
+                "--fresh" => continue,
+                "--listen" => &mut Vec::new(),
+                "--logic" | "--drop" => &mut version,
+                _ => {
+                    arguments.push(argument);
+                    continue;
+                }
+            };
+            into.push(argument.clone());
+            into.extend(given.next_if(|_| !has_value));
         }
         arguments.extend(["--listen".into(), listen.to_string().into()]);
-        Restart { arguments }
+        Restart { arguments, version }
+    }
+
+    fn arguments(&self, has_rooms: bool) -> impl Iterator<Item = &OsString> {
+        // A version that was taken back must not come again by itself; but before there are rooms, none has been loaded.
+        self.arguments.iter().chain(self.version.iter().filter(move |_| !has_rooms))
     }
 
     /// Takes the place of this process, with all of its threads. Returns only if that fails.
-    fn run(&self) -> io::Error {
+    fn run(&self, has_rooms: bool) -> io::Error {
         let name = std::env::args_os().next().unwrap_or_default();
-        Command::new(OWN_PROGRAM).arg0(name).args(&self.arguments).exec()
+        Command::new(OWN_PROGRAM).arg0(name).args(self.arguments(has_rooms)).exec()
     }
 }
 
 impl Watchdog {
+    /// As the config has it; `None` if that wants none. `restart` is the last resort; there is none without a journal to bring the rooms
+    /// back from.
+    ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(rooms: Rooms, metrics: Arc<Metrics>, patience: Patience) -> io::Result<Watchdog> {
+    pub fn of(
+        config: &Config,
+        watched: &Watched,
+        metrics: &Arc<Metrics>,
+        restart: Option<Restart>,
+    ) -> io::Result<Option<Watchdog>> {
+        if config.watchdog.is_zero() {
+            return Ok(None);
+        }
+        let may_restart = config.durability != Durability::Off && !config.watchdog_restart.is_zero();
+        let restart = restart.filter(|_| may_restart).map(|restart| (config.watchdog_restart, restart));
+        let patience = Patience { tell: config.watchdog, restart };
+        Watchdog::start(watched.clone(), Arc::clone(metrics), patience).map(Some)
+    }
+
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(watched: Watched, metrics: Arc<Metrics>, patience: Patience) -> io::Result<Watchdog> {
         let (end, ended) = mpsc::channel();
         let period = (patience.tell / LOOKS_WITHIN_LIMIT).clamp(LOOK_PERIOD_MIN, LOOK_PERIOD_MAX);
         let watch = move || {
-            let mut looks: Vec<Look> = (0..rooms.threads()).map(|_| Look::default()).collect();
+            let mut looks: Vec<Look> = (0..watched.threads()).map(|_| Look::default()).collect();
             let mut looked_at = Instant::now();
             while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(period) {
                 // A process that was stopped, or a machine that slept, has kept no callback from returning.
                 let passed = looked_at.elapsed().min(period * 2);
                 looked_at = Instant::now();
                 for (thread, look) in looks.iter_mut().enumerate() {
-                    look.again(rooms.under_way(thread), passed, &patience, &metrics);
+                    let restart = |restart: &Restart| restart.run(watched.has_rooms());
+                    look.again(watched.under_way(thread), passed, (&patience, &restart), &metrics);
                 }
             }
         };
@@ -124,7 +157,13 @@ struct Look {
 
 impl Look {
     /// So much time has passed since the last look.
-    fn again(&mut self, now_under_way: Option<UnderWay>, passed: Duration, patience: &Patience, metrics: &Metrics) {
+    fn again(
+        &mut self,
+        now_under_way: Option<UnderWay>,
+        passed: Duration,
+        (patience, start_anew): (&Patience, &dyn Fn(&Restart) -> io::Error),
+        metrics: &Metrics,
+    ) {
         if let (Some(under_way), Some((seen, took))) = (&now_under_way, &mut self.seen)
             && under_way.is_same(seen)
         {
@@ -144,7 +183,9 @@ impl Look {
                     callback = seen.callback(),
                     "starting anew, on what the journal has"
                 );
-                let error = restart.run();
+                seen.ends_the_process();
+                let error = start_anew(restart);
+                last_word::forget();
                 tracing::error!(%error, "the process could not be started anew; end it by SIGKILL and start it again");
             }
             return;
@@ -191,7 +232,8 @@ mod tests {
         let (mut look, metrics) = (Look::default(), Metrics::new());
         let patience = Patience { tell: Duration::from_secs(2), restart: None };
         let mut see = |count: Option<u64>| {
-            look.again(count.map(UnderWay::of), Duration::from_secs(1), &patience, &metrics);
+            let never = |_: &Restart| unreachable!("it may not");
+            look.again(count.map(UnderWay::of), Duration::from_secs(1), (&patience, &never), &metrics);
             metrics.rooms_stuck.get()
         };
         // Another one each time, then none, then one that is just not too long.
@@ -204,15 +246,21 @@ mod tests {
 
     #[test]
     fn a_restart_keeps_its_address_and_its_rooms() {
-        let check = |given: &str, expected: &str| {
+        let arguments = |given: &str, has_rooms| {
             let listen = "127.0.0.1:4321".parse().unwrap();
             let restart = Restart::with(given.split(' ').map(OsString::from), listen);
-            let arguments: Vec<_> = restart.arguments.iter().map(|argument| argument.to_str().unwrap()).collect();
-            assert_eq!(arguments.join(" "), expected);
+            let arguments: Vec<_> =
+                restart.arguments(has_rooms).map(|argument| argument.to_str().unwrap().to_owned()).collect();
+            arguments.join(" ")
         };
+        let check = |given, expected: &str| assert_eq!(arguments(given, true), expected);
         check("serve", "serve --listen 127.0.0.1:4321");
         check("serve --listen 127.0.0.1:0 --data d", "serve --data d --listen 127.0.0.1:4321");
         check("serve --fresh --listen=[::1]:0 --log json", "serve --log json --listen 127.0.0.1:4321");
-        check("serve --logic plugin2.so --drop=a.b --drop c --data d", "serve --data d --listen 127.0.0.1:4321");
+        let given = "serve --logic plugin2.so --drop=a.b --drop c --data d";
+        check(given, "serve --data d --listen 127.0.0.1:4321");
+        // Without rooms, what the first are to begin on.
+        let expected = "serve --data d --listen 127.0.0.1:4321 --logic plugin2.so --drop=a.b --drop c";
+        assert_eq!(arguments(given, false), expected);
     }
 }

@@ -32,7 +32,7 @@ pub use input::{Input, LogicFault, Lost, Reply, Seq, Stamp, StepError, TrialId};
 pub use json::RowView;
 pub use outbox::{Outbox, Output};
 pub use raw::{BadLogic, LogicVersion, PAGE_BYTES, Pool};
-pub use record::{Note, RECORD_FORMAT, Record, RecordKind, Skipped, VersionMark, encode_input};
+pub use record::{Note, RECORD_FORMAT, RECORD_FORMAT_OLDEST, Record, RecordKind, Skipped, VersionMark, encode_input};
 pub use rehearsal::Rehearsal;
 pub use request::{Request, Response};
 pub use room::{FORK_TICKS, Room, Spent};

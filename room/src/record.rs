@@ -12,8 +12,10 @@ use logic_api::{PlayerId, Tick, Version};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The version of these encodings. One that is not this is not read.
-pub const RECORD_FORMAT: u16 = 2;
+/// The version of these encodings. What is newer is not read.
+pub const RECORD_FORMAT: u16 = 3;
+/// The oldest that is read: what has come since are kinds of records.
+pub const RECORD_FORMAT_OLDEST: u16 = 2;
 
 /// Which kind of record the bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +41,7 @@ impl RecordKind {
     pub const FREEZE: Self = Self(32);
     pub const HASH: Self = Self(33);
     pub const SKIPPED: Self = Self(34);
+    pub const LEAVING: Self = Self(35);
 }
 
 /// Names a version of a logic beyond the life of a process.
@@ -86,6 +89,8 @@ pub enum Note {
     Hash(u64),
     /// What a recovery did without, and with it everything after it.
     Skipped(Skipped),
+    /// The player is gone for good, but the room takes no inputs now: it hears of it by a leave with this reason as soon as it does.
+    Leaving { player: PlayerId, reason: Arc<str> },
 }
 
 /// An input of a journal that ended the process: from the note of it on, the room is what it is without.
@@ -113,6 +118,11 @@ impl Note {
                 out.extend_from_slice(&record.to_le_bytes());
                 out.extend_from_slice(&again.to_le_bytes());
                 RecordKind::SKIPPED
+            }
+            Self::Leaving { player, reason } => {
+                out.extend_from_slice(&player.0.to_le_bytes());
+                put_text(out, reason);
+                RecordKind::LEAVING
             }
         }
     }
@@ -223,6 +233,9 @@ fn read(kind: RecordKind, from: &mut Reader<'_>) -> Result<Record, Malformed> {
         RecordKind::HASH => Note::Hash(from.u64("state hash")?),
         RecordKind::SKIPPED => {
             Note::Skipped(Skipped { record: from.u64("record")?, again: from.u32("number of an input")? })
+        }
+        RecordKind::LEAVING => {
+            Note::Leaving { player: PlayerId(from.u64("player")?), reason: from.text("reason")?.into() }
         }
         _ => return read_input(kind, from),
     }))

@@ -160,7 +160,8 @@ fn measure_recovery(report: &mut Report, logic: &Arc<LogicVersion>) {
     for _ in 0..3 {
         let keeper = keeper(data.path(), Durability::Tick, NEVER);
         turns.push(seconds(|| {
-            let recovered = keeper.recover("main", &Pool::new(), &mut find).expect("recovered").expect("a room");
+            let recovered =
+                keeper.recover("main", (&Pool::new(), &Arc::default()), &mut find).expect("recovered").expect("a room");
             rows = recovered.room.world().size().rows;
         }));
         keeper.end();

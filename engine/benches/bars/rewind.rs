@@ -29,7 +29,7 @@ pub(crate) fn measure(report: &mut Report) {
     };
     // As in an engine that keeps a journal: each input is noted before it is applied once more.
     let folder = tempfile::tempdir().expect("a folder");
-    let (mut black_box, _) = BlackBox::open(&Disk, folder.path()).expect("a black box");
+    let mut black_box = BlackBox::open(&Disk, folder.path()).expect("a black box");
     let mut unheard = Outbox::new();
     let mut numbers = vec![0; PLAYERS as usize + 1];
     let mut from = |player: u64, operation| {

@@ -134,8 +134,7 @@ fn replay_here(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
     let found = Found::read(&Disk, &folder)?.ok_or(ReplayCommandError::Nothing)?;
     let loader = Loader::new(&rooms.config, &rooms.config.data);
     let files: Arc<dyn Files> = Arc::new(Disk);
-    let opened = watched.map(|folder| BlackBox::open(&*files, &folder)).transpose()?;
-    let black_box = opened.map(|(black_box, _)| RefCell::new(black_box));
+    let black_box = watched.map(|folder| BlackBox::open(&*files, &folder)).transpose()?.map(RefCell::new);
     let never = without.into_iter().map(|skipped| (skipped, u64::MAX));
     let without = never.chain(found.skipped.clone()).collect();
     let journey = Journey { files, folder, found, loader, until: until.map(Tick), name: room, without, black_box };

@@ -12,13 +12,12 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use crate::cli::replay::{ReplayCommandError, ReplayFlags};
 use crate::journal::black_box::{BlackBox, UnderWay};
 use crate::journal::files::Disk;
+use crate::journal::last_word::FAULTS;
 
 /// The file that a child leaves at its end.
 const END: &str = "end";
 /// Inputs that may end the process before the replay is given up.
 const ENDS_MAX: usize = 16;
-/// By these a process ends itself; by any other it is ended, and no input is to blame.
-const FAULTS: [Signal; 6] = [Signal::ABORT, Signal::SEGV, Signal::BUS, Signal::ILL, Signal::FPE, Signal::TRAP];
 
 /// Replays in child processes, each without what ended those before it, until one comes to its end.
 ///

@@ -160,10 +160,11 @@ mod tests {
     use super::*;
     use crate::journal::frame::{FrameFault, StoredRecord, read_frame};
     use proptest::prelude::*;
+    use room::RECORD_FORMAT;
 
     fn head() -> SegmentHead {
         let (name, engine) = ("main".to_owned(), "test".to_owned());
-        SegmentHead { room: 7, name, after: Position::default(), salt: 8, engine }
+        SegmentHead { record_format: RECORD_FORMAT, room: 7, name, after: Position::default(), salt: 8, engine }
     }
 
     type Plain = (u16, u64, Vec<u8>);

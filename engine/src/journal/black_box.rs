@@ -13,6 +13,7 @@ use room::{Again, LogicFault, LogicVersion, Record, RecordKind, Room, Skipped, T
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::files::{Files, MappedFile};
+use super::last_word::{self, LastWord};
 use super::log::LogError;
 use super::segments::{failed, place};
 
@@ -21,10 +22,18 @@ pub(super) const QUARANTINE: &str = "quarantine";
 /// Of the file. An input that is longer is told by its hash; the dump has what fits.
 const BOX_BYTES: usize = 256 << 10;
 const MAGIC: [u8; 8] = *b"HOTBOX03";
-/// Ends of the process in a row that one input may be suspected of.
-const ENDS_MAX: u32 = 2;
+/// Ends of the process in a row that the process itself laid to one input: by a fault, by `exit` or by the watchdog.
+const FAULTS_MAX: u32 = 2;
+/// Ends in a row, of whatever kind, that one input was under way at. Whoever kills a start that takes long does so more than once,
+/// and what the journal has must not be lost by that; but what takes all memory, or all patience, must not come for ever.
+const ENDS_MAX: u32 = 5;
+const _: () = assert!(FAULTS_MAX < ENDS_MAX);
 /// Before the payload: the time and the seed, which differ when the same input comes again.
 const STAMP_BYTES: usize = 16;
+/// In a join, before what the client says: the player, who is another each time somebody new comes.
+const PLAYER_BYTES: usize = 8;
+/// In a message, before its bytes: the player, and the number.
+const SENDER_BYTES: usize = PLAYER_BYTES + 4;
 
 // What is where in the file.
 const AT_BUSY: usize = 8;
@@ -33,11 +42,13 @@ const AT_LENGTH: usize = 16;
 const AT_ENDS: usize = 20;
 const AT_IDENTITY: usize = 24;
 const AT_TICK: usize = 32;
-/// Whom the ends before this one are laid to.
+/// Whose the ends before this one are.
 const AT_SUSPECT: usize = 40;
 const AT_VERSION: usize = 48;
 const AT_RECORD: usize = 56;
 const AT_AGAIN: usize = 64;
+/// How many of the ends were faults.
+const AT_FAULTS: usize = 68;
 const AT_PAYLOAD: usize = 72;
 
 /// How it comes that an input is applied.
@@ -71,6 +82,8 @@ impl Identity {
         match kind {
             RecordKind::REQUEST => Self::hashed(kind, [0; 2], without_headers(said)),
             RecordKind::TICK => Self::hashed(kind, [tick, 0], [said]),
+            RecordKind::JOIN => Self::hashed(kind, [0; 2], [said.get(PLAYER_BYTES..).unwrap_or_default()]),
+            RecordKind::MESSAGE => Self::hashed(kind, [0; 2], [said.get(SENDER_BYTES..).unwrap_or_default()]),
             _ => Self::hashed(kind, [0; 2], [said]),
         }
     }
@@ -103,7 +116,7 @@ fn without_headers(said: &[u8]) -> [&[u8]; 2] {
 pub struct BlackBox {
     map: MappedFile,
     folder: PathBuf,
-    /// The input that the last end of the process is laid to, until it was applied without harm.
+    /// The input that was under way at the last end of the process, until it was applied without harm.
     suspect: Option<Identity>,
     /// What is refused, with the version that it ended.
     quarantined: Vec<(Identity, u64)>,
@@ -128,11 +141,23 @@ pub struct UnderWay {
 }
 
 impl BlackBox {
+    /// Opens that of a room which is new.
+    ///
+    /// # Errors
+    /// The files cannot be made or read.
+    pub fn open(files: &dyn Files, folder: &Path) -> Result<BlackBox, LogError> {
+        BlackBox::open_after(files, folder, None).map(|(black_box, _)| black_box)
+    }
+
     /// Opens a room's, and finds out what the last end of the process is laid to.
     ///
     /// # Errors
     /// The files cannot be made or read.
-    pub fn open(files: &dyn Files, folder: &Path) -> Result<(BlackBox, Option<Quarantined>), LogError> {
+    pub fn open_after(
+        files: &dyn Files,
+        folder: &Path,
+        last_word: Option<LastWord>,
+    ) -> Result<(BlackBox, Option<Quarantined>), LogError> {
         let file = folder.join(FILE);
         let mut map = files.map(&file, BOX_BYTES).map_err(failed("mapping", &file))?;
         if map.bytes()[..8] != MAGIC {
@@ -142,7 +167,7 @@ impl BlackBox {
         let quarantine = folder.join(QUARANTINE);
         let quarantined = quarantined(files, &quarantine).map_err(failed("listing", &quarantine))?;
         let mut this = BlackBox { map, folder: folder.to_owned(), suspect: None, quarantined };
-        let dumped = if this.number(AT_BUSY) == 0 { None } else { this.blame(files)? };
+        let dumped = if this.number(AT_BUSY) == 0 { None } else { this.blame(files, last_word)? };
         let is_suspect = this.number(AT_ENDS) > 0;
         this.suspect = is_suspect.then(|| Identity(this.long(AT_SUSPECT)));
         Ok((this, dumped))
@@ -153,36 +178,54 @@ impl BlackBox {
     /// # Errors
     /// The file cannot be mapped.
     pub fn under_way(files: &dyn Files, folder: &Path) -> io::Result<Option<UnderWay>> {
-        let map = files.map(&folder.join(FILE), BOX_BYTES)?;
-        let this = BlackBox { map, folder: folder.to_owned(), suspect: None, quarantined: Vec::new() };
+        let this = BlackBox::open_file(files, folder)?;
         let skipped = Skipped { record: this.long(AT_RECORD), again: this.number(AT_AGAIN) };
         Ok((this.number(AT_BUSY) > 0).then(|| UnderWay { skipped, line: this.shown(), version: this.long(AT_VERSION) }))
     }
 
+    /// As it is.
+    fn open_file(files: &dyn Files, folder: &Path) -> io::Result<BlackBox> {
+        let map = files.map(&folder.join(FILE), BOX_BYTES)?;
+        Ok(BlackBox { map, folder: folder.to_owned(), suspect: None, quarantined: Vec::new() })
+    }
+
     /// Lays the end of the process to the input that was under way.
-    fn blame(&mut self, files: &dyn Files) -> Result<Option<Quarantined>, LogError> {
+    fn blame(&mut self, files: &dyn Files, last_word: Option<LastWord>) -> Result<Option<Quarantined>, LogError> {
         let identity = Identity(self.long(AT_IDENTITY));
         let is_again = self.number(AT_ENDS) > 0 && self.long(AT_SUSPECT) == identity.0;
-        let ends = if is_again { self.number(AT_ENDS) + 1 } else { 1 };
+        let before = if is_again { [AT_ENDS, AT_FAULTS].map(|at| self.number(at)) } else { [0; 2] };
+        let cause = last_word.filter(|said| said.input == identity.0).map(|said| said.cause);
+        let [mut ends, mut faults] = [before[0].saturating_add(1), before[1].saturating_add(cause.is_some().into())];
         let mut dumped = None;
-        if ends >= ENDS_MAX {
+        if faults >= FAULTS_MAX || ends >= ENDS_MAX {
             let version = self.long(AT_VERSION);
-            dumped = Some(self.dump(files, identity, version)?);
+            let by = cause.map_or_else(String::new, |cause| format!(" {cause}"));
+            let line = format!(
+                "at tick {}, {ends} times in a row, the process ended{by} in: {}",
+                self.long(AT_TICK),
+                self.shown()
+            );
+            dumped = Some(self.dump(files, (identity, version), line)?);
             self.quarantined.push((identity, version));
+            (ends, faults) = (0, 0);
         }
-        let ends = if dumped.is_some() { 0 } else { ends };
-        self.map.bytes_mut()[AT_SUSPECT..AT_SUSPECT + 8].copy_from_slice(&identity.0.to_le_bytes());
+        let bytes = self.map.bytes_mut();
+        bytes[AT_SUSPECT..AT_SUSPECT + 8].copy_from_slice(&identity.0.to_le_bytes());
+        bytes[AT_FAULTS..AT_FAULTS + 4].copy_from_slice(&faults.to_le_bytes());
         self.map.store(AT_ENDS, ends);
         self.map.store(AT_BUSY, 0);
         Ok(dumped)
     }
 
     /// Writes what was under way to the quarantine: the bytes, and beside them a line for a person.
-    fn dump(&self, files: &dyn Files, identity: Identity, version: u64) -> Result<Quarantined, LogError> {
+    fn dump(
+        &self,
+        files: &dyn Files,
+        (identity, version): (Identity, u64),
+        line: String,
+    ) -> Result<Quarantined, LogError> {
         let folder = self.folder.join(QUARANTINE);
         files.make_folder(&folder).map_err(failed("making", &folder))?;
-        let (tick, shown) = (self.long(AT_TICK), self.shown());
-        let line = format!("at tick {tick}, {ENDS_MAX} times in a row, the process ended in: {shown}");
         let file = folder.join(format!("{:016x}.{version:016x}", identity.0));
         let put = |path: &Path, bytes: &[u8]| place(files, path, |file| file.append(bytes), |_| Ok(()), None).map(drop);
         put(&file.with_added_extension("txt"), format!("{line}\n").as_bytes())?;
@@ -273,6 +316,7 @@ impl BlackBox {
         bytes[AT_RECORD..AT_RECORD + 8].copy_from_slice(&record.to_le_bytes());
         bytes[AT_AGAIN..AT_AGAIN + 4].copy_from_slice(&again.to_le_bytes());
         self.map.store(AT_BUSY, 1);
+        last_word::begins(identity.0);
     }
 
     #[cold]
@@ -280,7 +324,7 @@ impl BlackBox {
         if !self.quarantined.contains(&(identity, short(running))) {
             return Ok(());
         }
-        let message = format!("it ended the process {ENDS_MAX} times in a row, and is in quarantine on this version");
+        let message = "it ended the process time and again, and is in quarantine on this version".to_owned();
         let (version, tick) = (running.version(), logic_api::Tick(tick));
         Err(Box::new(LogicFault { version, callback: "process", message, location: String::new(), tick }))
     }
@@ -288,6 +332,7 @@ impl BlackBox {
     /// The input under way has ended, and the process has not.
     #[inline]
     pub fn end(&mut self) {
+        last_word::ended();
         self.map.store(AT_BUSY, 0);
         if self.suspect.is_some_and(|suspect| suspect.0 == self.long(AT_IDENTITY)) {
             self.suspect = None;
@@ -350,6 +395,7 @@ fn quarantined(files: &dyn Files, folder: &Path) -> io::Result<Vec<(Identity, u6
 mod tests {
     use super::*;
     use crate::journal::files::Disk;
+    use crate::journal::last_word::Cause;
     use logic_api::prelude::*;
 
     #[derive(World)]
@@ -360,8 +406,15 @@ mod tests {
 
     const OTHER: [u8; 17] = [9; 17];
 
+    /// After a process that was killed from outside.
     fn open(folder: &Path) -> (BlackBox, Option<Quarantined>) {
-        BlackBox::open(&Disk, folder).unwrap()
+        BlackBox::open_after(&Disk, folder, None).unwrap()
+    }
+
+    /// After a process that an input ended, which is the one that was under way.
+    fn open_after_fault(folder: &Path) -> (BlackBox, Option<Quarantined>) {
+        let input = BlackBox::open_file(&Disk, folder).unwrap().long(AT_IDENTITY);
+        BlackBox::open_after(&Disk, folder, Some(LastWord { cause: Cause::Signal(6), input })).unwrap()
     }
 
     fn begin(black_box: &mut BlackBox, stamp: u8, payload: u8) -> Result<(), Box<LogicFault>> {
@@ -375,22 +428,25 @@ mod tests {
     fn what_ends_the_process_twice_in_a_row_is_quarantined() {
         let folder = tempfile::tempdir().unwrap();
         for stamp in 0..2 {
-            let (mut black_box, dumped) = open(folder.path());
+            let (mut black_box, dumped) = open_after_fault(folder.path());
             assert_eq!(dumped, None);
             begin(&mut black_box, 7, 9).unwrap();
             black_box.end();
             // The same at another time, and the process ends: nothing is called any more.
             begin(&mut black_box, stamp, 1).unwrap();
         }
-        let (mut black_box, dumped) = open(folder.path());
+        let (mut black_box, dumped) = open_after_fault(folder.path());
         let dumped = dumped.unwrap();
-        assert!(dumped.line.starts_with("at tick 5, 2 times in a row, the process ended in: kind 9"), "{dumped:?}");
+        assert!(
+            dumped.line.starts_with("at tick 5, 2 times in a row, the process ended by signal 6 in: kind 9"),
+            "{dumped:?}"
+        );
         assert_eq!(std::fs::read(&dumped.file).unwrap().len(), 17);
         assert_eq!(begin(&mut black_box, 3, 1).unwrap_err().callback, "process");
         begin(&mut black_box, 3, 2).unwrap();
         black_box.end();
         // And so it stays.
-        let (mut black_box, dumped) = open(folder.path());
+        let (mut black_box, dumped) = open_after_fault(folder.path());
         assert_eq!(dumped, None);
         begin(&mut black_box, 3, 1).unwrap_err();
     }
@@ -399,18 +455,45 @@ mod tests {
     fn what_goes_well_in_between_is_not_to_blame() {
         let folder = tempfile::tempdir().unwrap();
         for _ in 0..4 {
-            let (mut black_box, dumped) = open(folder.path());
+            let (mut black_box, dumped) = open_after_fault(folder.path());
             assert_eq!(dumped, None);
             begin(&mut black_box, 1, 1).unwrap();
             black_box.end();
             begin(&mut black_box, 2, 1).unwrap();
         }
         // Two different ones.
-        let (mut black_box, _) = open(folder.path());
+        let (mut black_box, _) = open_after_fault(folder.path());
         begin(&mut black_box, 1, 2).unwrap();
-        let (mut black_box, dumped) = open(folder.path());
+        let (mut black_box, dumped) = open_after_fault(folder.path());
         assert_eq!(dumped, None);
         begin(&mut black_box, 1, 1).unwrap();
+    }
+
+    /// By an orchestrator, for want of memory, or with the machine.
+    #[test]
+    fn an_input_is_under_way_at_more_ends_from_outside_before_it_is_to_blame() {
+        let folder = tempfile::tempdir().unwrap();
+        let again = |ends: u32, open: fn(&Path) -> (BlackBox, Option<Quarantined>)| {
+            for end in 0..ends {
+                let (mut black_box, dumped) = open(folder.path());
+                assert_eq!(dumped, None, "after {end}");
+                begin(&mut black_box, 1, 1).unwrap();
+            }
+        };
+        again(ENDS_MAX, open);
+        let (mut black_box, dumped) = open(folder.path());
+        assert!(dumped.unwrap().line.starts_with("at tick 5, 5 times in a row, the process ended in: kind 9"));
+        begin(&mut black_box, 1, 1).unwrap_err();
+        // Faults count among them; and what was said of another input counts for nothing.
+        std::fs::remove_dir_all(folder.path().join(QUARANTINE)).unwrap();
+        again(1, open);
+        again(1, open_after_fault);
+        again(1, open);
+        let other = Some(LastWord { cause: Cause::Exit, input: 1 });
+        let (mut black_box, dumped) = BlackBox::open_after(&Disk, folder.path(), other).unwrap();
+        assert_eq!(dumped, None);
+        begin(&mut black_box, 1, 1).unwrap();
+        assert!(open_after_fault(folder.path()).1.is_some());
     }
 
     #[test]
@@ -421,6 +504,60 @@ mod tests {
         assert_eq!(of(1), of(2));
     }
 
+    #[test]
+    fn a_damaged_box_keeps_no_room_from_starting() {
+        let folder = tempfile::tempdir().unwrap();
+        let logic = LogicVersion::linked::<Nothing>().unwrap();
+        let path = folder.path().join(FILE);
+        let check = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let _shown = BlackBox::under_way(&Disk, folder.path()).unwrap();
+            let (mut black_box, _) = open_after_fault(folder.path());
+            black_box.begin(Occasion::Record(3), RecordKind::SIGNAL, 5, &OTHER, &logic).unwrap();
+            black_box.end();
+            let _ended_well = open(folder.path());
+            if let Ok(true) = std::fs::exists(folder.path().join(QUARANTINE)) {
+                std::fs::remove_dir_all(folder.path().join(QUARANTINE)).unwrap();
+            }
+        };
+        let (mut black_box, _) = open(folder.path());
+        begin(&mut black_box, 1, 1).unwrap();
+        drop(black_box);
+        let busy = std::fs::read(&path).unwrap();
+        for bit in 0..(AT_PAYLOAD + OTHER.len()) * 8 {
+            let mut flipped = busy.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            check(&flipped);
+        }
+        for fill in [0, 1, 0x7f, 0xff] {
+            let filled = vec![fill; BOX_BYTES];
+            check(&filled);
+            check(&[&MAGIC[..], &filled[8..]].concat());
+            check(&[&MAGIC[..], &filled[8..60]].concat());
+        }
+    }
+
+    /// Whoever sends what ends the process may come anew each time.
+    #[test]
+    fn joins_and_messages_are_the_same_from_anybody() {
+        let logic = LogicVersion::linked::<Nothing>().unwrap();
+        let of = |input: &room::Input| {
+            let mut payload = Vec::new();
+            let kind = encode_input(room::Stamp::default(), input, &logic, &mut payload);
+            Identity::of(Occasion::New, kind, 5, &payload)
+        };
+        let join = |player, hello: &[u8], claims: &str| {
+            of(&room::Input::Join { player: PlayerId(player), hello: hello.into(), claims: claims.into() })
+        };
+        assert_eq!(join(1, b"ann", "{}"), join(2, b"ann", "{}"));
+        assert!(join(1, b"ann", "{}") != join(1, b"bob", "{}") && join(1, b"ann", "{}") != join(1, b"ann", ""));
+        let message = |player, number, bytes: &[u8]| {
+            of(&room::Input::Message { player: PlayerId(player), number, bytes: bytes.into() })
+        };
+        assert_eq!(message(1, 1, b"up"), message(2, 3, b"up"));
+        assert_ne!(message(1, 1, b"up"), message(1, 1, b"down"));
+    }
+
     /// A request like one that ends the process was applied often before: it is none of those.
     #[test]
     fn records_of_a_journal_are_told_apart_by_their_numbers() {
@@ -428,7 +565,7 @@ mod tests {
         let logic = LogicVersion::linked::<Nothing>().unwrap();
         let bytes = [vec![7; STAMP_BYTES], vec![1]].concat();
         for _ in 0..2 {
-            let (mut black_box, dumped) = open(folder.path());
+            let (mut black_box, dumped) = open_after_fault(folder.path());
             assert_eq!(dumped, None);
             for record in 1..4 {
                 black_box.begin(Occasion::Record(record), RecordKind::SIGNAL, 5, &bytes, &logic).unwrap();
@@ -439,7 +576,7 @@ mod tests {
             let under_way = BlackBox::under_way(&Disk, folder.path()).unwrap().unwrap();
             assert_eq!(under_way.skipped, Skipped { record: 0, again: 0 });
         }
-        let (mut black_box, dumped) = open(folder.path());
+        let (mut black_box, dumped) = open_after_fault(folder.path());
         assert!(dumped.is_some());
         black_box.begin(Occasion::Record(3), RecordKind::SIGNAL, 5, &bytes, &logic).unwrap();
         black_box.end();

@@ -4,7 +4,7 @@
 //! else than zeroes, whatever the record says, and zeroes are what an unwritten sector of an appended file reads as.
 
 use crc32c::{crc32c, crc32c_append};
-use room::{RECORD_FORMAT, RecordKind};
+use room::{RECORD_FORMAT, RECORD_FORMAT_OLDEST, RecordKind};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::batch::FRAME_FULL_BYTES;
@@ -46,6 +46,8 @@ pub struct Position {
 /// What a segment says of itself before its first frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentHead {
+    /// Of what is in the segment.
+    pub record_format: u16,
     /// Told apart from another room of the same name: random, from when the room was made.
     pub room: u64,
     pub name: String,
@@ -110,7 +112,7 @@ pub enum HeadFault {
     Damaged(String),
     #[error(
         "journal format {journal} and record format {record}, written by {engine}; this engine reads journal format \
-         {JOURNAL_FORMAT} and record format {RECORD_FORMAT}"
+         {JOURNAL_FORMAT} and record formats {RECORD_FORMAT_OLDEST} to {RECORD_FORMAT}"
     )]
     Format { journal: u16, record: u16, engine: String },
 }
@@ -120,7 +122,7 @@ impl SegmentHead {
         let mut out = Vec::with_capacity(SEGMENT_HEAD_BYTES);
         out.extend_from_slice(&SEGMENT_MAGIC);
         out.extend_from_slice(&JOURNAL_FORMAT.to_le_bytes());
-        out.extend_from_slice(&RECORD_FORMAT.to_le_bytes());
+        out.extend_from_slice(&self.record_format.to_le_bytes());
         for number in [self.room, self.after.seq, self.after.hash, self.salt] {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -159,12 +161,12 @@ impl SegmentHead {
         };
         let texts = (text(), text());
         let (journal, record) = (u16_at(content, 8), u16_at(content, 10));
-        if (journal, record) != (JOURNAL_FORMAT, RECORD_FORMAT) {
+        if journal != JOURNAL_FORMAT || !(RECORD_FORMAT_OLDEST..=RECORD_FORMAT).contains(&record) {
             let engine = texts.1.unwrap_or_else(|| "another engine".to_owned());
             return Err(HeadFault::Format { journal, record, engine });
         }
         let (Some(name), Some(engine)) = texts else { return damaged("the names in the head are no text".to_owned()) };
-        Ok(Self { room, name, after: Position { seq, hash }, salt, engine })
+        Ok(Self { record_format: record, room, name, after: Position { seq, hash }, salt, engine })
     }
 }
 

@@ -18,12 +18,14 @@ use super::commit::{Durability, Journal, LogId};
 use super::failure::or_panicked;
 use super::files::{Disk, Files};
 use super::frame::Position;
+use super::last_word::LastWord;
 use super::log::{Log, LogError};
 use super::recorder::{Recorder, Stay};
 use super::recovery::{Recovered, RecoveryError, recover};
 use super::replay::FindVersion;
 use super::segments::{SEGMENT_BYTES, Segments, failed, place, remove_gone};
 use super::snapshots;
+use crate::beat::Beat;
 use crate::points::{self, Point};
 
 /// The folder of the rooms in the data folder.
@@ -52,6 +54,8 @@ struct Shared {
     journal: Journal,
     options: KeepOptions,
     segment_bytes: u64,
+    /// Of the process before this one.
+    last_word: Option<LastWord>,
     logs: AtomicU64,
     snapshots: Mutex<Sender<SnapshotTask>>,
     on_failure: OnFailure,
@@ -123,6 +127,7 @@ impl Keeper {
         let rooms = data.join(ROOMS_FOLDER);
         files.make_folder(&rooms).map_err(failed("making", &rooms))?;
         files.sync_folder(data).map_err(failed("syncing", data))?;
+        let last_word = LastWord::read(&*files, data)?;
         // Rooms that were on their way out.
         remove_gone(&*files, &rooms)?;
         let on_failure = told_once(on_failure);
@@ -141,7 +146,7 @@ impl Keeper {
         };
         std::thread::Builder::new().name(SNAPSHOTS_THREAD.to_owned()).spawn(write).map_err(KeepError::Thread)?;
         let (logs, snapshots) = (AtomicU64::new(0), Mutex::new(snapshots));
-        let shared = Shared { files, rooms, journal, options, segment_bytes, logs, snapshots, on_failure };
+        let shared = Shared { files, rooms, journal, options, segment_bytes, last_word, logs, snapshots, on_failure };
         Ok(Keeper(Arc::new(shared)))
     }
 
@@ -176,17 +181,17 @@ impl Keeper {
         self.0.rooms.join(name)
     }
 
-    /// Brings a room back.
+    /// Brings a room back, and shows what it applies for that.
     ///
     /// # Errors
     /// [`RecoveryError`].
     pub fn recover(
         &self,
         name: &str,
-        pool: &Pool,
+        (pool, beat): (&Pool, &Arc<Beat>),
         find: &mut FindVersion<'_>,
     ) -> Result<Option<Recovered>, RecoveryError> {
-        recover(&self.0.files, &self.folder(name), pool, find)
+        recover(&self.0.files, &self.folder(name), self.0.last_word, (pool, beat), find)
     }
 
     /// What `Keeper::record_new` was given, encoded by [`checked::encode`]; `None` if there is nothing.
@@ -211,7 +216,7 @@ impl Keeper {
                 place_settings(&*files, &of_room, &settings)?;
                 let log = Segments::create(Arc::clone(&files), &of_room, &name, [room, salt], segment_bytes)?;
                 // After the first segment: where there is a black box and no journal, that was lost.
-                let (black_box, _) = BlackBox::open(&*files, &of_room)?;
+                let black_box = BlackBox::open(&*files, &of_room)?;
                 // A room that is gone already needs none.
                 let _ = opened.send(black_box);
                 Ok(Box::new(log) as Box<dyn Log>)
@@ -223,13 +228,13 @@ impl Keeper {
     /// Goes on keeping a room that was brought back.
     pub fn record_on(&self, recovered: Recovered, pool: &Pool) -> (room::Room, Recorder) {
         let (id, files, segment_bytes) = (self.next_log(), Arc::clone(&self.0.files), self.0.segment_bytes);
-        let Recovered { room, black_box, found, folder, id: room_id, skipped, is_confirmed: _ } = recovered;
+        let Recovered { room, black_box, found, folder, id: room_id, skipped, leaving, is_confirmed: _ } = recovered;
         let resume = move || Ok(Box::new(Segments::resume(files, &found, segment_bytes)?) as Box<dyn Log>);
         let writer = self.0.journal.add(id, Box::new(resume));
         let (opened, received) = channel();
         let _ = opened.send(black_box);
         let mut recorder = Recorder::new(self.clone(), (writer, folder, room_id), pool.clone(), received);
-        recorder.resumed(&room);
+        recorder.resumed(&room, leaving.into_keys());
         // Before anything that comes after: what is built on a room without them needs them gone for ever.
         recorder.skipped(room.tick().0, &skipped);
         (room, recorder)

@@ -11,6 +11,7 @@ mod failure;
 pub mod files;
 pub mod frame;
 pub mod keeper;
+pub mod last_word;
 pub mod log;
 #[expect(unsafe_code, reason = "a file in memory")]
 mod raw;

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
@@ -71,6 +72,16 @@ impl MappedFile {
         compiler_fence(Ordering::SeqCst);
         place.store(number, Ordering::Relaxed);
         compiler_fence(Ordering::SeqCst);
+    }
+}
+
+impl MappedFile {
+    /// Stays mapped for as long as the process, as numbers that any thread may read and write, and a signal handler.
+    pub(super) fn kept_mapped(self) -> &'static [AtomicU64] {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: mapped, that long, never unmapped, and aligned, for a mapping starts at a page; from here on nothing else looks
+        // at it.
+        unsafe { std::slice::from_raw_parts(this.start.as_ptr().cast(), this.len / size_of::<AtomicU64>()) }
     }
 }
 

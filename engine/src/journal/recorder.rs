@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use logic_api::PlayerId;
 use parking_lot::Mutex;
 use room::{Input, LogicFault, Note, Pool, RecordKind, Reply, Room, Skipped, Stamp, StepError, Watch, encode_input};
 
@@ -39,6 +40,9 @@ pub struct Recorder {
     bytes_since: u64,
     is_ready: Option<Arc<AtomicBool>>,
     is_busy: Arc<AtomicBool>,
+    /// Who is noted to leave, and has not as yet. What is noted must be after the last snapshot, so there is none meanwhile; nor is
+    /// one needed, for the room takes no inputs.
+    leaving: BTreeSet<PlayerId>,
     /// The room has had its last input: neither a note nor a snapshot comes after that.
     is_disposed: bool,
     stay: Arc<Stay>,
@@ -67,6 +71,7 @@ impl Recorder {
             bytes_since: 0,
             is_ready: None,
             is_busy: Arc::default(),
+            leaving: BTreeSet::new(),
             is_disposed: false,
             stay: Arc::default(),
         }
@@ -84,8 +89,22 @@ impl Recorder {
     }
 
     /// The room has been brought back, by what is recorded already.
-    pub(super) fn resumed(&mut self, room: &Room) {
+    pub(super) fn resumed(&mut self, room: &Room, leaving: impl Iterator<Item = PlayerId>) {
         self.was_frozen = room.frozen().is_some();
+        self.leaving.extend(leaving);
+    }
+
+    /// The player is gone for good, and is told so; but the room takes no inputs now.
+    pub fn leaves(&mut self, room: &Room, player: PlayerId, reason: &Arc<str>) {
+        if !self.is_disposed && self.leaving.insert(player) {
+            let note = Note::Leaving { player, reason: Arc::clone(reason) };
+            self.batch.push(room.tick().0, |out| note.encode(out));
+        }
+    }
+
+    /// The leave of a player has had its turn.
+    pub fn has_left(&mut self, player: PlayerId) {
+        self.leaving.remove(&player);
     }
 
     /// Applies an input by `step`, and has it recorded if it was applied.
@@ -182,6 +201,7 @@ impl Recorder {
             || self.is_disposed
             || self.is_busy.load(Ordering::Acquire)
             || room.trial().is_some()
+            || !self.leaving.is_empty()
             || !self.batch.is_empty()
         {
             return;
@@ -201,7 +221,7 @@ impl Recorder {
     /// The engine ends, and the room is to go on when it starts again: from here, if nothing stands against a snapshot.
     pub fn end(&mut self, room: &mut Room) {
         self.release(|| {});
-        if self.bytes_since > 0 && !self.is_busy.load(Ordering::Acquire) {
+        if self.bytes_since > 0 && self.leaving.is_empty() && !self.is_busy.load(Ordering::Acquire) {
             self.snapshot(room, Instant::now());
         }
     }

@@ -1,21 +1,24 @@
 //! The way back of one room at the start: the newest snapshot that is whole, then the records after it, on the versions that ran
 //! them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use logic_api::PlayerId;
 use room::{LogicVersion, Pool, Record, RecordKind, Room, Skipped, SnapshotError};
 
 use super::black_box::{self, BlackBox};
 use super::files::Files;
 use super::frame::Position;
 use super::keeper::ROOM_FILE;
+use super::last_word::LastWord;
 use super::log::LogError;
 use super::replay::{FindVersion, Replay, ReplayError};
 use super::segments::{Damage, Found, TEMPORARY_SUFFIX, remove_room, remove_temporary, shown};
 use super::snapshots;
+use crate::beat::Beat;
 use crate::points::{self, Point};
 
 /// A recovery that takes longer says how far it is, this often.
@@ -36,6 +39,8 @@ pub struct Recovered {
     pub id: u64,
     /// What this recovery did without, and no note in the journal tells of as yet.
     pub skipped: Vec<Skipped>,
+    /// Who has left, though the room had to take no inputs then, and why.
+    pub leaving: BTreeMap<PlayerId, Arc<str>>,
     /// What was decided of the version that the room has on trial, if it has one: to stay, or to go.
     pub is_confirmed: bool,
 }
@@ -68,14 +73,15 @@ pub enum RecoveryError {
     Snapshot { folder: String, error: Box<SnapshotError> },
 }
 
-/// Brings a room back; `None` if there is none: it was never whole, or it is gone.
+/// Brings a room back; `None` if there is none: it was never whole, or it is gone. `last_word` is that of the process before.
 ///
 /// # Errors
 /// [`RecoveryError`]; what is on the disk is unchanged but for half-made files.
 pub fn recover(
     files: &Arc<dyn Files>,
     folder: &Path,
-    pool: &Pool,
+    last_word: Option<LastWord>,
+    (pool, beat): (&Pool, &Arc<Beat>),
     find: &mut FindVersion<'_>,
 ) -> Result<Option<Recovered>, RecoveryError> {
     let Some(found) = Found::read(&**files, folder)? else {
@@ -88,25 +94,27 @@ pub fn recover(
         let (file, at, bytes) = (torn.file.display(), torn.at, torn.bytes);
         tracing::warn!("{file}: the last {bytes} bytes, from {at} on, did not reach the disk whole; cut off");
     }
-    let (mut black_box, quarantined) = BlackBox::open(&**files, folder)?;
+    let (mut black_box, quarantined) = BlackBox::open_after(&**files, folder, last_word)?;
     if let Some(quarantined) = quarantined {
         tracing::error!(file = %quarantined.file.display(), "quarantined: {}", quarantined.line);
     }
     let name = found.head().name.clone();
     let Start { room, after, damaged } = start(files, folder, &found, snapshots_of(&**files, folder)?, pool, find)?;
-    let mut replay = Replay::new(&name, pool, room, found.skipped.clone());
+    let mut replay = Replay::new(&name, pool, room, found.skipped.clone()).shown_on(beat);
+    beat.makes(&name);
     let is_gone =
         replay_all(files, &found, after, &mut replay, find, &mut black_box).map_err(|fault| fault.within(folder))?;
+    beat.made();
     points::reached(Point::RecoveryReplayed);
     // Not before the room is there: one that is refused is left as it is.
     for (path, why) in damaged {
         snapshots::set_aside(&**files, folder, &path, &why)?;
     }
-    let skipped = std::mem::take(&mut replay.skipped);
+    let (skipped, leaving) = (std::mem::take(&mut replay.skipped), std::mem::take(&mut replay.leaving));
     match replay.into_room() {
         Some(room) if !is_gone => {
             let (folder, id) = (folder.to_owned(), found.head().room);
-            Ok(Some(Recovered { room, black_box, found, folder, id, skipped, is_confirmed: false }))
+            Ok(Some(Recovered { room, black_box, found, folder, id, skipped, leaving, is_confirmed: false }))
         }
         // Disposed of, or not created when the process ended.
         _ => {

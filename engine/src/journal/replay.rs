@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use logic_api::Tick;
+use logic_api::{PlayerId, Tick};
 use room::{Input, LogicVersion, Malformed, Note, Outbox, Pool, Record, Room, Skipped, Stamp, StepError, VersionMark};
 
 use super::black_box::{BlackBox, Occasion};
 use super::frame::StoredRecord;
+use crate::beat::Beat;
 
 /// Finds the version that a record names, or says why it cannot be had.
 pub type FindVersion<'a> = dyn FnMut(&VersionMark) -> Result<Arc<LogicVersion>, String> + 'a;
@@ -45,12 +46,15 @@ pub struct Replay {
     pool: Pool,
     room: Option<Room>,
     outbox: Outbox,
+    beat: Arc<Beat>,
     /// What is not to be applied, and the record from which on that was so.
     without: BTreeMap<Skipped, u64>,
     /// Before this record the room is another than it was at the time.
     other_until: u64,
     /// What was not applied beside that, because it ends the process.
     pub skipped: Vec<Skipped>,
+    /// Who is to leave as soon as the room takes inputs, and why.
+    pub leaving: BTreeMap<PlayerId, Arc<str>>,
     /// Records so far.
     pub records: u64,
 }
@@ -60,7 +64,14 @@ impl Replay {
     /// from which on the room was without it, [`u64::MAX`] where it never was.
     pub fn new(name: &str, pool: &Pool, room: Option<Room>, without: BTreeMap<Skipped, u64>) -> Self {
         let (name, pool, outbox, skipped) = (name.to_owned(), pool.clone(), Outbox::new(), Vec::new());
-        Self { name, pool, room, outbox, without, other_until: 0, skipped, records: 0 }
+        let (beat, leaving) = Default::default();
+        Self { name, pool, room, outbox, beat, without, other_until: 0, skipped, leaving, records: 0 }
+    }
+
+    /// Has each callback shown there.
+    #[must_use]
+    pub fn shown_on(self, beat: &Arc<Beat>) -> Self {
+        Self { beat: Arc::clone(beat), ..self }
     }
 
     /// Whether the room at this record is to be the one that it was at the time.
@@ -119,7 +130,9 @@ impl Replay {
                 if !self.begin(stored, &logic, black_box.as_deref_mut()) {
                     return Err(ReplayError::NotCreated { seq, record: shown });
                 }
+                let busy = self.beat.step(0, &Input::Create { config: Arc::clone(&config) });
                 let created = Room::create(&self.name, logic, &self.pool, stamp, &config, &mut self.outbox);
+                drop(busy);
                 black_box.into_iter().for_each(BlackBox::end);
                 self.outbox.drain().for_each(drop);
                 self.room = Some(created.map_err(failed)?);
@@ -128,7 +141,12 @@ impl Replay {
             Record::Swap { stamp, to, drops, trial } => {
                 (stamp, Input::Swap { to: found(find, &to)?, drops: drops.into(), trial })
             }
-            Record::Input { stamp, input } => (stamp, input),
+            Record::Input { stamp, input } => {
+                if let Input::Leave { player, .. } = input {
+                    self.leaving.remove(&player);
+                }
+                (stamp, input)
+            }
             Record::Note(note) => return self.note(seq, note),
         };
         let Some(running) = self.room.as_ref().map(|room| Arc::clone(room.logic())) else {
@@ -188,8 +206,13 @@ impl Replay {
             self.other_until = self.other_until.max(*since);
         }
         let (Some(room), outbox) = (self.room.as_mut(), &mut self.outbox) else { return Err(StepError::NoTrial) };
+        let beat = &self.beat;
+        let _busy = beat.step(0, &Input::rewind());
         let stepped = match black_box {
-            None => room.step(stamp, Input::Rewind { without: without.into_iter().collect() }, outbox),
+            None => {
+                let input = Input::Rewind { without: without.into_iter().collect() };
+                room.step_watched(stamp, input, outbox, &mut beat.rewinding(&mut ()))
+            }
             Some(black_box) => {
                 let new = black_box.without(room).into_iter().filter(|again| without.insert(*again));
                 let new: Vec<Skipped> = new.map(of_record).collect();
@@ -198,7 +221,7 @@ impl Replay {
                 }
                 self.skipped.extend(new);
                 let input = Input::Rewind { without: without.into_iter().collect() };
-                room.step_watched(stamp, input, outbox, &mut black_box.rewinding(seq))
+                room.step_watched(stamp, input, outbox, &mut beat.rewinding(&mut black_box.rewinding(seq)))
             }
         };
         self.outbox.drain().for_each(drop);
@@ -208,7 +231,9 @@ impl Replay {
 
     fn step(&mut self, stamp: Stamp, input: Input) -> Result<(), StepError> {
         let Some(room) = self.room.as_mut() else { return Ok(()) };
+        let busy = self.beat.step(0, &input);
         let stepped = room.step(stamp, input, &mut self.outbox);
+        drop(busy);
         self.outbox.drain().for_each(drop);
         drop(room.take_spent());
         stepped.map(drop)
@@ -223,6 +248,7 @@ impl Replay {
             Note::Freeze(fault) => room.freeze(fault),
             // Known from the start.
             Note::Skipped(_) => {}
+            Note::Leaving { player, reason } => drop(self.leaving.insert(player, reason)),
             Note::Hash(expected) => {
                 let found = room.state_hash();
                 if found != expected && is_as_recorded {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use room::{Note, Record, RecordKind, Skipped};
+use room::{Note, RECORD_FORMAT, Record, RecordKind, Skipped};
 
 use super::batch::{Batch, KEPT_BYTES_MAX};
 use super::files::{Files, OpenFile};
@@ -289,7 +289,8 @@ impl Segments {
         if let Some(parent) = folder.parent() {
             files.sync_folder(parent).map_err(failed("syncing", parent))?;
         }
-        let head = SegmentHead { room, name: name.to_owned(), after: Position::default(), salt, engine: ENGINE.into() };
+        let (name, after, engine) = (name.to_owned(), Position::default(), ENGINE.into());
+        let head = SegmentHead { record_format: RECORD_FORMAT, room, name, after, salt, engine };
         let (file, path) = new_segment(&*files, folder, &head)?;
         let (bytes, folder) = (SEGMENT_HEAD_BYTES as u64, folder.to_owned());
         let (position, older, unwritten) = (head.after, Vec::new(), Vec::new());
@@ -313,7 +314,28 @@ impl Segments {
         let older = older.iter().map(|segment| (segment.head.after.seq, segment.path.clone())).collect();
         let (head, bytes, position) = (last.head.clone(), last.bytes, found.last);
         let (synced, unwritten) = (position.seq, Vec::new());
-        Ok(Segments { files, folder, head, file, path, bytes, bytes_max, position, synced, older, unwritten })
+        let mut this =
+            Segments { files, folder, head, file, path, bytes, bytes_max, position, synced, older, unwritten };
+        if this.head.record_format != RECORD_FORMAT {
+            // What it says of its records would not be true of those that come.
+            this.begin_segment()?;
+        }
+        Ok(this)
+    }
+
+    /// All that was written before is synced.
+    fn begin_segment(&mut self) -> Result<(), LogError> {
+        let salt = self.head.salt.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(self.position.hash);
+        let (after, engine) = (self.position, ENGINE.into());
+        let head = SegmentHead { record_format: RECORD_FORMAT, after, salt, engine, ..self.head.clone() };
+        let (file, path) = new_segment(&*self.files, &self.folder, &head)?;
+        let before = std::mem::replace(&mut self.path, path);
+        // One without records has been replaced.
+        if self.head.after.seq < after.seq {
+            self.older.push((self.head.after.seq, before));
+        }
+        (self.head, self.file, self.bytes) = (head, file, SEGMENT_HEAD_BYTES as u64);
+        Ok(())
     }
 }
 
@@ -360,12 +382,7 @@ impl Log for Segments {
         let synced = self.file.sync().and_then(|()| points::called(Point::RotationSynced));
         synced.map_err(failed("syncing", &self.path))?;
         self.synced = self.position.seq;
-        let salt = self.head.salt.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(self.position.hash);
-        let head = SegmentHead { after: self.position, salt, engine: ENGINE.into(), ..self.head.clone() };
-        let (file, path) = new_segment(&*self.files, &self.folder, &head)?;
-        self.older.push((self.head.after.seq, std::mem::replace(&mut self.path, path)));
-        (self.head, self.file, self.bytes) = (head, file, SEGMENT_HEAD_BYTES as u64);
-        Ok(())
+        self.begin_segment()
     }
 
     fn forget(&mut self, upto: Position) -> Result<(), LogError> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use room::TrialId;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::checked::{self, CheckedError};
@@ -26,6 +27,10 @@ const FAILED_KEPT_MAX: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failed {
+    /// The trial that it failed in; 0 where an engine of before did not note it. Trials are compared by this, for the machine's clock
+    /// may have been set back since.
+    #[serde(default)]
+    pub trial: TrialId,
     pub sha256: Sha256,
     pub version: u32,
     pub name: String,
@@ -73,6 +78,12 @@ impl FailedVersions {
     #[must_use]
     pub fn list(&self) -> Vec<Failed> {
         self.known.lock().clone()
+    }
+
+    /// The highest number of a trial that one of them failed in; 0 if there is none.
+    #[must_use]
+    pub fn last_trial(&self) -> TrialId {
+        self.known.lock().iter().map(|failed| failed.trial).max().unwrap_or_default()
     }
 
     #[must_use]
@@ -125,7 +136,15 @@ mod tests {
     fn failed(content: u64, reason: &str) -> Failed {
         let (who, at) = ("the engine".to_owned(), "2026-01-02T03:04:05Z".parse().unwrap());
         let sha256 = Sha256::of(&content.to_le_bytes());
-        Failed { sha256, version: 1002, name: "game2".to_owned(), reason: reason.to_owned(), who, at }
+        Failed {
+            trial: TrialId(content),
+            sha256,
+            version: 1002,
+            name: "game2".to_owned(),
+            reason: reason.to_owned(),
+            who,
+            at,
+        }
     }
 
     #[test]

@@ -121,10 +121,8 @@ impl Trials {
     /// # Errors
     /// [`LogError`]: it must not run.
     pub fn begin(&self, _turn: &Turn<'_>, to: &Mapped) -> Result<TrialId, LogError> {
-        let trial = self.verdicts.next_trial();
-        if !self.probation.is_zero() {
-            self.on_disk(|trials| trials.verdicts.begin(tried(to, trial)))?;
-        }
+        let trial = self.verdicts.next_trial(self.failed.last_trial());
+        self.on_disk(|trials| trials.verdicts.begin(tried(to, trial)))?;
         Ok(trial)
     }
 
@@ -351,6 +349,7 @@ impl Trials {
             Verdict::Rewind => {
                 if decision.is_by_failure {
                     let failed = Failed {
+                        trial: swap.trial,
                         sha256: swap.to.sha256,
                         version: swap.to.logic.version().0,
                         name: swap.to.logic.name().to_owned(),

@@ -106,13 +106,15 @@ impl Verdicts {
         if is_confirmed { Verdict::Confirm } else { Verdict::Rewind }
     }
 
-    /// A number that no trial of this folder has had. It tells the time, for people who read it.
+    /// A number above that of every trial of this folder, `failed` the highest of one that failed. It tells the time, for people who
+    /// read it.
     #[must_use]
-    pub fn next_trial(&self) -> TrialId {
+    pub fn next_trial(&self, failed: TrialId) -> TrialId {
         let known = self.known.lock();
-        let last = known.confirmed.iter().chain(&known.under_way).map(|tried| tried.trial.0).max().unwrap_or(0);
+        let last =
+            known.confirmed.iter().chain(&known.under_way).map(|tried| tried.trial.0).max().unwrap_or(0).max(failed.0);
         let now_us = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(0);
-        TrialId(now_us.max(last + 1))
+        TrialId(now_us.max(last.saturating_add(1)))
     }
 
     /// Notes that a trial begins, before any room is swapped. Blocks until that is on disk.
@@ -148,11 +150,11 @@ impl Verdicts {
         self.change(|known| known.under_way = None)
     }
 
-    /// The last time that a version was confirmed, as far as that is kept.
+    /// The last trial in which a version was confirmed, as far as that is kept.
     #[must_use]
-    pub fn confirmed_at(&self, sha256: &Sha256) -> Option<Timestamp> {
+    pub fn confirmed_in(&self, sha256: &Sha256) -> Option<TrialId> {
         let known = self.known.lock();
-        known.confirmed.iter().filter(|tried| tried.sha256 == *sha256).map(|tried| tried.at).max()
+        known.confirmed.iter().filter(|tried| tried.sha256 == *sha256).map(|tried| tried.trial).max()
     }
 
     /// Changes both what is known and the file; after an error, what is known is as before.
@@ -192,15 +194,15 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let (verdicts, interrupted) = open(data.path()).unwrap();
         assert_eq!(interrupted, None);
-        let first = verdicts.next_trial();
+        let first = verdicts.next_trial(TrialId(0));
         assert_eq!(verdicts.of(first), Verdict::Rewind);
         verdicts.begin(tried(first)).unwrap();
         assert_eq!(verdicts.of(first), Verdict::Rewind);
         verdicts.confirm(tried(first)).unwrap();
-        let second = verdicts.next_trial();
-        assert!(second > first);
+        let second = verdicts.next_trial(TrialId(0));
+        assert!(second > first && verdicts.next_trial(TrialId(u64::MAX - 1)) == TrialId(u64::MAX));
         verdicts.begin(tried(second)).unwrap();
-        assert!(verdicts.next_trial() > second);
+        assert!(verdicts.next_trial(TrialId(0)) > second);
 
         let (verdicts, interrupted) = open(data.path()).unwrap();
         assert_eq!(interrupted, Some(tried(second)));

@@ -10,12 +10,12 @@ use room::{LogicVersion, Pool, Request, Response};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::beat::Beat;
 use crate::config::Config;
 use crate::journal::Journal;
 use crate::journal::keeper::Keeper;
 use crate::kept::{KeptRoom, KeptRooms};
 use crate::metrics::Metrics;
-use crate::rooms::beat::Beat;
 use crate::rooms::command::{Ask, Command, NewSeat};
 use crate::rooms::entrance::Terms;
 use crate::rooms::error::{RoomError, StartError};
@@ -27,6 +27,7 @@ use crate::rooms::players::House;
 use crate::rooms::registry::{Opening, Registry, Taken};
 use crate::rooms::thread::{self, RoomThread};
 use crate::rooms::trial::Swap;
+use crate::rooms::watched::Watched;
 use crate::status::RoomStatus;
 
 /// The room of requests and players that name none, if it is among those that are made at start; else it is the first of them.
@@ -84,8 +85,6 @@ pub(super) struct Shared {
     /// By thread.
     pub(super) inboxes: Vec<Arc<Inbox<Command>>>,
     pub(super) pools: Vec<Pool>,
-    /// By thread, too.
-    pub(super) beats: Vec<Arc<Beat>>,
     pub(super) helpers: Vec<Helper>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The names of rooms that are kept and could not be brought back.
@@ -111,7 +110,7 @@ impl Rooms {
         options: &RoomOptions,
         logic: &Arc<LogicVersion>,
         metrics: &Arc<Metrics>,
-        (kept, pools): (KeptRooms, Vec<Pool>),
+        (kept, pools, watched): (KeptRooms, Vec<Pool>, &Watched),
     ) -> Result<Rooms, StartError> {
         assert_eq!(pools.len(), options.threads, "each thread has a pool");
         let is_default = |name: &&RoomName| name.as_str() == DEFAULT_ROOM;
@@ -129,7 +128,6 @@ impl Rooms {
             default_room: default_room.expect("there is a room").clone(),
             inboxes: (0..options.threads).map(|_| Arc::new(Inbox::new())).collect(),
             pools,
-            beats: (0..options.threads).map(|_| Arc::default()).collect(),
             helpers: (0..options.threads).map(Helper::start).collect::<Result<_, _>>().map_err(StartError::Thread)?,
             threads: Mutex::default(),
             refused: Mutex::default(),
@@ -137,6 +135,7 @@ impl Rooms {
             on_trial: Mutex::default(),
             turn: tokio::sync::RwLock::new(()),
         }));
+        watched.set_registry(&rooms.0.registry);
         let mut of_thread: Vec<Vec<_>> = (0..options.threads).map(|_| Vec::new()).collect();
         let mut openings = Vec::with_capacity(options.names.len());
         let mut brought_back = HashSet::new();
@@ -160,7 +159,7 @@ impl Rooms {
         }
         for (number, new) in of_thread.into_iter().enumerate() {
             // Dropping the handle after an error closes the inboxes, which ends the threads.
-            let thread = rooms.start_thread(number, new)?;
+            let thread = rooms.start_thread(number, new, Arc::clone(watched.beat(number)))?;
             rooms.0.threads.lock().push(thread);
         }
         Ok(rooms)
@@ -196,9 +195,9 @@ impl Rooms {
     }
 
     /// Returns once the thread has made its rooms: one thread after the other, so that faults are told in order.
-    fn start_thread(&self, number: usize, new: Vec<NewSeat>) -> Result<JoinHandle<()>, StartError> {
+    fn start_thread(&self, number: usize, new: Vec<NewSeat>, beat: Arc<Beat>) -> Result<JoinHandle<()>, StartError> {
         let (inbox, pool) = (Arc::clone(&self.0.inboxes[number]), self.0.pools[number].clone());
-        let (registry, beat) = (Arc::clone(&self.0.registry), Arc::clone(&self.0.beats[number]));
+        let registry = Arc::clone(&self.0.registry);
         let (created, creation) = mpsc::channel();
         let runtime = self.0.helpers[number].runtime().clone();
         let run = move || {

@@ -17,7 +17,6 @@ mod inbox;
 mod outlet;
 mod thread;
 
-mod beat;
 mod board;
 mod clock;
 mod entrance;
@@ -37,7 +36,7 @@ pub use handle::{RoomOptions, Rooms};
 pub use name::{RoomId, RoomName};
 pub use opening::{Admission, RoomSettings};
 pub use trial::{Failure, FailureKind, Full, Swap, TableRewrites, Told};
-pub use watched::UnderWay;
+pub use watched::{UnderWay, Watched};
 
 pub(crate) use command::FromPlayer;
 pub(crate) use door::RoomDoor;

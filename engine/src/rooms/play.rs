@@ -4,6 +4,7 @@
 //! A room that is frozen takes no input. Connections stay, and what they bring waits, in order: a connection that has
 //! brought as much as it may is not read from any more, so the client itself is held up.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,14 +38,14 @@ impl Seat {
     /// Applies an input, and has its outputs delivered.
     pub(super) fn step(&mut self, input: Input) -> Result<Reply, StepError> {
         let (stamp, outbox) = (self.clock.stamp(), &mut self.outbox);
-        let busy = self.beat.step(self.board.id, &input);
+        let beat = &self.beat;
+        let busy = beat.step(self.board.id.0, &input);
+        let mut step = |room: &mut Room, input, watch: &mut dyn Watch| {
+            room.step_watched(stamp, input, outbox, &mut beat.rewinding(watch))
+        };
         let result = match &mut self.recorder {
-            None => self.room.step(stamp, input, outbox),
-            Some(recorder) => {
-                let step =
-                    |room: &mut Room, input, watch: &mut dyn Watch| room.step_watched(stamp, input, outbox, watch);
-                recorder.step(&mut self.room, stamp, input, step)
-            }
+            None => step(&mut self.room, input, &mut ()),
+            Some(recorder) => recorder.step(&mut self.room, stamp, input, step),
         };
         drop(busy);
         self.deliver();
@@ -204,9 +205,22 @@ impl Seat {
         self.wish(Wish::Leave { player, reason });
     }
 
+    /// Players whose leave had to wait when the process ended before this one.
+    pub(super) fn go_on_leaving(&mut self, leaving: BTreeMap<PlayerId, Arc<str>>) {
+        for (player, reason) in leaving {
+            self.players.leaves(player);
+            self.wish(Wish::Leave { player, reason });
+        }
+        self.settle();
+    }
+
     /// Applies what was wished for, now or when the room takes inputs again.
     fn wish(&mut self, wish: Wish) {
         if self.is_stalled() || !self.players.waiting.is_empty() {
+            if let (Wish::Leave { player, reason }, Some(recorder)) = (&wish, &mut self.recorder) {
+                // Whoever leaves is told before the logic is, and must not be in again after a crash.
+                recorder.leaves(&self.room, *player, reason);
+            }
             self.players.wait(wish);
             // Connections come and go all the same.
             self.changed();
@@ -252,6 +266,7 @@ impl Seat {
             Wish::Leave { player, reason } => {
                 // Its connection is closed already.
                 self.players.remove(player);
+                self.recorder.iter_mut().for_each(|recorder| recorder.has_left(player));
                 if in_world(self, player).is_some() {
                     self.grant_leave(player, reason);
                 }

@@ -240,6 +240,11 @@ impl Players {
         }
     }
 
+    /// They have left, in a process before this one; the room has not heard of it.
+    pub(super) fn leaves(&mut self, player: PlayerId) {
+        self.sessions.entry(player).or_default().leaves = true;
+    }
+
     pub(super) fn remove(&mut self, player: PlayerId) -> Option<(Arc<Link>, Slot)> {
         let session = self.sessions.remove(&player)?;
         let had = session.link.map(|link| (link, session.slot));

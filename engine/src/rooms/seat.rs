@@ -2,7 +2,7 @@
 
 mod swapping;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,9 @@ use room::{Input, LogicFault, Outbox, Pool, Reply, Request, Room, StepError};
 use tokio::sync::oneshot;
 use wire::CloseCode;
 
+use crate::beat::Beat;
 use crate::journal::recorder::Recorder;
 use crate::points::{self, Point};
-use crate::rooms::beat::Beat;
 use crate::rooms::board::Board;
 use crate::rooms::clock::Clock;
 use crate::rooms::command::{Answer, Ask, NewSeat};
@@ -102,8 +102,10 @@ impl Seat {
     /// A new room, in which `create` has run; or one that is brought back.
     pub(super) fn create(mut new: NewSeat, pool: &Pool, beat: &Arc<Beat>) -> Result<Self, StepError> {
         let is_confirmed = new.recovered.as_ref().is_some_and(|recovered| recovered.is_confirmed);
+        let mut leaving = BTreeMap::new();
         let (room, recorder, clock) = match new.recovered.take() {
             Some(recovered) => {
+                leaving.clone_from(&recovered.leaving);
                 let keeper = new.house.keeper.as_ref().expect("what is brought back was kept");
                 let (room, recorder) = keeper.record_on(*recovered, pool);
                 let clock = Clock::after(room.now_us());
@@ -139,6 +141,7 @@ impl Seat {
         };
         seat.show();
         seat.end_lost_trial(is_confirmed);
+        seat.go_on_leaving(leaving);
         seat.match_world();
         seat.release();
         Ok(seat)
@@ -149,7 +152,7 @@ impl Seat {
         let (mut clock, mut outbox) = (Clock::new(), Outbox::new());
         let stamp = clock.stamp();
         let input = Input::Create { config: Arc::clone(&new.config) };
-        let busy = beat.step(new.place.id(), &input);
+        let busy = beat.step(new.place.id().0, &input);
         let room = Room::create(name, logic, pool, stamp, &new.config, &mut outbox)?;
         drop(busy);
         // What it said is for nobody: no player is there.
@@ -424,7 +427,7 @@ impl Seat {
             return Err(RoomError::Frozen { room: self.room.name().to_owned(), fault });
         }
         if self.has_query {
-            let busy = self.beat.query(self.board.id);
+            let busy = self.beat.query(self.board.id.0);
             let answered = self.room.query(&request);
             drop(busy);
             match answered {

@@ -173,7 +173,12 @@ fn start<L: Logic>(tick_hz: u32) -> Result<Rooms, StartError> {
 
 fn start_with<L: Logic>(options: &RoomOptions, metrics: &Arc<Metrics>) -> Result<Rooms, StartError> {
     let pools = (0..options.threads).map(|_| Pool::new()).collect();
-    Rooms::start(options, &version::<L>().logic, metrics, (KeptRooms::default(), pools))
+    Rooms::start(
+        options,
+        &version::<L>().logic,
+        metrics,
+        (KeptRooms::default(), pools, &crate::rooms::Watched::new(options.threads)),
+    )
 }
 
 async fn get(rooms: &Rooms, room: &str, path: &str) -> String {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use room::{Pool, StepError};
 
-use crate::rooms::beat::Beat;
+use crate::beat::Beat;
 use crate::rooms::command::{Command, NewSeat};
 use crate::rooms::inbox::Inbox;
 use crate::rooms::name::RoomId;
@@ -82,7 +82,10 @@ impl RoomThread {
     /// From here on the room can be asked. Here, and not by whoever wants it: it may be gone again before they hear of it.
     pub(super) fn open(&mut self, new: NewSeat) -> Result<(), StepError> {
         let place = Arc::clone(&new.place);
-        let mut seat = Seat::create(new, &self.pool, &self.beat)?;
+        self.beat.makes(&place.name());
+        let created = Seat::create(new, &self.pool, &self.beat);
+        self.beat.made();
+        let mut seat = created?;
         seat.schedule(&mut self.dues);
         let before = self.seats.insert(place.id(), seat);
         assert!(before.is_none(), "a room's number is given once");

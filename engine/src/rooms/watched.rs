@@ -1,25 +1,30 @@
 //! What the watchdog sees of the rooms.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crate::rooms::beat::Callback;
+use crate::beat::{Beat, Callback};
+use crate::journal::last_word::{self, Cause};
 use crate::rooms::handle::Rooms;
-use crate::rooms::registry::Place;
+use crate::rooms::name::RoomId;
+use crate::rooms::registry::{Place, Registry};
 
 /// A callback that is under way.
 #[derive(Debug)]
 pub struct UnderWay {
     callback: Callback,
-    /// `None` while the room is being made.
+    /// `None` while the room is being made or brought back.
     place: Option<Arc<Place>>,
+    /// The name of that one.
+    making: Option<String>,
 }
 
 impl UnderWay {
     /// The callback with this number, of nobody.
     #[cfg(test)]
     pub(crate) fn of(count: u64) -> UnderWay {
-        let (room, player) = (crate::rooms::RoomId(1), logic_api::PlayerId(0));
-        UnderWay { callback: Callback { count, room, name: "tick", player }, place: None }
+        let (name, player) = ("tick", logic_api::PlayerId(0));
+        let callback = Callback { count, room: 1, name, player, thread: usize::MAX };
+        UnderWay { callback, place: None, making: None }
     }
 
     /// Whether it has been under way all the time since.
@@ -30,7 +35,8 @@ impl UnderWay {
 
     #[must_use]
     pub fn room(&self) -> String {
-        self.place.as_ref().map_or_else(|| "one that is being made".to_owned(), |place| place.name())
+        let name = self.place.as_ref().map(|place| place.name());
+        name.or_else(|| self.making.clone()).unwrap_or_else(|| "one that is being made".to_owned())
     }
 
     #[must_use]
@@ -38,7 +44,7 @@ impl UnderWay {
         self.callback.name
     }
 
-    /// Of the logic that runs the room; `None` while the room is being made.
+    /// Of the logic that runs the room; `None` while the room is being made or brought back.
     #[must_use]
     pub fn version(&self) -> Option<u32> {
         self.place.as_ref().map(|place| place.board.logic().version().0)
@@ -50,13 +56,57 @@ impl UnderWay {
         Some(self.callback.player.0).filter(|player| *player > 0)
     }
 
+    /// The process ends by it.
+    pub fn ends_the_process(&self) {
+        last_word::say_of(self.callback.thread, Cause::Watchdog);
+    }
+
     /// Has the room shown as stuck, or not any more.
     pub fn set_stuck(&self, is_stuck: bool) {
         self.place.iter().for_each(|place| place.board.set_stuck(is_stuck));
     }
 }
 
-impl Rooms {
+/// The threads that run callbacks, from before there are any rooms on them: a start may bring them back, which takes callbacks, too.
+#[derive(Debug, Clone)]
+pub struct Watched(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// By thread; the last is that of the start.
+    beats: Vec<Arc<Beat>>,
+    registry: OnceLock<Arc<Registry>>,
+}
+
+impl Watched {
+    /// For so many threads of rooms.
+    #[must_use]
+    pub fn new(threads: usize) -> Watched {
+        let beats = (0..=threads).map(|_| Arc::default()).collect();
+        Watched(Arc::new(Shared { beats, registry: OnceLock::new() }))
+    }
+
+    /// Of whoever brings rooms back.
+    #[must_use]
+    pub fn start(&self) -> &Arc<Beat> {
+        &self.0.beats[self.0.beats.len() - 1]
+    }
+
+    pub(super) fn beat(&self, thread: usize) -> &Arc<Beat> {
+        &self.0.beats[thread]
+    }
+
+    /// From here on these are the rooms.
+    pub(super) fn set_registry(&self, registry: &Arc<Registry>) {
+        self.0.registry.get_or_init(|| Arc::clone(registry));
+    }
+
+    /// Whether there are rooms, which a next process would bring back.
+    #[must_use]
+    pub fn has_rooms(&self) -> bool {
+        self.0.registry.get().is_some_and(|registry| !registry.places().is_empty())
+    }
+
     /// How many threads there are.
     #[must_use]
     pub fn threads(&self) -> usize {
@@ -66,10 +116,15 @@ impl Rooms {
     /// What the thread with this number is doing, `None` if it waits or is between two callbacks.
     #[must_use]
     pub fn under_way(&self, thread: usize) -> Option<UnderWay> {
-        let callback = self.0.beats[thread].under_way()?;
-        Some(UnderWay { callback, place: self.0.registry.place(callback.room) })
+        let beat = &self.0.beats[thread];
+        let callback = beat.under_way()?;
+        let place = self.0.registry.get().and_then(|registry| registry.place(RoomId(callback.room)));
+        let making = if place.is_none() { beat.making() } else { None };
+        Some(UnderWay { callback, place, making })
     }
+}
 
+impl Rooms {
     /// Whether the watchdog has found a room whose callback does not return.
     #[must_use]
     pub fn any_stuck(&self) -> bool {

@@ -4,7 +4,7 @@ use engine::journal::frame::{Position, SECTOR_BYTES, SEGMENT_HEAD_BYTES, Segment
 use engine::journal::log::Log;
 use engine::journal::segments::{Damage, ENGINE, Segments};
 use logic_api::Rng;
-use room::RECORD_FORMAT;
+use room::{RECORD_FORMAT, RECORD_FORMAT_OLDEST};
 use std::sync::Arc;
 
 use crate::disk::MemoryDisk;
@@ -210,11 +210,44 @@ fn a_journal_of_another_format_is_refused_by_its_head() {
     disk.put(&path, bytes.clone());
     let expected = format!(
         "/data/rooms/main/00000000000000000001.journal has journal format 1 and record format {RECORD_FORMAT}, written \
-         by {ENGINE}; this engine reads journal format 2 and record format {RECORD_FORMAT}: start the engine that wrote it, or move /data/rooms/main aside to \
+         by {ENGINE}; this engine reads journal format 2 and record formats {RECORD_FORMAT_OLDEST} to {RECORD_FORMAT}: start the engine that wrote it, or move /data/rooms/main aside to \
          do without the room"
     );
     assert_eq!(found(&disk).unwrap_err().to_string(), expected);
     assert_eq!(disk.bytes(&path), bytes);
+}
+
+/// An engine of before, whose records are read still; those that come after are not of that format.
+#[test]
+fn a_journal_of_an_older_record_format_is_gone_on_with_in_a_segment_of_its_own() {
+    for records in [0, 3] {
+        let disk = MemoryDisk::default();
+        let mut log = create(&disk, ROOMY);
+        let all = crate::support::records(&mut Rng::new(5), records + 1, 20);
+        let (old, new) = all.split_at(all.len() - 1);
+        if !old.is_empty() {
+            append(&mut log, old).unwrap();
+        }
+        drop(log);
+        let path = segment(&disk);
+        let mut bytes = disk.bytes(&path);
+        bytes[10..12].copy_from_slice(&RECORD_FORMAT_OLDEST.to_le_bytes());
+        let checked = SEGMENT_HEAD_BYTES - 4;
+        let checksum = crc32c::crc32c(&bytes[..checked]);
+        bytes[checked..SEGMENT_HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        disk.put(&path, bytes);
+        let before = found(&disk).unwrap().unwrap();
+        assert_eq!(before.head().record_format, RECORD_FORMAT_OLDEST);
+        let mut log = Segments::resume(Arc::new(disk.clone()), &before, ROOMY).unwrap();
+        append(&mut log, new).unwrap();
+        drop(log);
+        let after = found(&disk).unwrap().unwrap();
+        assert_eq!(crate::support::read_all(&disk, &after), all);
+        assert_eq!((after.first().seq, after.head().record_format), (0, RECORD_FORMAT));
+        // One without records is replaced.
+        let segments = disk.paths().iter().filter(|path| path.extension().is_some_and(|is| is == "journal")).count();
+        assert_eq!(segments, if records == 0 { 1 } else { 2 });
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn tried(trial: TrialId) -> Tried {
 
 fn failed(trial: TrialId) -> Failed {
     let Tried { sha256, version, name, at, .. } = tried(trial);
-    Failed { sha256, version, name, reason: "it was slow".to_owned(), who: "the engine".to_owned(), at }
+    Failed { trial, sha256, version, name, reason: "it was slow".to_owned(), who: "the engine".to_owned(), at }
 }
 
 fn open(disk: &MemoryDisk) -> (Verdicts, FailedVersions, Option<Tried>) {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use rustix::process::Signal;
+use wire::{ClientFrame, CloseCode};
 
 use crate::client;
 use crate::players::client::{Client, Transport};
@@ -235,21 +236,110 @@ fn a_room_whose_settings_are_damaged_waits_for_an_operator() {
 
 #[test]
 fn a_request_that_ends_the_process_twice_is_quarantined() {
+    for (path, by) in [("/abort", "signal 6"), ("/overflow", "signal 6"), ("/exit", "a call of exit")] {
+        let mut engine = setup().start();
+        assert_eq!(engine.get("/count"), "1 in 1001\n");
+        for _ in 0..2 {
+            client::try_get(engine.address, path).unwrap_err();
+            if path == "/overflow" {
+                assert!(engine.log().contains("has overflowed its stack"), "{}", engine.log());
+            }
+            engine = engine.ended().1.start();
+        }
+        let (status, _, reason) = engine.refusal(path);
+        assert_eq!(status, 500);
+        assert!(reason.contains("it ended the process time and again"), "{reason}");
+        assert_eq!(engine.get("/count"), "2 in 1001\n");
+        let line = quarantined(&engine.setup).pop().unwrap();
+        let expected = format!("2 times in a row, the process ended by {by} in: GET \"{path}\"");
+        assert!(line.contains(&expected), "{line}");
+    }
+}
+
+#[test]
+fn a_join_that_ends_the_process_twice_is_quarantined() {
     let mut engine = setup().start();
     assert_eq!(engine.get("/count"), "1 in 1001\n");
     for _ in 0..2 {
-        client::try_get(engine.address, "/abort").unwrap_err();
+        Client::open(engine.address, Transport::Tcp).send(&ClientFrame::Join {
+            room: "",
+            credentials: "",
+            hello: b"abort",
+        });
         engine = engine.ended().1.start();
     }
-    let (status, _, reason) = engine.refusal("/abort");
-    assert_eq!(status, 500);
-    assert!(reason.contains("it ended the process 2 times in a row"), "{reason}");
+    let mut client = Client::open(engine.address, Transport::WebSocket);
+    client.send(&ClientFrame::Join { room: "", credentials: "", hello: b"abort" });
+    let (code, reason) = client.closing_at_last();
+    assert_eq!(code, CloseCode::Failed);
+    assert!(reason.contains("it ended the process time and again"), "{reason}");
+    Client::open(engine.address, Transport::Tcp).join(b"ann");
     assert_eq!(engine.get("/count"), "2 in 1001\n");
-    let dumps = std::fs::read_dir(engine.setup.data().join("rooms/main/quarantine")).unwrap();
-    let texts: Vec<PathBuf> = dumps.map(|entry| entry.unwrap().path()).collect();
-    let text = texts.iter().find(|path| path.extension().is_some_and(|extension| extension == "txt")).unwrap();
-    let line = std::fs::read_to_string(text).unwrap();
-    assert!(line.contains("GET \"/abort\""), "{line}");
+}
+
+#[test]
+fn a_message_that_ends_the_process_twice_is_quarantined() {
+    for is_resumed in [true, false] {
+        let mut engine = setup().with("durability = \"tick\"").start();
+        let mut client = Client::open(engine.address, Transport::Tcp);
+        let joined = client.join(b"ann");
+        assert_eq!(client.ask(b"count"), "1");
+        let come = |engine: &Engine| {
+            let mut client = Client::open(engine.address, Transport::Tcp);
+            if is_resumed {
+                client.resume(&joined.token);
+                assert_eq!(client.hear(), "welcome back");
+            } else {
+                client.join(b"bob");
+            }
+            client
+        };
+        for _ in 0..2 {
+            let mut client = come(&engine);
+            client.say(b"abort");
+            engine = engine.ended().1.start();
+        }
+        let mut client = come(&engine);
+        client.say(b"abort");
+        let (number, reason) = client.error();
+        assert!(number > 0 && reason.contains("it ended the process time and again"), "{reason}");
+        assert_eq!(client.ask(b"count"), "2");
+        assert!(quarantined(&engine.setup)[0].contains("2 times in a row, the process ended by signal 6 in: message"));
+    }
+}
+
+/// What people are told of the inputs in quarantine.
+fn quarantined(setup: &Setup) -> Vec<String> {
+    let Ok(dumps) = std::fs::read_dir(setup.data().join("rooms/main/quarantine")) else { return Vec::new() };
+    let paths = dumps.map(|entry| entry.unwrap().path());
+    let texts = paths.filter(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    texts.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+#[test]
+fn a_start_that_is_killed_time_and_again_loses_no_input() {
+    let engine = setup().start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    assert_eq!(engine.get("/heavy"), "done\n");
+    let mut setup = engine.killed();
+    let at_it = setup.path("at-it");
+    let kill = |setup: Setup| {
+        let engine = setup.start_unheard(&["serve"], &[("MOODY_HEAVY", at_it.to_str().unwrap())]);
+        engine.until("it is at it", |_| at_it.exists());
+        std::fs::remove_file(&at_it).unwrap();
+        engine.killed()
+    };
+    for _ in 0..4 {
+        setup = kill(setup);
+        assert_eq!(quarantined(&setup), [""; 0]);
+    }
+    let engine = setup.start();
+    assert_eq!(engine.get("/count"), "3 in 1001\n");
+    // It went well in between. But what takes all patience does not come for ever.
+    let mut setup = (0..5).fold(engine.killed(), |setup, _| kill(setup));
+    setup = setup.start_as(&["serve"], &[("MOODY_HEAVY", at_it.to_str().unwrap())]).killed();
+    assert!(quarantined(&setup)[0].contains("5 times in a row, the process ended in: GET \"/heavy\""));
+    assert_eq!(setup.start().get("/count"), "3 in 1001\n");
 }
 
 #[test]
@@ -271,6 +361,45 @@ fn a_tick_that_ends_the_process_twice_freezes_the_room() {
     assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
     engine.until("it ticks on the fix", |engine| engine.status()["rooms"][0]["state"] == "running");
     assert!(engine.get("/count").ends_with("in 1002\n"));
+}
+
+/// Whoever leaves a frozen room is told that they are out, which must hold.
+#[test]
+fn a_leave_that_has_to_wait_outlives_the_engine() {
+    for is_killed in [true, false] {
+        let engine = setup().start();
+        let (mut ann, mut bob) =
+            (Client::open(engine.address, Transport::Tcp), Client::open(engine.address, Transport::Tcp));
+        let (left, stays) = (ann.join(b"ann"), bob.join(b"bob"));
+        engine.get("/spoil");
+        engine.until("it freezes", |engine| engine.status()["rooms"][0]["state"] == "frozen");
+        ann.send(&ClientFrame::Leave);
+        assert_eq!(ann.closing_at_last().0, CloseCode::Left);
+        let mut setup = match is_killed {
+            true => engine.killed(),
+            false => {
+                engine.signal(Signal::TERM);
+                engine.ended().1
+            }
+        };
+        // A start that comes no further keeps it, too.
+        for _ in 0..2 {
+            setup = setup.start().killed();
+        }
+        let engine = setup.start();
+        let mut late = Client::open(engine.address, Transport::Tcp);
+        late.send(&ClientFrame::Resume { token: &left.token });
+        assert_eq!(late.closing_at_last().0, CloseCode::BadToken);
+        assert!(Client::open(engine.address, Transport::Tcp).resume(&stays.token).resumed);
+        assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+        engine.until("one is in", |engine| engine.status()["rooms"][0]["players"] == 1);
+        let tail = run(&engine.killed(), &["journal", "tail", "main", "-n", "1000"]);
+        let said = format!("player {} leaves", left.player);
+        let lines: Vec<&str> = tail.lines().filter(|line| line.contains(&said)).collect();
+        assert_eq!(lines.len(), 2, "{tail}");
+        assert!(lines[0].ends_with(" as soon as the room takes inputs: \"left\""), "{tail}");
+        assert!(lines[1].ends_with(" leaves: \"left\""), "{tail}");
+    }
 }
 
 #[test]

@@ -151,15 +151,21 @@ impl Setup {
 
     /// An engine that may end before it has said where it listens; its port is 0 then.
     pub(crate) fn start_to_die(self, words: &[&str], envs: &[(&str, &str)]) -> Engine {
+        let mut engine = self.start_unheard(words, envs);
+        let mut line = String::new();
+        engine.stdout.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").and_then(|address| address.parse().ok());
+        engine.address = address.unwrap_or(engine.address);
+        engine
+    }
+
+    /// An engine that may never say where it listens; its port is 0.
+    pub(crate) fn start_unheard(self, words: &[&str], envs: &[(&str, &str)]) -> Engine {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         let mut process =
             self.command(words).envs(envs.iter().copied()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://").and_then(|address| address.parse().ok());
-        let address = address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-        Engine { setup: self, process, _stdout: stdout, address }
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        Engine { setup: self, process, stdout, address: SocketAddr::from(([127, 0, 0, 1], 0)) }
     }
 }
 
@@ -180,7 +186,7 @@ pub(crate) struct Engine {
     pub(crate) setup: Setup,
     process: Child,
     /// Kept open, as a terminal is.
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
     pub(crate) address: SocketAddr,
 }
 

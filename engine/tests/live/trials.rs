@@ -212,6 +212,26 @@ fn a_version_that_ends_the_engine_when_the_first_room_runs_it_has_failed() {
     assert_eq!(engine.refusal("/load?name=plugin5.so").1, "version-failed");
 }
 
+/// Versions that are confirmed at once are given no second trial either.
+#[test]
+fn a_version_that_ends_the_engine_has_failed_without_a_probation_too() {
+    for is_named_at_start in [false, true] {
+        let setup = Setup::new(moody(), &["game.1001.so", "plugin5.so"]).with("rehearsal_bytes_max = 0");
+        let engine = setup.start();
+        assert_eq!(engine.get("/count"), "1 in 1001\n");
+        let setup = if is_named_at_start {
+            engine.killed().start_to_die(&["serve", "--logic", "plugin5.so"], &[]).ended().1
+        } else {
+            let _unanswered = engine.begin("/load?name=plugin5.so", "*/*");
+            engine.ended().1
+        };
+        // As an orchestrator does, whatever came of it.
+        let engine = setup.start_as(&["serve", "--logic", "plugin5.so"], &[]);
+        assert_eq!(engine.get("/count"), "2 in 1001\n");
+        assert_eq!(engine.refusal("/load?name=plugin5.so").1, "version-failed");
+    }
+}
+
 /// Rooms on two threads, each with a journal of its own; killed somewhere within a load, a confirm or a rollback.
 #[test]
 fn a_kill_at_any_moment_parts_no_rooms() {

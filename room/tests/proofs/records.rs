@@ -61,7 +61,9 @@ fn note() -> impl Strategy<Value = Note> {
         Note::Freeze(LogicFault { version, callback, message, location, tick })
     });
     let skipped = (any::<u64>(), any::<u32>()).prop_map(|(record, again)| Note::Skipped(Skipped { record, again }));
-    prop_oneof![fault, any::<u64>().prop_map(Note::Hash), skipped]
+    let leaving = (any::<u64>(), ".*")
+        .prop_map(|(player, reason)| Note::Leaving { player: PlayerId(player), reason: reason.into() });
+    prop_oneof![fault, any::<u64>().prop_map(Note::Hash), skipped, leaving]
 }
 
 fn encode(stamp: Stamp, input: &Input) -> (RecordKind, Vec<u8>) {

@@ -78,7 +78,7 @@ impl Process {
 
     /// What is left of a room.
     pub(super) fn recover(&self, at: usize, versions: &Versions) -> Result<Option<Recovered>, String> {
-        let recovered = self.keeper.recover(ROOMS[at], &self.pool, &mut |mark| versions.find(mark));
+        let recovered = self.keeper.recover(ROOMS[at], (&self.pool, &Arc::default()), &mut |mark| versions.find(mark));
         recovered.map_err(|error| error.to_string())
     }
 

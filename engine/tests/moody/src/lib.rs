@@ -9,8 +9,9 @@
 //! | 1004 | its `upgraded` never returns |
 //! | 1005 | its `upgraded` ends the process |
 //!
-//! None of them survives `/trap` in an engine that has `MOODY_TRAP` in its environment, nor `/quit` in one that has `MOODY_QUIT`:
-//! `exit`, or how else.
+//! None of them survives `/trap` in an engine that has `MOODY_TRAP` in its environment, nor `/quit` in one that has `MOODY_QUIT`
+//! (`exit`, or how else), nor returns from `/heavy` in one that has `MOODY_HEAVY`, which names a file that it makes when it is at
+//! it; only the version in `MOODY_HEAVY_IN` does that, if one is there.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -85,6 +86,22 @@ fn quit() -> Response {
     }
 }
 
+/// Never returns where it is asked to.
+fn dwell() {
+    let is_another = std::env::var("MOODY_HEAVY_IN").is_ok_and(|version| version != Moody::version().to_string());
+    if let Some(path) = std::env::var_os("MOODY_HEAVY").filter(|_| !is_another) {
+        std::fs::write(path, "").expect("a place for it");
+        loop {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// Until there is no stack any more.
+fn dive(depth: u64) -> u64 {
+    std::hint::black_box(if depth == 0 { 0 } else { dive(depth + 1) }) + depth
+}
+
 #[logic]
 impl Logic for Moody {
     fn tick(&mut self, _ctx: &mut Ctx) {
@@ -105,6 +122,9 @@ impl Logic for Moody {
 
     fn join(&mut self, ctx: &mut Ctx, player: PlayerId, join: &Join) {
         assert!(join.hello != b"panic", "the join was told to");
+        if join.hello == b"abort" {
+            std::process::abort();
+        }
         ctx.reply(format!("welcome {}{}", String::from_utf8_lossy(join.hello), join.claims).as_bytes());
         ctx.broadcast_except(player, b"joined");
     }
@@ -130,10 +150,16 @@ impl Logic for Moody {
         self.state.count += 1;
         match bytes {
             b"panic" => panic!("the message was told to"),
+            b"abort" => std::process::abort(),
             b"odd" if Self::version() != Version(1001) => panic!("this is odd"),
             b"loop" => loop {
                 std::hint::spin_loop();
             },
+            // Long for a message, and nothing to a watchdog.
+            b"slow" => {
+                std::thread::sleep(Duration::from_millis(25));
+                ctx.reply(bytes);
+            }
             b"kick" => ctx.kick(player, "enough"),
             b"spoil" => self.state.spoilt = 1,
             b"curse drop" => self.curse(ctx, Curse::Drop),
@@ -176,6 +202,12 @@ impl Logic for Moody {
             "/brittle" if Self::version() == Version(1001) => std::process::abort(),
             "/trap" if std::env::var_os("MOODY_TRAP").is_some() => std::process::abort(),
             "/quit" => quit(),
+            "/exit" => std::process::exit(0),
+            "/overflow" => Response::text(format!("{}\n", dive(1))),
+            "/heavy" => {
+                dwell();
+                Response::text("done\n")
+            }
             "/brittle" | "/trap" => Response::text("whole\n"),
             "/doom" => {
                 self.state.doomed = 1;
