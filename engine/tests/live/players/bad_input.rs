@@ -8,6 +8,7 @@ use logic_api::Rng;
 use wire::{ClientFrame, CloseCode, EngineFrame, tcp};
 
 use crate::players::client::{BOTH, Client, Transport, web_socket_frame};
+use crate::players::witness::{CONNECTIONS, QUIET, Witness};
 use crate::support::{Engine, Setup, moody};
 
 /// What the engine may grow by while it is sent what it must not keep.
@@ -25,43 +26,6 @@ fn frame(frame: &ClientFrame<'_>) -> Vec<u8> {
 
 fn rss(engine: &Engine) -> u64 {
     engine.status()["engine"]["rss_bytes"].as_u64().unwrap()
-}
-
-/// Somebody who plays beside all this, and must not notice.
-struct Witness<'a> {
-    engine: &'a Engine,
-    client: Client,
-    /// Of the rooms, then.
-    ticks: [u64; 2],
-}
-
-/// A room that nobody is in, on a thread of its own: what it ticks, the machine has time for.
-const QUIET: &str = "rooms = [\"main\", \"quiet\"]\nroom_threads = 2\n";
-/// Of the ticks of a room that nobody disturbs, the part that is owed to every other.
-const TICKS_PART: u64 = 4;
-
-/// Of the room that is played in, and of the quiet one.
-fn ticks(engine: &Engine) -> [u64; 2] {
-    let rooms = &engine.status()["rooms"];
-    [0, 1].map(|room| rooms[room]["tick"].as_u64().unwrap())
-}
-
-impl Witness<'_> {
-    fn new(engine: &Engine) -> Witness<'_> {
-        let mut client = Client::open(engine.address, Transport::Tcp);
-        client.join(b"witness");
-        Witness { engine, client, ticks: ticks(engine) }
-    }
-
-    /// Still there, and answered; whatever the others made the logic say is passed over. The room has ticked all the while.
-    #[track_caller]
-    fn is_undisturbed(&mut self) {
-        self.client.say(b"here");
-        while self.client.hear() != "here" {}
-        let [main, quiet] = ticks(self.engine);
-        let [main, quiet] = [main - self.ticks[0], quiet - self.ticks[1]];
-        assert!(main >= quiet / TICKS_PART, "{main} ticks, where the quiet room had {quiet}");
-    }
 }
 
 fn closes(engine: &Engine, cause: &str, code: CloseCode) -> u64 {
@@ -271,6 +235,23 @@ fn a_hundred_thousand_random_frames_are_taken_and_the_bad_ones_told_apart() {
 }
 
 #[test]
+fn ticks_come_between_the_messages_of_whoever_has_much_to_say() {
+    let engine = start("frames_per_second_max = 0");
+    for transport in BOTH {
+        let mut client = Client::open(engine.address, transport);
+        client.join(b"");
+        let before = client.header.tick;
+        // One read takes them, and they are a quarter of a second's work.
+        let message = |number| ClientFrame::Message { number, bytes: if number < 1000 { b"work" } else { b"done" } };
+        let all: Vec<_> = (1..=1000).flat_map(|number| client.framed(&frame(&message(number)))).collect();
+        client.send_bytes(&all);
+        while client.hear() != "done" {}
+        let ticks = client.header.tick - before;
+        assert!(ticks >= 15, "{ticks} ticks of 10 ms each");
+    }
+}
+
+#[test]
 fn a_flood_is_cut_off() {
     let engine = start("frames_per_second_max = 50");
     let mut witness = Witness::new(&engine);
@@ -292,7 +273,7 @@ fn a_flood_is_cut_off() {
 
 #[test]
 fn a_slow_reader_is_dropped_and_nobody_waits_for_it() {
-    let engine = start("tick_hz = 100\naway_grace_ms = 0");
+    let engine = start("away_grace_ms = 0");
     let mut slow = Client::open(engine.address, Transport::WebSocket);
     slow.join(b"");
     let mut loud = Witness::new(&engine);
@@ -300,18 +281,17 @@ fn a_slow_reader_is_dropped_and_nobody_waits_for_it() {
     let metric = "hotseat_closes_total{cause=\"slow-reader\",code=\"4441\"}";
     let is_dropped = |engine: &Engine| engine.get("/metrics").lines().any(|line| line.starts_with(metric));
     while !is_dropped(&engine) {
-        loud.client.say(b"pour");
+        loud.say(b"pour");
         // This one reads all of it.
         let mut read = 0;
         while read < 2 {
-            let frame = loud.client.next().expect("who reads stays");
-            read += usize::from(frame.len() > 1 << 18);
+            read += usize::from(loud.hear().len() >= 1 << 18);
         }
     }
     assert!(rss(&engine) < before + GROWTH_MAX, "what waits for a slow reader is bounded");
     // What it may still read says why.
     assert_eq!(slow.closing_at_last().0, CloseCode::SlowReader);
-    while loud.client.ask(b"who") != "1 of 1" {}
+    engine.until("it is out", |engine| engine.status()["rooms"][0]["players"] == 1);
     loud.is_undisturbed();
 }
 
@@ -346,9 +326,9 @@ fn who_says_nothing_or_hardly_anything_is_dropped() {
     let mut half_open = Client::open(engine.address, Transport::WebSocket);
     half_open.join(b"");
     assert_eq!(half_open.closing_at_last().0, CloseCode::TooSlow);
-    // The witness was silent all the while, and is gone for the same reason.
-    assert_eq!(witness.client.closing_at_last().0, CloseCode::TooSlow);
-    assert_eq!(closes(&engine, "pong-timeout", CloseCode::TooSlow), 2);
+    assert_eq!(closes(&engine, "pong-timeout", CloseCode::TooSlow), 1);
+    // Who answers pings stays, however little it says.
+    witness.is_undisturbed();
 }
 
 /// Byte by byte, each soon enough to be a sign of life, the frame never ending.
@@ -396,7 +376,7 @@ fn a_slow_writer_is_dropped() {
 
 #[test]
 fn a_join_storm_gets_the_seats_that_there_are() {
-    let engine = start("players_max = 20\nconnections_max = 60");
+    let engine = start("players_max = 20\nconnections_max = 61");
     let mut witness = Witness::new(&engine);
     let before = rss(&engine);
     let mut clients: Vec<_> = (0..50).map(|number| Client::open(engine.address, BOTH[number % 2])).collect();
@@ -416,13 +396,13 @@ fn a_join_storm_gets_the_seats_that_there_are() {
         }
     }
     assert_eq!((joined.len(), turned_away), (19, 31));
-    engine.until("those turned away are gone", |engine| engine.status()["engine"]["connections"] == 20);
+    engine.until("those turned away are gone", |engine| engine.status()["engine"]["connections"] == 19 + CONNECTIONS);
     // And there are only so many connections, whatever they want.
     let _idle: Vec<_> = (0..40).map(|_| Client::open(engine.address, Transport::WebSocket)).collect();
     let (_, head) = Client::handshake(engine.address, "/ws", &[]);
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     let mut more = Client::open(engine.address, Transport::Tcp);
-    let reason = "60 connections are open (connections_max)".to_owned();
+    let reason = "61 connections are open (connections_max)".to_owned();
     assert_eq!(more.closing(), (CloseCode::Failed, reason));
     assert_eq!(closes(&engine, "not-admitted", CloseCode::NoPlace), 31);
     assert_eq!(closes(&engine, "no-connection", CloseCode::Failed), 1);
@@ -435,7 +415,7 @@ fn a_join_storm_gets_the_seats_that_there_are() {
 
 #[test]
 fn a_room_that_is_behind_holds_its_players_up_and_keeps_what_they_sent() {
-    let engine = start("tick_hz = 100\nframes_per_second_max = 0\nping_interval_ms = 100\npong_timeout_ms = 3000");
+    let engine = start("frames_per_second_max = 0\nping_interval_ms = 100\npong_timeout_ms = 3000");
     let mut client = Client::open(engine.address, Transport::Tcp);
     client.join(b"");
     client.say(b"spoil");

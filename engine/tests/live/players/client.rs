@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use wire::{ClientFrame, CloseCode, EngineFrame, Header, Joined, tcp};
 
 /// For a test that hangs to fail instead; nothing waits this long when all is well.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const MASK: [u8; 4] = [7, 0, 255, 42];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,13 @@ impl Client {
         };
         let head = String::from_utf8(client.read.drain(..end).collect()).unwrap();
         (client, head)
+    }
+
+    /// Of the same connection, for a thread that reads while this one writes. It writes pongs, each by one call, as this
+    /// does whatever is short: the kernel keeps them apart.
+    pub(crate) fn reading_half(&mut self) -> Client {
+        let (stream, read) = (self.stream.try_clone().unwrap(), std::mem::take(&mut self.read));
+        Client { stream, transport: self.transport, read, header: self.header, number: 0 }
     }
 
     /// What it takes to send a frame of these bytes.
@@ -212,7 +219,12 @@ impl Client {
 
     #[track_caller]
     pub(crate) fn join(&mut self, hello: &[u8]) -> In {
-        self.send(&ClientFrame::Join { room: "", credentials: "", hello });
+        self.join_room("", hello)
+    }
+
+    #[track_caller]
+    pub(crate) fn join_room(&mut self, room: &str, hello: &[u8]) -> In {
+        self.send(&ClientFrame::Join { room, credentials: "", hello });
         let joined = self.joined();
         assert_eq!(self.hear(), format!("welcome {}", String::from_utf8_lossy(hello)));
         joined

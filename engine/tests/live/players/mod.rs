@@ -7,3 +7,4 @@ mod crowd;
 mod door;
 mod sessions;
 mod trials;
+mod witness;
