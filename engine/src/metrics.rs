@@ -2,7 +2,7 @@
 //!
 //! | who writes | what |
 //! |---|---|
-//! | the thread of a room, to its own [`RoomMetrics`] | ticks, overruns, step time, swap pause, faults, rows, pages, forks |
+//! | the thread of a room, to its own [`RoomMetrics`] | ticks, overruns, how late ticks were, step time, swap pause, faults, rows, pages, forks |
 //! | whoever carries a load out | load outcomes, versions mapped |
 //! | the threads that answer HTTP | requests by status class |
 //! | the connections of players | connections, frames, round trips, and why they were ended |
@@ -24,6 +24,9 @@ use crate::status::resident_bytes;
 
 /// From a callback that does next to nothing to one that takes a whole second.
 const STEP_SECONDS: [f64; 13] = [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1e-1, 1.0];
+/// Finest around the periods of common rates, 10 ms to 100 ms: a tick later than that was skipped over.
+const LATE_SECONDS: [f64; 14] =
+    [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 1.67e-2, 2.5e-2, 3.33e-2, 5e-2, 1e-1, 2.5e-1, 1.0];
 /// Finest around 50 µs, which is what a swap without a schema change may take.
 const PAUSE_SECONDS: [f64; 12] = [1e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 1e-1, 1.0];
 
@@ -75,6 +78,8 @@ pub struct RoomMetrics {
     pub forks: IntCounter,
     pub step_seconds: Histogram,
     pub tick_seconds: Histogram,
+    /// Where ticks were skipped, of the first that was.
+    pub tick_late_seconds: Histogram,
     pub swap_pause_seconds: Histogram,
     pub rewind_seconds: Histogram,
     pub rows: IntGauge,
@@ -109,6 +114,7 @@ struct RoomVectors {
     forks: IntCounterVec,
     step_seconds: HistogramVec,
     tick_seconds: HistogramVec,
+    tick_late_seconds: HistogramVec,
     swap_pause_seconds: HistogramVec,
     rewind_seconds: HistogramVec,
     rows: IntGaugeVec,
@@ -132,6 +138,11 @@ impl Metrics {
                 &STEP_SECONDS,
             ),
             tick_seconds: register.histograms("hotseat_tick_seconds", "Time of one tick.", &STEP_SECONDS),
+            tick_late_seconds: register.histograms(
+                "hotseat_tick_late_seconds",
+                "How long after it was due a tick began; those that were due meanwhile are skipped.",
+                &LATE_SECONDS,
+            ),
             swap_pause_seconds: register.histograms(
                 "hotseat_swap_pause_seconds",
                 "Time in which a room took no input because its logic was swapped.",
@@ -191,6 +202,7 @@ impl Metrics {
             forks: self.rooms.forks.with_label_values(label),
             step_seconds: self.rooms.step_seconds.with_label_values(label),
             tick_seconds: self.rooms.tick_seconds.with_label_values(label),
+            tick_late_seconds: self.rooms.tick_late_seconds.with_label_values(label),
             swap_pause_seconds: self.rooms.swap_pause_seconds.with_label_values(label),
             rewind_seconds: self.rooms.rewind_seconds.with_label_values(label),
             rows: self.rooms.rows.with_label_values(label),
@@ -208,6 +220,7 @@ impl Metrics {
             forks,
             step_seconds,
             tick_seconds,
+            tick_late_seconds,
             swap_pause_seconds,
             rewind_seconds,
             rows,
@@ -217,7 +230,7 @@ impl Metrics {
         for counters in [ticks, overruns, faults, forks] {
             let _ = counters.remove_label_values(label);
         }
-        for histograms in [step_seconds, tick_seconds, swap_pause_seconds, rewind_seconds] {
+        for histograms in [step_seconds, tick_seconds, tick_late_seconds, swap_pause_seconds, rewind_seconds] {
             let _ = histograms.remove_label_values(label);
         }
         for gauges in [rows, pages] {

@@ -397,6 +397,7 @@ impl Seat {
         metrics.ticks.inc();
         metrics.tick_seconds.observe((ended - started).as_secs_f64());
         if let Some(pace) = &mut self.pace {
+            metrics.tick_late_seconds.observe(started.saturating_duration_since(pace.due()).as_secs_f64());
             if pace.ran(started, ended) {
                 metrics.overruns.inc();
             }

@@ -99,13 +99,12 @@ impl RoomThread {
         self.inbox.take(&mut batch);
         for command in batch.drain(..) {
             let now = self.carry_out(command);
-            // However long the batch is, ticks are on time.
+            // However long the batch is, ticks are on time, and what they say.
             self.run_due(now);
         }
         self.batch = batch;
         self.release();
         self.run_due(Instant::now());
-        self.release();
     }
 
     /// Does what waits, up to where the thread's work begins.
@@ -175,7 +174,7 @@ impl RoomThread {
         }
     }
 
-    /// Each room that is due has one turn, even if it is due again at once: others wait, too.
+    /// Each room that is due has one turn, even if it is due again at once: others wait, too. What comes of it is let out.
     fn run_due(&mut self, now: Instant) {
         if !self.is_due(now) {
             return;
@@ -192,6 +191,7 @@ impl RoomThread {
             }
         }
         self.due_now = due_now;
+        self.release();
     }
 
     /// Lets everything out that the commands and ticks since the last time have caused.

@@ -29,6 +29,9 @@ use crate::stop::Stop;
 
 /// What one read takes from a socket.
 const READ_BYTES: usize = 64 << 10;
+/// Messages that the room is given at a time. Between two such portions it looks whether a tick is due, which a client that has many to
+/// say must not make late.
+const MESSAGES_TOGETHER_MAX: usize = 16;
 /// How long the client has to read the last frame, and to close its end.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 
@@ -361,6 +364,9 @@ impl Connection {
             ClientFrame::Message { number, bytes } => {
                 batch.bytes += Link::cost(bytes.len());
                 batch.messages.push((number, bytes.into()));
+                if batch.messages.len() >= MESSAGES_TOGETHER_MAX {
+                    self.hand_over(batch);
+                }
                 Ok(())
             }
             ClientFrame::Ping(number) => {

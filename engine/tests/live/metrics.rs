@@ -48,7 +48,9 @@ fn metrics_and_status_tell_what_has_been_done() {
     let status = engine.status();
     // Generous: what is told must be seconds, on however busy a machine.
     let seconds_max = 5.0;
-    reading.check_times("hotseat_tick_seconds", 5.0, seconds_max);
+    let ticks = reading.check_times("hotseat_tick_seconds", 5.0, seconds_max);
+    let late = reading.check_times("hotseat_tick_late_seconds", 5.0, seconds_max);
+    assert!((ticks - late).abs() <= 1.0, "each of {ticks} ticks is among {late}");
     // By either of its names.
     let of_requests = if reading.0.contains("hotseat_step_seconds_count") { "step" } else { "request" };
     let requests = reading.check_times(&format!("hotseat_{of_requests}_seconds"), 4.0, seconds_max);

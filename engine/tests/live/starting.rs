@@ -81,7 +81,7 @@ fn check_says_what_a_load_would() {
         [
             "contract  1",
             "callbacks tick, join_attempt, join, drop, reconnect, leave, message, query, request, terminate, dispose, upgraded",
-            "state: One<State>, 64 bytes a row: count, ticks, spoilt, doomed, cursed, fickle, number, mix",
+            "state: One<State>, 72 bytes a row: count, ticks, spoilt, doomed, cursed, fickle, number, mix, listener",
             "heard: Table<Heard>, 16 bytes a row: number, times"
         ]
     );

@@ -4,10 +4,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use wire::limits::cut;
 use wire::{ClientFrame, CloseCode, EngineFrame, Header, Joined, tcp};
 
 /// For a test that hangs to fail instead; nothing waits this long when all is well.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const MASK: [u8; 4] = [7, 0, 255, 42];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,17 @@ pub(crate) struct Client {
     /// Of the last frame.
     pub(crate) header: Header,
     number: u32,
+    /// The payload of the WebSocket's own close frame, once it has come.
+    closed: Option<Vec<u8>>,
+}
+
+/// What the engine sends.
+enum Split {
+    Frame(Vec<u8>),
+    /// A WebSocket's own.
+    Close(Vec<u8>),
+    /// Of the transport, too.
+    Other,
 }
 
 /// What a Joined frame says, as far as tests look at it.
@@ -55,7 +67,7 @@ impl Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Client { stream, transport, read: Vec::new(), header: Header::default(), number: 0 }
+        Client { stream, transport, read: Vec::new(), header: Header::default(), number: 0, closed: None }
     }
 
     /// With further header lines.
@@ -88,6 +100,24 @@ impl Client {
         };
         let head = String::from_utf8(client.read.drain(..end).collect()).unwrap();
         (client, head)
+    }
+
+    /// What comes behind the head of an answer that is none of a WebSocket's.
+    pub(crate) fn body(&mut self, head: &str) -> String {
+        let length =
+            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+        let length = length.unwrap().parse().unwrap();
+        while self.read.len() < length {
+            assert!(self.read_more(), "no whole body");
+        }
+        String::from_utf8(self.read.drain(..length).collect()).unwrap()
+    }
+
+    /// Of the same connection, for a thread that reads while this one writes. It writes pongs, each by one call, as this
+    /// does whatever is short: the kernel keeps them apart.
+    pub(crate) fn reading_half(&mut self) -> Client {
+        let (stream, read) = (self.stream.try_clone().unwrap(), std::mem::take(&mut self.read));
+        Client { stream, transport: self.transport, read, header: self.header, number: 0, closed: None }
     }
 
     /// What it takes to send a frame of these bytes.
@@ -139,9 +169,11 @@ impl Client {
             if let Some((frame, taken)) = self.split() {
                 self.read.drain(..taken);
                 match frame {
-                    Some(frame) => return Some(frame),
-                    None => continue,
+                    Split::Frame(frame) => return Some(frame),
+                    Split::Close(payload) => self.closed = Some(payload),
+                    Split::Other => {}
                 }
+                continue;
             }
             if !self.read_more() {
                 return None;
@@ -156,10 +188,10 @@ impl Client {
         }
     }
 
-    /// A frame and how many bytes it took, without one for what is the transport's own.
-    fn split(&self) -> Option<(Option<Vec<u8>>, usize)> {
+    /// What comes next, and how many bytes it took.
+    fn split(&self) -> Option<(Split, usize)> {
         match self.transport {
-            Transport::Tcp => tcp::split(&self.read).map(|(frame, taken)| (Some(frame.to_vec()), taken)),
+            Transport::Tcp => tcp::split(&self.read).map(|(frame, taken)| (Split::Frame(frame.to_vec()), taken)),
             Transport::WebSocket => {
                 let (first, len) = (*self.read.first()?, *self.read.get(1)?);
                 let (start, len) = match len {
@@ -170,7 +202,12 @@ impl Client {
                     len => (2, usize::from(len)),
                 };
                 let payload = self.read.get(start..start + len)?;
-                Some(((first == 0x82).then(|| payload.to_vec()), start + len))
+                let split = match first {
+                    0x82 => Split::Frame(payload.to_vec()),
+                    0x88 => Split::Close(payload.to_vec()),
+                    _ => Split::Other,
+                };
+                Some((split, start + len))
             }
         }
     }
@@ -212,7 +249,12 @@ impl Client {
 
     #[track_caller]
     pub(crate) fn join(&mut self, hello: &[u8]) -> In {
-        self.send(&ClientFrame::Join { room: "", credentials: "", hello });
+        self.join_room("", hello)
+    }
+
+    #[track_caller]
+    pub(crate) fn join_room(&mut self, room: &str, hello: &[u8]) -> In {
+        self.send(&ClientFrame::Join { room, credentials: "", hello });
         let joined = self.joined();
         assert_eq!(self.hear(), format!("welcome {}", String::from_utf8_lossy(hello)));
         joined
@@ -298,9 +340,13 @@ impl Client {
     }
 
     #[track_caller]
-    fn ended(&mut self, closing: (CloseCode, String)) -> (CloseCode, String) {
+    fn ended(&mut self, (code, reason): (CloseCode, String)) -> (CloseCode, String) {
         assert_eq!(self.next_raw(), None, "Closing is the last frame");
-        closing
+        if self.transport == Transport::WebSocket {
+            let expected = [&code.code().to_be_bytes(), cut(&reason, 123).as_bytes()].concat();
+            assert_eq!(self.closed, Some(expected), "the WebSocket's close frame says the same: {code}, {reason}");
+        }
+        (code, reason)
     }
 }
 

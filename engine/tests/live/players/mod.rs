@@ -6,4 +6,7 @@ mod bad_input;
 mod crowd;
 mod door;
 mod sessions;
+mod slow;
+mod storms;
 mod trials;
+mod witness;

@@ -14,7 +14,7 @@
 //! it; only the version in `MOODY_HEAVY_IN` does that, if one is there.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use logic_api::prelude::*;
 
@@ -33,7 +33,11 @@ struct State {
     number: f64,
     /// Of all numbered messages, in their order.
     mix: u64,
+    /// Who is told of each tick: a player, [`EVERYBODY`], or 0 for nobody.
+    listener: u64,
 }
+
+const EVERYBODY: u64 = u64::MAX;
 
 /// A message that was numbered, and how often it came.
 #[derive(Row, Debug)]
@@ -104,8 +108,13 @@ fn dive(depth: u64) -> u64 {
 
 #[logic]
 impl Logic for Moody {
-    fn tick(&mut self, _ctx: &mut Ctx) {
+    fn tick(&mut self, ctx: &mut Ctx) {
         self.state.ticks += 1;
+        match self.state.listener {
+            0 => {}
+            EVERYBODY => ctx.broadcast(&[b't'; 1024]),
+            player => ctx.send(PlayerId(player), b"tick"),
+        }
         if self.state.doomed > 0 && Self::version() == Version(1001) {
             std::process::abort();
         }
@@ -160,7 +169,10 @@ impl Logic for Moody {
                 std::thread::sleep(Duration::from_millis(25));
                 ctx.reply(bytes);
             }
+            b"work" => work(Duration::from_micros(250)),
             b"kick" => ctx.kick(player, "enough"),
+            b"hear ticks" => self.state.listener = player.0,
+            b"shout ticks" => self.state.listener = EVERYBODY,
             b"spoil" => self.state.spoilt = 1,
             b"curse drop" => self.curse(ctx, Curse::Drop),
             b"curse reconnect" => self.curse(ctx, Curse::Reconnect),
@@ -253,6 +265,13 @@ impl Logic for Moody {
             },
             _ => {}
         }
+    }
+}
+
+fn work(time: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        std::hint::spin_loop();
     }
 }
 
