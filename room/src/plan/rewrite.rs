@@ -286,7 +286,8 @@ impl TableRewrite {
 }
 
 impl RowsPlan {
-    fn is_whole(&self) -> bool {
+    /// Whether all of it has to be done again where a single row has changed.
+    pub(super) fn is_whole(&self) -> bool {
         self.migrations.iter().any(|migration| migration.is_whole)
     }
 }
