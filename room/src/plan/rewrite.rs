@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The share of the pages, in eighths, for which memory is got ready: as many may change until the swap without a wait for it.
 const RESERVED_EIGHTHS: usize = 2;
+/// Bytes of old and new rows to which the steps are done at a time.
+const ROWS_BYTES: usize = 16 << 10;
 
 /// A plan, as far as it has been carried out for a world: see [`Rewrite::update`].
 pub struct Rewrite {
@@ -252,7 +254,6 @@ impl Rewrite {
         }
         if !changed.is_empty() {
             work.whole(&mut done, world)?;
-            work.hash(&changed, &mut done, world);
         }
         let seed = world.tables().table(old).index_seed().unwrap_or(self.seed);
         let indexes = plan.indexes.iter().enumerate().filter(|(_, index)| **index == IndexPlan::Made);
@@ -321,13 +322,22 @@ impl Work<'_> {
         let (slots, old_bytes, new_bytes) = (table.slots(), page.rows.len() / table.slots(), self.layout.row_bytes());
         let len = slots * new_bytes;
         let mut block = world.tables().pool().take(class_for(len));
-        let is_full = live_slots(&live, slots).count() == slots;
-        if !(rows.is_dense && is_full) {
-            block.bytes_mut(len).fill(0);
-        }
+        let new = block.bytes_mut(len);
+        let mut at = 0;
         for (start, end) in runs(&live, slots) {
+            // Free slots are zero, and so is what only a migration will write.
+            let clear = if rows.is_dense { at..start } else { at..end };
+            new[clear.start * new_bytes..clear.end * new_bytes].fill(0);
+            at = end;
+        }
+        new[at * new_bytes..].fill(0);
+        // As many rows at a time as stay in the processor's nearest cache for all steps.
+        let most = (ROWS_BYTES / (old_bytes + new_bytes)).max(1);
+        let pieces = runs(&live, slots)
+            .flat_map(|(start, end)| (start..end).step_by(most).map(move |at| (at, end.min(at + most))));
+        for (start, end) in pieces {
             let old = &page.rows[start * old_bytes..end * old_bytes];
-            let new = &mut block.bytes_mut(len)[start * new_bytes..end * new_bytes];
+            let new = &mut new[start * new_bytes..end * new_bytes];
             run(&rows.steps, &mut Strided::new(old, old_bytes, new, new_bytes)).map_err(|misfit| {
                 RewriteError::Unfit(told(&misfit, table.rows_before(number), number, &live, start, slots))
             })?;
@@ -339,7 +349,10 @@ impl Work<'_> {
             self.scratch.run(self.to, migration, world, first)?;
             self.scratch.write(migration, block.bytes_mut(len), &live, slots, 0, first)?;
         }
-        Ok(PageRewrite { source, page: RewrittenPage { block: Arc::new(block), hash: None }, live })
+        // So that the first state hash after the swap need not read them all; at once, while the page is in the cache.
+        let generations = world.tables().table(self.old).generations(number);
+        let hash = (!rows.is_whole()).then(|| self.layout.hash(slots, block.slice(len), generations, &live));
+        Ok(PageRewrite { source, page: RewrittenPage { block: Arc::new(block), hash }, live })
     }
 
     /// Runs the migration of all rows at once, if there is one.
@@ -350,28 +363,17 @@ impl Work<'_> {
             let (slots, pages) = (table.slots(), table.row_page_count());
             self.scratch.read(migration, (0..pages).map(|page| table.page(page)), slots)?;
             self.scratch.run(self.to, migration, world, 0)?;
+            let table = world.tables().table(self.old);
             let mut first = 0;
-            for page in &mut done.pages {
+            for (number, page) in done.pages.iter_mut().enumerate() {
                 let block = Arc::get_mut(&mut page.page.block).expect("just made, and nobody else's");
                 let bytes = block.bytes_mut(slots * self.layout.row_bytes());
                 self.scratch.write(migration, bytes, &page.live, slots, first, first)?;
+                page.page.hash = Some(self.layout.hash(slots, bytes, table.generations(number), &page.live));
                 first += live_slots(&page.live, slots).count();
             }
         }
         Ok(())
-    }
-
-    /// The state hashes of rewritten pages, so that the first one after the swap need not read them all.
-    fn hash(&self, changed: &[usize], done: &mut TableRewrite, world: &World) {
-        if !matches!(self.plan.change, Change::Rows(_)) {
-            return;
-        }
-        let table = world.tables().table(self.old);
-        for &number in changed {
-            let page = &mut done.pages[number];
-            let rows = page.page.block.slice(table.slots() * self.layout.row_bytes());
-            page.page.hash = Some(self.layout.hash(table.slots(), rows, table.generations(number), &page.live));
-        }
     }
 }
 
