@@ -36,7 +36,8 @@ pub struct Rewrite {
     /// Of rewritten pages.
     bytes: usize,
     bytes_max: usize,
-    pages_rewritten: usize,
+    /// Pages that were rewritten, or only followed in the indexes.
+    pages_done: usize,
 }
 
 /// Why a plan cannot be carried out. The world that it is for has not been touched.
@@ -103,11 +104,8 @@ impl fmt::Debug for Leftover {
 
 impl fmt::Debug for Rewrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pages_rewritten, bytes, .. } = self;
-        f.debug_struct("Rewrite")
-            .field("pages_rewritten", pages_rewritten)
-            .field("bytes", bytes)
-            .finish_non_exhaustive()
+        let (pages, bytes) = (self.pages_done(), self.bytes);
+        f.debug_struct("Rewrite").field("pages_done", &pages).field("bytes", &bytes).finish_non_exhaustive()
     }
 }
 
@@ -119,12 +117,13 @@ impl Rewrite {
     pub fn new(plan: Arc<Plan>, to: Arc<LogicVersion>, drops: Arc<[String]>, seed: u64, bytes_max: usize) -> Self {
         assert!(plan.refusals().is_empty(), "a refused plan is not carried out");
         let tables = plan.tables.iter().map(|_| TableRewrite::default()).collect();
-        Self { plan, to, drops, seed, tables, frees: Frees::default(), bytes: 0, bytes_max, pages_rewritten: 0 }
+        Self { plan, to, drops, seed, tables, frees: Frees::default(), bytes: 0, bytes_max, pages_done: 0 }
     }
 
-    /// Pages that have been rewritten so far, one that has changed in between once more.
-    pub fn pages_rewritten(&self) -> usize {
-        self.pages_rewritten
+    /// Pages that have been gone through so far, one that has changed in between once more: rewritten, followed in an index that is
+    /// made, or searched for texts to be freed.
+    pub fn pages_done(&self) -> usize {
+        self.pages_done + self.frees.pages_done()
     }
 
     /// True if this is the rewrite for that swap of that world.
@@ -236,9 +235,9 @@ impl Rewrite {
         for &page in &changed {
             cancel.check()?;
             let rewritten = work.page(page, world)?;
+            self.pages_done += 1;
             if matches!(plan.change, Change::Rows(_)) {
                 self.bytes += rewritten.page.block.bytes();
-                self.pages_rewritten += 1;
             }
             if done.pages.len() == page {
                 done.pages.push(rewritten);
@@ -462,7 +461,7 @@ struct Keys<'a> {
 
 impl Keys<'_> {
     fn row(&self, slot: u32) -> &[u8] {
-        row_of(&self.pages[(slot >> 16) as usize], slot, self.slots, self.layout.row_bytes())
+        row_of(&self.pages[(slot >> 16) as usize], (slot & 0xFFFF) as usize, self.slots, self.layout.row_bytes())
     }
 
     fn key<'b>(&self, row: &'b [u8]) -> &'b [u8] {
@@ -476,16 +475,19 @@ impl Keys<'_> {
     /// The slots of two rows that have one value.
     fn follow(&self, index: &mut Index, changed: &[usize], before: &[PageRewrite]) -> Result<(), (u32, u32)> {
         let row_bytes = self.layout.row_bytes();
-        // Pages that are new come last in `changed`; those that were there before are told of in its order.
+        // Pages that are new come last in `changed`; those that were there before are told of in its order. Most rows of a page have
+        // the value that they had, and stay.
         for (&number, page) in changed.iter().zip(before) {
-            for slot in live_slots(&page.live, self.slots).map(|slot| slot_number(number, slot)) {
+            for slot in live_slots(&page.live, self.slots).filter(|slot| !self.has_stayed(number, *slot, page)) {
                 let row = row_of(page, slot, self.slots, row_bytes);
-                let was_there = index.remove(index.hash(self.key(row)), slot);
+                let was_there = index.remove(index.hash(self.key(row)), slot_number(number, slot));
                 assert!(was_there, "the index has every row of a page that was rewritten");
             }
         }
-        for &number in changed {
-            for slot in live_slots(&self.pages[number].live, self.slots).map(|slot| slot_number(number, slot)) {
+        for (place, &number) in changed.iter().enumerate() {
+            let has_stayed = |slot: &usize| before.get(place).is_some_and(|page| self.has_stayed(number, *slot, page));
+            for slot in live_slots(&self.pages[number].live, self.slots).filter(|slot| !has_stayed(slot)) {
+                let slot = slot_number(number, slot);
                 let key = self.key(self.row(slot));
                 let other = Cell::new(0);
                 let is_taken = index.has(index.hash(key), |found| {
@@ -493,7 +495,7 @@ impl Keys<'_> {
                     self.key(self.row(found)) == key
                 });
                 if is_taken {
-                    return Err((other.get(), slot));
+                    return Err((other.get().min(slot), other.get().max(slot)));
                 }
                 let hash_of = |multiplier, slot| hash_key(multiplier, self.key(self.row(slot)));
                 let hash = index.grow(key, hash_of).expect("an index grows with its table");
@@ -502,10 +504,18 @@ impl Keys<'_> {
         }
         Ok(())
     }
+
+    /// True if a row is in the slot as it was before, with the value that it had.
+    fn has_stayed(&self, number: usize, slot: usize, before: &PageRewrite) -> bool {
+        let is_live = |page: &PageRewrite| page.live[slot / 64] >> (slot % 64) & 1 == 1;
+        let key = |page| self.key(row_of(page, slot, self.slots, self.layout.row_bytes()));
+        let now = &self.pages[number];
+        is_live(before) && is_live(now) && key(before) == key(now)
+    }
 }
 
-fn row_of(page: &PageRewrite, slot: u32, slots: usize, row_bytes: usize) -> &[u8] {
-    &page.page.block.slice(slots * row_bytes)[(slot & 0xFFFF) as usize * row_bytes..][..row_bytes]
+fn row_of(page: &PageRewrite, slot: usize, slots: usize, row_bytes: usize) -> &[u8] {
+    &page.page.block.slice(slots * row_bytes)[slot * row_bytes..][..row_bytes]
 }
 
 fn slot_number(page: usize, slot: usize) -> u32 {

@@ -359,6 +359,15 @@ impl RawTable {
         self.indexes[number] = index;
     }
 
+    /// True if the indexes find every row by its values, and have nothing else. Looks at all rows.
+    pub(crate) fn has_sound_indexes(&self) -> bool {
+        let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
+        self.indexes.iter().zip(&self.layout.columns).all(|(index, &(offset, bytes))| {
+            let finds = |slot| index.has(index.hash(place.column(slot, offset, bytes)), |found| found == slot);
+            index.len() == u64::from(self.row_count()) && self.live_slots().all(finds)
+        })
+    }
+
     /// True if the slot has a row.
     pub(crate) fn is_live(&self, slot: u32) -> bool {
         let (page, slot) = (page_of(slot), slot_of(slot));
