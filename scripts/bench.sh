@@ -8,12 +8,12 @@ usage="usage: bench.sh [GROUP...]
 Measures each figure beside its plain counterpart, in one run, and prints the table of docs/performance.md. Takes some minutes;
 progress goes to stderr. Leave the machine alone meanwhile.
   GROUP  only these: tables, callbacks, rewind, schema, journal, loads, http, sockets, durability;
-         or of sockets only: echo, fan-out, idle, swaps"
+         or of sockets only: echo, fan-out, idle, swaps; or of schema only: rewrites"
 
 for word in "$@"; do
     case $word in
     tables | callbacks | rewind | schema | journal | loads | http | sockets | durability) ;;
-    echo | fan-out | idle | swaps) ;;
+    echo | fan-out | idle | swaps | rewrites) ;;
     -h | --help) printf '%s\n' "$usage" && exit ;;
     *) die "unknown group '$word'; see bench.sh --help" ;;
     esac

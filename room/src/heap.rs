@@ -41,6 +41,11 @@ pub(crate) struct FreedPage {
     hash: u64,
 }
 
+/// A page that another has taken the place of, to drop where that may take its time.
+pub(crate) struct SpentPage {
+    _page: Arc<Page>,
+}
+
 impl FreedPage {
     /// True if it is the heap's page as it is now, without just these values.
     pub(crate) fn is_for(&self, heap: &Heap, number: usize, ids: &[RawHeapId]) -> bool {
@@ -60,6 +65,21 @@ impl FreedPage {
 impl Page {
     fn empty() -> Self {
         Self { generations: [0; VALUES_PER_PAGE], values: [const { None }; VALUES_PER_PAGE], live: 0 }
+    }
+
+    /// As it would be if the values in these slots were freed; and how many bytes those are.
+    fn without(&self, goes: &[bool; VALUES_PER_PAGE]) -> (Self, usize) {
+        let (mut page, mut bytes) = (Self { generations: self.generations, ..Self::empty() }, 0);
+        for (slot, value) in self.values.iter().enumerate() {
+            if goes[slot] {
+                page.generations[slot] = page.generations[slot].wrapping_add(1);
+                bytes += value.as_ref().map_or(0, |value| value.len());
+            } else {
+                page.values[slot].clone_from(value);
+                page.live += usize::from(value.is_some());
+            }
+        }
+        (page, bytes)
     }
 
     fn hash(&self) -> u64 {
@@ -119,24 +139,30 @@ impl Heap {
     /// # Panics
     /// If one of them is not in it.
     pub(crate) fn without(&self, number: usize, ids: Vec<RawHeapId>) -> FreedPage {
+        let goes = self.slots_of(number, &ids);
+        let is_there = |id: &RawHeapId| goes[id.slot as usize % VALUES_PER_PAGE] && Self::page_of(*id) == number;
+        assert!(ids.iter().all(is_there), "a live row has its texts, and they are in that page");
         let source = &self.pages[number];
-        let mut goes = [false; VALUES_PER_PAGE];
-        for id in &ids {
-            let (page, slot) = self.locate(*id).expect("a live row has its texts");
-            assert_eq!(page, number, "the value is in that page");
-            goes[slot] = true;
-        }
-        let (mut freed, mut bytes) = (Page { generations: source.generations, ..Page::empty() }, 0);
-        for (slot, value) in source.values.iter().enumerate() {
-            if goes[slot] {
-                freed.generations[slot] = freed.generations[slot].wrapping_add(1);
-                bytes += value.as_ref().map_or(0, |value| value.len());
-            } else {
-                freed.values[slot].clone_from(value);
-                freed.live += usize::from(value.is_some());
-            }
-        }
+        let (freed, bytes) = source.without(&goes);
         FreedPage { source: source.clone(), ids: ids.into(), hash: freed.hash(), freed: Arc::new(freed), bytes }
+    }
+
+    /// Frees values of one page at once, which is made anew for it: one by one each would be looked for, and its bytes dropped,
+    /// while the room stands still. What the ids name no more is left out.
+    pub(crate) fn free_all(&mut self, number: usize, ids: &[RawHeapId]) -> SpentPage {
+        let (freed, bytes) = self.pages[number].without(&self.slots_of(number, ids));
+        self.free[number / 64] |= u64::from(freed.live < VALUES_PER_PAGE) << (number % 64);
+        self.dirty[number] = true;
+        self.bytes -= bytes;
+        SpentPage { _page: std::mem::replace(&mut self.pages[number], Arc::new(freed)) }
+    }
+
+    /// Which slots of a page these ids name.
+    fn slots_of(&self, number: usize, ids: &[RawHeapId]) -> [bool; VALUES_PER_PAGE] {
+        let mut named = [false; VALUES_PER_PAGE];
+        let found = ids.iter().filter_map(|id| self.locate(*id)).filter(|(page, _)| *page == number);
+        found.for_each(|(_, slot)| named[slot] = true);
+        named
     }
 
     /// Puts the page in the place of the one that it was made of; false if that is another by now. The page that was there is

@@ -3,7 +3,7 @@
 //! A ratio of medians of interleaved runs holds where a machine's speed drifts, which single absolute figures do not; that is
 //! why this is a program of its own. `scripts/bench.sh` builds and runs it. With words as arguments it measures only the
 //! groups named: `tables`, `callbacks`, `rewind`, `journal`, `loads`, `schema`, `http`, `sockets`, `durability`; or
-//! the parts of `sockets`: `echo`, `fan-out`, `idle`, `swaps`.
+//! the parts of `sockets`: `echo`, `fan-out`, `idle`, `swaps`, or that of `schema` which needs no server: `rewrites`.
 
 #![allow(clippy::cast_possible_truncation, reason = "figures of a bench, far from any bound")]
 
@@ -55,6 +55,8 @@ fn main() -> ExitCode {
     }
     if wanted("schema") {
         schema::measure(&mut report);
+    } else if wanted("rewrites") {
+        schema::measure_rewrites(&mut report);
     }
     if wanted("http") {
         http::measure(&mut report);

@@ -217,9 +217,9 @@ fn update(
                 Rewrite::new(Arc::new(plan), Arc::clone(&to.logic), Arc::clone(drops), stamp.seed, bytes_max)
             }
         };
-        let before = rewrite.pages_rewritten();
+        let before = rewrite.pages_done();
         rewrite.update(&mut room.fork_world(), cancel).map_err(|error| (name.clone(), error))?;
-        pages_max = pages_max.max(rewrite.pages_rewritten() - before);
+        pages_max = pages_max.max(rewrite.pages_done() - before);
         rewrites.insert(name, rewrite);
     }
     Ok((rewrites, pages_max))

@@ -2,11 +2,10 @@
 
 use super::rewrite::{Cancel, RewriteError, live_slots};
 use super::{Change, Plan};
-use crate::heap::{FreedPage, Heap};
+use crate::heap::{FreedPage, Heap, SpentPage};
 use crate::raw::{Block, RawTable};
 use crate::world::World;
 use logic_api::abi::RawHeapId;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a plan frees, as far as it is known.
@@ -17,12 +16,19 @@ pub(super) struct Frees {
     /// As the pages of the heap; none where nothing goes.
     heap: Vec<Option<FreedPage>>,
     is_begun: bool,
+    /// Pages of rows gone through, and of the heap made anew, one that has changed in between once more.
+    pages_done: usize,
+    /// What the swap has taken out of the heap.
+    spent: Vec<SpentPage>,
 }
 
 /// The texts of a page of rows that go.
 struct Found {
     /// Held, so that its memory cannot become another page meanwhile.
     block: Arc<Block>,
+    /// How many slots it had, and which were live.
+    slots: usize,
+    live: Box<[u64]>,
     ids: Arc<[RawHeapId]>,
 }
 
@@ -34,12 +40,57 @@ impl Found {
             let row = &rows.rows[slot * row_bytes..][..row_bytes];
             offsets.iter().map(|at| handle(&row[*at..])).filter(|id| *id != RawHeapId::default())
         });
-        Self { ids: ids.collect(), block: table.block(page).clone() }
+        Self { ids: ids.collect(), slots, live: rows.live.into(), block: table.block(page).clone() }
     }
 
     fn is_of(&self, table: &RawTable, page: usize) -> bool {
         Arc::ptr_eq(&self.block, table.block(page))
     }
+}
+
+/// Texts that go or do not, other than was found before.
+#[derive(Default)]
+struct Moved {
+    gone: Vec<u64>,
+    come: Vec<u64>,
+}
+
+impl Moved {
+    /// What has become of a page, slot by slot: most handles are where they were.
+    fn add(&mut self, known: Option<&Found>, table: &RawTable, page: usize, offsets: &[usize]) {
+        let (rows, slots) = (table.page(page), table.slots());
+        let row_bytes = rows.rows.len() / slots;
+        let known = known.map(|known| (known.block.slice(known.slots * row_bytes), &*known.live));
+        for slot in 0..slots {
+            let was = known.and_then(|(rows, live)| row_of(rows, live, slot, row_bytes));
+            let is = row_of(rows.rows, rows.live, slot, row_bytes);
+            for &at in offsets {
+                let [was, is] = [was, is].map(|row| row.map_or(RawHeapId::default(), |row| handle(&row[at..])));
+                if was != is {
+                    self.gone.extend((was != RawHeapId::default()).then(|| bits(&was)));
+                    self.come.extend((is != RawHeapId::default()).then(|| bits(&is)));
+                }
+            }
+        }
+    }
+
+    /// By page of the heap, ascending: which texts stay after all, and which go too.
+    fn by_page(mut self, pages: usize) -> Vec<(Vec<RawHeapId>, Vec<RawHeapId>)> {
+        self.gone.sort_unstable();
+        self.come.sort_unstable();
+        let mut by_page = vec![(Vec::new(), Vec::new()); pages];
+        // One that has only changed its place is in both.
+        let (gone, come) = (missing(&self.gone, &self.come), missing(&self.come, &self.gone));
+        gone.map(id_of).for_each(|id| by_page[Heap::page_of(id)].0.push(id));
+        come.map(id_of).for_each(|id| by_page[Heap::page_of(id)].1.push(id));
+        by_page
+    }
+}
+
+/// The row in a slot, if there is one. A lone page has more slots than it had, if it has grown.
+fn row_of<'p>(rows: &'p [u8], live: &[u64], slot: usize, row_bytes: usize) -> Option<&'p [u8]> {
+    let is_live = live.get(slot / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1);
+    is_live.then(|| &rows[slot * row_bytes..][..row_bytes])
 }
 
 /// The handle of a text.
@@ -74,10 +125,13 @@ impl Frees {
             let table = world.tables().table(old);
             for page in 0..table.row_page_count() {
                 cancel.check()?;
-                match found.get_mut(page) {
-                    Some(known) if known.is_of(table, page) => {}
-                    Some(known) => *known = Found::of(table, page, offsets),
-                    None => found.push(Found::of(table, page, offsets)),
+                if !found.get(page).is_some_and(|known| known.is_of(table, page)) {
+                    self.pages_done += 1;
+                    let of_page = Found::of(table, page, offsets);
+                    match found.get_mut(page) {
+                        Some(known) => *known = of_page,
+                        None => found.push(of_page),
+                    }
                 }
                 found[page].ids.iter().for_each(|id| by_page[Heap::page_of(*id)].push(*id));
             }
@@ -90,10 +144,16 @@ impl Frees {
                 None => ids.is_empty(),
             };
             if !is_known {
+                self.pages_done += 1;
                 *known = (!ids.is_empty()).then(|| world.heap().without(number, ids));
             }
         }
         Ok(())
+    }
+
+    /// Pages gone through so far, those of rows and those of the heap.
+    pub(super) fn pages_done(&self) -> usize {
+        self.pages_done
     }
 
     /// Bytes that it holds.
@@ -109,39 +169,30 @@ impl Frees {
             // As in a replay, which has nothing got ready for it.
             self.update(plan, world, &Cancel::default()).expect("nobody cancels it");
         }
-        let (mut gone, mut come) = (BTreeSet::new(), Vec::new());
-        for (found, (old, offsets)) in self.tables.iter_mut().zip(plan.freed()) {
+        let mut moved = Moved::default();
+        for (found, (old, offsets)) in self.tables.iter().zip(plan.freed()) {
             let table = world.tables().table(old);
             for page in 0..table.row_page_count() {
                 let known = found.get(page);
-                if known.is_some_and(|known| known.is_of(table, page)) {
-                    continue;
+                if !known.is_some_and(|known| known.is_of(table, page)) {
+                    moved.add(known, table, page, offsets);
                 }
-                let before = sorted(known.map_or(&[], |known| &known.ids));
-                let after = sorted(&Found::of(table, page, offsets).ids);
-                gone.extend(missing(&before, &after));
-                come.extend(missing(&after, &before));
             }
         }
-        let is_gone = |id: &RawHeapId| gone.contains(&bits(id));
-        let changed: BTreeSet<usize> = gone.iter().map(|bits| Heap::page_of(id_of(*bits))).collect();
-        for (number, page) in self.heap.iter().enumerate() {
-            let Some(page) = page else { continue };
-            if changed.contains(&number) || !world.heap_mut().put_freed(number, page) {
-                let ids = page.ids().iter().filter(|id| !is_gone(id));
-                ids.for_each(|id| world.heap_mut().free(*id));
+        let heap = world.heap_mut();
+        self.heap.resize_with(heap.page_count(), || None);
+        for ((number, made), (stay, go)) in self.heap.iter().enumerate().zip(moved.by_page(heap.page_count())) {
+            let is_as_made = stay.is_empty() && go.is_empty();
+            if is_as_made && made.as_ref().is_none_or(|made| heap.put_freed(number, made)) {
+                continue;
             }
+            let stays = |id: &RawHeapId| stay.binary_search_by_key(&bits(id), bits).is_ok();
+            let known = made.iter().flat_map(FreedPage::ids).filter(|id| !stays(id));
+            let ids: Vec<RawHeapId> = known.chain(&go).copied().collect();
+            self.spent.push(heap.free_all(number, &ids));
         }
-        come.into_iter().for_each(|bits| world.heap_mut().free(id_of(bits)));
         self
     }
-}
-
-/// In an order that the ids of a page's rows mostly have already.
-fn sorted(ids: &[RawHeapId]) -> Vec<u64> {
-    let mut sorted: Vec<u64> = ids.iter().map(bits).collect();
-    sorted.sort_unstable();
-    sorted
 }
 
 /// Those of the first that are not among the second; both are sorted.

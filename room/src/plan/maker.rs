@@ -3,7 +3,7 @@
 use super::columns::Filling;
 use super::names::{Names, match_names};
 use super::report::{FieldReport, How};
-use super::steps::{Step, merged};
+use super::steps::{Step, filled, merged};
 use super::{Migration, RowsPlan};
 use logic_api::changes::{Changes, FieldChanges, MigrationSchema, RowChanges};
 use logic_api::schema::{ColumnType, FieldSchema, RowSchema, Schema};
@@ -510,12 +510,8 @@ impl RowsPlan {
     pub(super) fn of(row: Row, old: &RowSchema, new: &RowSchema) -> Self {
         let kept: BTreeSet<usize> = row.made.kept.iter().copied().collect();
         let frees = heap_offsets(&ColumnType::Row(old.clone())).into_iter().filter(|at| !kept.contains(at)).collect();
-        let mut end = 0;
-        for written in row.made.steps.iter().map(Step::written) {
-            end = if written.start == end { written.end } else { usize::MAX };
-        }
-        let is_dense = end == new.size as usize;
-        Self { steps: row.made.steps, is_dense, migrations: row.migrations, frees }
+        let steps = filled(row.made.steps, new.size as usize);
+        Self { steps, is_dense: true, migrations: row.migrations, frees }
     }
 }
 

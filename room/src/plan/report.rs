@@ -1,6 +1,7 @@
 //! A plan as people and programs read it.
 
 use super::{Change, IndexPlan, Plan, TablePlan};
+use crate::raw::RawTable;
 use crate::world::World;
 use logic_api::schema::FieldSchema;
 use serde::{Deserialize, Serialize};
@@ -9,9 +10,13 @@ use std::fmt;
 /// Pages that are looked at during a swap to see whether they have changed, in a microsecond.
 const PAGES_COMPARED_US: u64 = 40;
 /// Bytes that are rewritten in a microsecond: a third of what a copy of memory does.
-const BYTES_REWRITTEN_US: u64 = 2_000;
-/// Rows that a migration makes, or whose texts are freed, in a microsecond.
+const BYTES_REWRITTEN_US: u64 = 5_000;
+/// Rows that a migration makes in a microsecond.
 const ROWS_RUN_US: u64 = 10;
+/// Rows that an index takes.
+const ROWS_INDEXED_US: u64 = 4;
+/// Texts that are freed.
+const TEXTS_FREED_US: u64 = 30;
 /// What a swap takes that changes no table.
 const SWAP_US: u64 = 100;
 
@@ -45,6 +50,9 @@ pub struct TableReport {
     pub indexes_made: u32,
     /// Done during the swap, because a migration makes texts.
     pub in_pause: bool,
+    /// Done during the swap if one row changes after it was done in the background, because a migration takes all rows at once.
+    #[serde(default)]
+    pub in_pause_if_changed: bool,
     /// In the order of the new row; what is dropped comes last.
     pub fields: Vec<FieldReport>,
 }
@@ -101,15 +109,7 @@ impl Plan {
     pub fn report(&self, world: Option<&World>) -> PlanReport {
         let tables: Vec<_> =
             self.tables.iter().enumerate().map(|(number, table)| self.table(number, table, world)).collect();
-        let (mut pause_us, mut pause_us_max) = (0, 0);
-        if world.is_some() {
-            (pause_us, pause_us_max) = (SWAP_US, SWAP_US);
-            for (table, plan) in tables.iter().zip(&self.tables) {
-                let (idle, all) = pauses(table, plan);
-                pause_us += idle;
-                pause_us_max += all;
-            }
-        }
+        let (pause_us, pause_us_max) = world.map_or((0, 0), |world| self.pauses(world));
         let dropped = self.dropped.iter().map(|dropped| {
             let old = &self.old.tables[dropped.old];
             TableReport {
@@ -121,6 +121,7 @@ impl Plan {
                 row_bytes: (old.row.size, 0),
                 indexes_made: 0,
                 in_pause: false,
+                in_pause_if_changed: false,
                 fields: Vec::new(),
             }
         });
@@ -132,10 +133,10 @@ impl Plan {
         let new = &self.new.tables[number];
         let old = plan.old.map(|old| &self.old.tables[old]);
         let rows = plan.old.zip(world).map_or(0, |(old, world)| world.tables().table(old).row_count());
-        let (how, in_pause) = match &plan.change {
-            Change::New => (TableHow::New, false),
-            Change::Kept => (TableHow::Kept, false),
-            Change::Rows(rows) => (TableHow::Rewritten, rows.is_in_pause()),
+        let (how, in_pause, is_whole) = match &plan.change {
+            Change::New => (TableHow::New, false, false),
+            Change::Kept => (TableHow::Kept, false, false),
+            Change::Rows(rows) => (TableHow::Rewritten, rows.is_in_pause(), rows.is_whole()),
         };
         let made = plan.indexes.iter().filter(|index| **index == IndexPlan::Made).count();
         TableReport {
@@ -147,19 +148,63 @@ impl Plan {
             row_bytes: (old.map_or(0, |old| old.row.size), new.row.size),
             indexes_made: u32::try_from(made).unwrap_or(u32::MAX),
             in_pause,
+            in_pause_if_changed: is_whole && !in_pause,
             fields: plan.fields.clone(),
         }
     }
 }
 
-/// The part that a table has in the pause: where nothing has changed, and where everything has.
-fn pauses(table: &TableReport, plan: &TablePlan) -> (u64, u64) {
-    let Change::Rows(rows) = &plan.change else { return (0, 0) };
-    let runs = table.rows * u64::from(table.indexes_made) + table.rows * rows.migrations.len() as u64;
-    let all = table.bytes / BYTES_REWRITTEN_US + runs / ROWS_RUN_US;
-    let frees = if rows.frees.is_empty() { 0 } else { table.rows / ROWS_RUN_US };
-    let idle = if rows.is_in_pause() { all } else { table.bytes / crate::PAGE_BYTES as u64 / PAGES_COMPARED_US };
-    (idle + frees, all + frees)
+/// A table's size before the change.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    rows: u64,
+    pages: u64,
+}
+
+impl Size {
+    fn of(table: &RawTable) -> Self {
+        Self { rows: table.row_count().into(), pages: table.row_page_count() as u64 }
+    }
+}
+
+impl Plan {
+    /// The estimated pause of a room with this world: where nothing has changed since the plan was carried out, and where everything
+    /// has.
+    fn pauses(&self, world: &World) -> (u64, u64) {
+        let size = |old: usize| Size::of(world.tables().table(old));
+        let tables = self.tables.iter().zip(&self.new.tables);
+        let carried = tables.filter_map(|(plan, new)| Some(plan.pauses(size(plan.old?), new.row.size)));
+        let dropped = self.dropped.iter().map(|dropped| freeing(size(dropped.old), dropped.frees.len()));
+        let pauses = carried.chain(dropped);
+        pauses.fold((SWAP_US, SWAP_US), |(idle, all), (more, most)| (idle + more, all + most))
+    }
+}
+
+impl TablePlan {
+    /// Its part in the pause, given the bytes of a new row.
+    fn pauses(&self, size: Size, row_bytes: u32) -> (u64, u64) {
+        let comparing = size.pages / PAGES_COMPARED_US;
+        let made = self.indexes.iter().filter(|index| **index == IndexPlan::Made).count() as u64;
+        let rows = match &self.change {
+            Change::New => return (0, 0),
+            Change::Kept if made == 0 => return (0, 0),
+            Change::Kept => return (comparing, comparing + size.rows * made / ROWS_INDEXED_US),
+            Change::Rows(rows) => rows,
+        };
+        let runs = size.rows * rows.migrations.len() as u64 / ROWS_RUN_US + size.rows * made / ROWS_INDEXED_US;
+        let all = comparing + size.rows * u64::from(row_bytes) / BYTES_REWRITTEN_US + runs;
+        let (frees_idle, frees_all) = freeing(size, rows.frees.len());
+        (frees_idle + if rows.is_in_pause() { all } else { comparing }, frees_all + all)
+    }
+}
+
+/// The part of a table that loses so many texts of each row.
+fn freeing(size: Size, texts: usize) -> (u64, u64) {
+    if texts == 0 {
+        return (0, 0);
+    }
+    let comparing = size.pages / PAGES_COMPARED_US;
+    (comparing, comparing + size.rows * texts as u64 / TEXTS_FREED_US)
 }
 
 impl PlanReport {
@@ -210,6 +255,8 @@ impl fmt::Display for TableReport {
         }
         if self.in_pause {
             f.write_str(", during the swap")?;
+        } else if self.in_pause_if_changed {
+            f.write_str(", during the swap if a row changes meanwhile")?;
         }
         Ok(())
     }
@@ -235,5 +282,67 @@ impl fmt::Display for FieldReport {
             How::Dropped => "dropped",
             How::Refused => "refused",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Migration, RowsPlan};
+    use super::*;
+    use logic_api::schema::ColumnType;
+    use std::ops::Range;
+
+    /// A million rows of 64 bytes.
+    const MILLION: Size = Size { rows: 1_000_000, pages: 977 };
+
+    fn rows(frees: usize, migration: Option<(bool, bool)>) -> Change {
+        let migration = migration.map(|(has_heap, is_whole)| Migration {
+            number: 0,
+            path: "Avatar".into(),
+            view: Vec::new(),
+            reads: Vec::new(),
+            unread: Vec::new(),
+            old_bytes: 64,
+            column: ColumnType::U8,
+            to: 0,
+            has_heap,
+            is_whole,
+        });
+        let (steps, migrations) = (Vec::new(), migration.into_iter().collect());
+        Change::Rows(RowsPlan { steps, is_dense: true, migrations, frees: vec![0; frees] })
+    }
+
+    fn table(change: Change, indexes: &[IndexPlan]) -> TablePlan {
+        let (old, must_be_single, fields) = (Some(0), false, Vec::new());
+        TablePlan { name: "avatars".into(), old, must_be_single, change, indexes: indexes.to_vec(), fields }
+    }
+
+    /// What is measured lies between: docs/performance.md.
+    #[track_caller]
+    fn check(change: Change, indexes: &[IndexPlan], idle: Range<u64>, all: Range<u64>) {
+        let pauses = table(change, indexes).pauses(MILLION, 72);
+        assert!(idle.contains(&pauses.0) && all.contains(&pauses.1), "{pauses:?}");
+    }
+
+    #[test]
+    fn the_pause_is_of_what_is_done_in_it() {
+        use IndexPlan::{Kept, Made};
+        check(rows(0, None), &[Kept(0)], 10..500, 4_000..30_000);
+        // Texts are freed in the background.
+        check(rows(1, None), &[], 10..500, 15_000..80_000);
+        check(rows(0, None), &[Made], 10..500, 100_000..800_000);
+        check(Change::Kept, &[Kept(0)], 0..1, 0..1);
+        check(Change::Kept, &[Made], 10..500, 100_000..800_000);
+        check(Change::New, &[Made], 0..1, 0..1);
+        // A migration that makes texts has nothing done in the background; one of all rows has, until one of them changes.
+        check(rows(0, Some((true, false))), &[], 50_000..500_000, 50_000..500_000);
+        check(rows(0, Some((false, true))), &[], 10..500, 50_000..500_000);
+    }
+
+    #[test]
+    fn a_table_that_goes_with_its_texts_has_its_part() {
+        assert_eq!(freeing(MILLION, 0), (0, 0));
+        let (idle, all) = freeing(MILLION, 2);
+        assert!((10..500).contains(&idle) && (20_000..200_000).contains(&all), "{idle}, {all}");
     }
 }

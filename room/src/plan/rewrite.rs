@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The share of the pages, in eighths, for which memory is got ready: as many may change until the swap without a wait for it.
 const RESERVED_EIGHTHS: usize = 2;
+/// Bytes of old and new rows to which the steps are done at a time.
+const ROWS_BYTES: usize = 16 << 10;
 
 /// A plan, as far as it has been carried out for a world: see [`Rewrite::update`].
 pub struct Rewrite {
@@ -34,7 +36,8 @@ pub struct Rewrite {
     /// Of rewritten pages.
     bytes: usize,
     bytes_max: usize,
-    pages_rewritten: usize,
+    /// Pages that were rewritten, or only followed in the indexes.
+    pages_done: usize,
 }
 
 /// Why a plan cannot be carried out. The world that it is for has not been touched.
@@ -101,11 +104,8 @@ impl fmt::Debug for Leftover {
 
 impl fmt::Debug for Rewrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pages_rewritten, bytes, .. } = self;
-        f.debug_struct("Rewrite")
-            .field("pages_rewritten", pages_rewritten)
-            .field("bytes", bytes)
-            .finish_non_exhaustive()
+        let (pages, bytes) = (self.pages_done(), self.bytes);
+        f.debug_struct("Rewrite").field("pages_done", &pages).field("bytes", &bytes).finish_non_exhaustive()
     }
 }
 
@@ -117,12 +117,13 @@ impl Rewrite {
     pub fn new(plan: Arc<Plan>, to: Arc<LogicVersion>, drops: Arc<[String]>, seed: u64, bytes_max: usize) -> Self {
         assert!(plan.refusals().is_empty(), "a refused plan is not carried out");
         let tables = plan.tables.iter().map(|_| TableRewrite::default()).collect();
-        Self { plan, to, drops, seed, tables, frees: Frees::default(), bytes: 0, bytes_max, pages_rewritten: 0 }
+        Self { plan, to, drops, seed, tables, frees: Frees::default(), bytes: 0, bytes_max, pages_done: 0 }
     }
 
-    /// Pages that have been rewritten so far, one that has changed in between once more.
-    pub fn pages_rewritten(&self) -> usize {
-        self.pages_rewritten
+    /// Pages that have been gone through so far, one that has changed in between once more: rewritten, followed in an index that is
+    /// made, or searched for texts to be freed.
+    pub fn pages_done(&self) -> usize {
+        self.pages_done + self.frees.pages_done()
     }
 
     /// True if this is the rewrite for that swap of that world.
@@ -238,9 +239,9 @@ impl Rewrite {
         for &page in &changed {
             cancel.check()?;
             let rewritten = work.page(page, world)?;
+            self.pages_done += 1;
             if matches!(plan.change, Change::Rows(_)) {
                 self.bytes += rewritten.page.block.bytes();
-                self.pages_rewritten += 1;
             }
             if done.pages.len() == page {
                 done.pages.push(rewritten);
@@ -256,7 +257,6 @@ impl Rewrite {
         }
         if !changed.is_empty() {
             work.whole(&mut done, world)?;
-            work.hash(&changed, &mut done, world);
         }
         let seed = world.tables().table(old).index_seed().unwrap_or(self.seed);
         let indexes = plan.indexes.iter().enumerate().filter(|(_, index)| **index == IndexPlan::Made);
@@ -290,7 +290,8 @@ impl TableRewrite {
 }
 
 impl RowsPlan {
-    fn is_whole(&self) -> bool {
+    /// Whether all of it has to be done again where a single row has changed.
+    pub(super) fn is_whole(&self) -> bool {
         self.migrations.iter().any(|migration| migration.is_whole)
     }
 }
@@ -324,13 +325,22 @@ impl Work<'_> {
         let (slots, old_bytes, new_bytes) = (table.slots(), page.rows.len() / table.slots(), self.layout.row_bytes());
         let len = slots * new_bytes;
         let mut block = world.tables().pool().take(class_for(len));
-        let is_full = live_slots(&live, slots).count() == slots;
-        if !(rows.is_dense && is_full) {
-            block.bytes_mut(len).fill(0);
-        }
+        let new = block.bytes_mut(len);
+        let mut at = 0;
         for (start, end) in runs(&live, slots) {
+            // Free slots are zero, and so is what only a migration will write.
+            let clear = if rows.is_dense { at..start } else { at..end };
+            new[clear.start * new_bytes..clear.end * new_bytes].fill(0);
+            at = end;
+        }
+        new[at * new_bytes..].fill(0);
+        // As many rows at a time as stay in the processor's nearest cache for all steps.
+        let most = (ROWS_BYTES / (old_bytes + new_bytes)).max(1);
+        let pieces = runs(&live, slots)
+            .flat_map(|(start, end)| (start..end).step_by(most).map(move |at| (at, end.min(at + most))));
+        for (start, end) in pieces {
             let old = &page.rows[start * old_bytes..end * old_bytes];
-            let new = &mut block.bytes_mut(len)[start * new_bytes..end * new_bytes];
+            let new = &mut new[start * new_bytes..end * new_bytes];
             run(&rows.steps, &mut Strided::new(old, old_bytes, new, new_bytes)).map_err(|misfit| {
                 RewriteError::Unfit(told(&misfit, table.rows_before(number), number, &live, start, slots))
             })?;
@@ -342,7 +352,10 @@ impl Work<'_> {
             self.scratch.run(self.to, migration, world, first)?;
             self.scratch.write(migration, block.bytes_mut(len), &live, slots, 0, first)?;
         }
-        Ok(PageRewrite { source, page: RewrittenPage { block: Arc::new(block), hash: None }, live })
+        // So that the first state hash after the swap need not read them all; at once, while the page is in the cache.
+        let generations = world.tables().table(self.old).generations(number);
+        let hash = (!rows.is_whole()).then(|| self.layout.hash(slots, block.slice(len), generations, &live));
+        Ok(PageRewrite { source, page: RewrittenPage { block: Arc::new(block), hash }, live })
     }
 
     /// Runs the migration of all rows at once, if there is one.
@@ -353,28 +366,17 @@ impl Work<'_> {
             let (slots, pages) = (table.slots(), table.row_page_count());
             self.scratch.read(migration, (0..pages).map(|page| table.page(page)), slots)?;
             self.scratch.run(self.to, migration, world, 0)?;
+            let table = world.tables().table(self.old);
             let mut first = 0;
-            for page in &mut done.pages {
+            for (number, page) in done.pages.iter_mut().enumerate() {
                 let block = Arc::get_mut(&mut page.page.block).expect("just made, and nobody else's");
                 let bytes = block.bytes_mut(slots * self.layout.row_bytes());
                 self.scratch.write(migration, bytes, &page.live, slots, first, first)?;
+                page.page.hash = Some(self.layout.hash(slots, bytes, table.generations(number), &page.live));
                 first += live_slots(&page.live, slots).count();
             }
         }
         Ok(())
-    }
-
-    /// The state hashes of rewritten pages, so that the first one after the swap need not read them all.
-    fn hash(&self, changed: &[usize], done: &mut TableRewrite, world: &World) {
-        if !matches!(self.plan.change, Change::Rows(_)) {
-            return;
-        }
-        let table = world.tables().table(self.old);
-        for &number in changed {
-            let page = &mut done.pages[number];
-            let rows = page.page.block.slice(table.slots() * self.layout.row_bytes());
-            page.page.hash = Some(self.layout.hash(table.slots(), rows, table.generations(number), &page.live));
-        }
     }
 }
 
@@ -463,7 +465,7 @@ struct Keys<'a> {
 
 impl Keys<'_> {
     fn row(&self, slot: u32) -> &[u8] {
-        row_of(&self.pages[(slot >> 16) as usize], slot, self.slots, self.layout.row_bytes())
+        row_of(&self.pages[(slot >> 16) as usize], (slot & 0xFFFF) as usize, self.slots, self.layout.row_bytes())
     }
 
     fn key<'b>(&self, row: &'b [u8]) -> &'b [u8] {
@@ -477,16 +479,19 @@ impl Keys<'_> {
     /// The slots of two rows that have one value.
     fn follow(&self, index: &mut Index, changed: &[usize], before: &[PageRewrite]) -> Result<(), (u32, u32)> {
         let row_bytes = self.layout.row_bytes();
-        // Pages that are new come last in `changed`; those that were there before are told of in its order.
+        // Pages that are new come last in `changed`; those that were there before are told of in its order. Most rows of a page have
+        // the value that they had, and stay.
         for (&number, page) in changed.iter().zip(before) {
-            for slot in live_slots(&page.live, self.slots).map(|slot| slot_number(number, slot)) {
+            for slot in live_slots(&page.live, self.slots).filter(|slot| !self.has_stayed(number, *slot, page)) {
                 let row = row_of(page, slot, self.slots, row_bytes);
-                let was_there = index.remove(index.hash(self.key(row)), slot);
+                let was_there = index.remove(index.hash(self.key(row)), slot_number(number, slot));
                 assert!(was_there, "the index has every row of a page that was rewritten");
             }
         }
-        for &number in changed {
-            for slot in live_slots(&self.pages[number].live, self.slots).map(|slot| slot_number(number, slot)) {
+        for (place, &number) in changed.iter().enumerate() {
+            let has_stayed = |slot: &usize| before.get(place).is_some_and(|page| self.has_stayed(number, *slot, page));
+            for slot in live_slots(&self.pages[number].live, self.slots).filter(|slot| !has_stayed(slot)) {
+                let slot = slot_number(number, slot);
                 let key = self.key(self.row(slot));
                 let other = Cell::new(0);
                 let is_taken = index.has(index.hash(key), |found| {
@@ -494,7 +499,7 @@ impl Keys<'_> {
                     self.key(self.row(found)) == key
                 });
                 if is_taken {
-                    return Err((other.get(), slot));
+                    return Err((other.get().min(slot), other.get().max(slot)));
                 }
                 let hash_of = |multiplier, slot| hash_key(multiplier, self.key(self.row(slot)));
                 let hash = index.grow(key, hash_of).expect("an index grows with its table");
@@ -503,10 +508,18 @@ impl Keys<'_> {
         }
         Ok(())
     }
+
+    /// True if a row is in the slot as it was before, with the value that it had.
+    fn has_stayed(&self, number: usize, slot: usize, before: &PageRewrite) -> bool {
+        let is_live = |page: &PageRewrite| page.live[slot / 64] >> (slot % 64) & 1 == 1;
+        let key = |page| self.key(row_of(page, slot, self.slots, self.layout.row_bytes()));
+        let now = &self.pages[number];
+        is_live(before) && is_live(now) && key(before) == key(now)
+    }
 }
 
-fn row_of(page: &PageRewrite, slot: u32, slots: usize, row_bytes: usize) -> &[u8] {
-    &page.page.block.slice(slots * row_bytes)[(slot & 0xFFFF) as usize * row_bytes..][..row_bytes]
+fn row_of(page: &PageRewrite, slot: usize, slots: usize, row_bytes: usize) -> &[u8] {
+    &page.page.block.slice(slots * row_bytes)[slot * row_bytes..][..row_bytes]
 }
 
 fn slot_number(page: usize, slot: usize) -> u32 {

@@ -158,18 +158,20 @@ impl<'a> Strided<'a> {
     /// Copies as many bytes of every row. The usual widths are loops of their own: a call to copy eight bytes would take longer
     /// than the copy.
     pub(crate) fn copy(&mut self, bytes: usize) {
+        let (from, to) = (self.from, self.to);
         macro_rules! widths {
             ($($width:literal)+) => {
                 match bytes {
                     $($width => self.each::<$width, $width>(|old, new| *new = *old),)+
-                    _ => self.each_slice(bytes, bytes, |old, new| new.copy_from_slice(old)),
+                    _ => in_pieces(bytes, |at, bytes| self.at(from + at, to + at).copy(bytes)),
                 }
             };
         }
-        widths!(1 2 3 4 5 6 7 8 9 12 16 17 20 24 28 32 33 36 40 44 48 52 56 60 64 72 80 96 112 128);
+        widths!(0 1 2 3 4 5 6 7 8 9 12 16 17 20 24 28 32 33 36 40 44 48 52 56 60 64 72 80 96 112 128);
     }
 
     fn fill(&mut self, bytes: &[u8]) {
+        let to = self.to;
         macro_rules! widths {
             ($($width:literal)+) => {
                 match bytes.len() {
@@ -177,12 +179,19 @@ impl<'a> Strided<'a> {
                         let value: [u8; $width] = bytes.try_into().expect("as matched");
                         self.each::<0, $width>(|_, new| *new = value);
                     })+
-                    len => self.each_slice(0, len, |_, new| new.copy_from_slice(bytes)),
+                    len => in_pieces(len, |at, len| self.at(0, to + at).fill(&bytes[at..at + len])),
                 }
             };
         }
-        widths!(1 2 4 8 12 16 24 32);
+        widths!(0 1 2 3 4 5 6 7 8 12 16 24 32 64);
     }
+}
+
+/// Runs for pieces of a width that loops are made for: where each starts, and its bytes. The last starts so early that it ends with the
+/// whole.
+fn in_pieces(bytes: usize, mut run: impl FnMut(usize, usize)) {
+    let piece = 1 << bytes.min(64).ilog2();
+    (0..bytes).step_by(piece).for_each(|at| run(at.min(bytes - piece), piece));
 }
 
 /// Does all steps to all rows.
@@ -200,7 +209,7 @@ impl Step {
             Self::Fill { to, bytes } => rows.at(0, *to).fill(bytes),
             Self::Widen { from, to, numbers } => widen(numbers.0, numbers.1, rows.at(*from, *to)),
             Self::Narrow { from, to, numbers } => narrow(numbers.0, numbers.1, rows.at(*from, *to)),
-            Self::Enum(step) => return one_by_one(rows, |old, new| step.one(old, new)),
+            Self::Enum(step) => return step.run(rows),
             Self::Str(step) => return one_by_one(rows, |old, new| step.one(old, new)),
             Self::Each { from, to, count, strides, steps } => {
                 return one_by_one(rows, |old, new| {
@@ -267,6 +276,36 @@ pub(crate) fn merged(mut steps: Vec<Step>) -> Vec<Step> {
     merged
 }
 
+/// Steps that write every byte of a new row, its padding too, so that a page need not be cleared first.
+pub(crate) fn filled(steps: Vec<Step>, row_bytes: usize) -> Vec<Step> {
+    let mut written: Vec<Range<usize>> = steps.iter().map(Step::written).collect();
+    written.sort_by_key(|range| range.start);
+    written.push(row_bytes..row_bytes);
+    let (mut fills, others): (Vec<Step>, Vec<Step>) =
+        steps.into_iter().partition(|step| matches!(step, Step::Fill { .. }));
+    let mut end = 0;
+    for range in written {
+        if range.start > end {
+            fills.push(Step::Fill { to: end, bytes: vec![0; range.start - end].into() });
+        }
+        end = end.max(range.end);
+    }
+    fills.sort_by_key(|step| step.written().start);
+    // First, because the bytes of a list, say, are only known to be somewhere between others.
+    let mut steps: Vec<Step> = Vec::with_capacity(fills.len() + others.len());
+    for step in fills {
+        if let (Some(Step::Fill { to, bytes }), Step::Fill { to: next, bytes: more }) = (steps.last_mut(), &step)
+            && *to + bytes.len() == *next
+        {
+            *bytes = [&**bytes, &**more].concat().into();
+            continue;
+        }
+        steps.push(step);
+    }
+    steps.extend(others);
+    steps
+}
+
 /// Runs for every row, which may have no place.
 fn one_by_one(
     rows: &mut Strided<'_>,
@@ -292,21 +331,48 @@ fn read_number(bytes: &[u8], is_signed: bool) -> i64 {
 }
 
 impl EnumStep {
-    fn one(&self, old: &[u8], new: &mut [u8]) -> Result<(), Misfit> {
-        let bytes = &old[self.from..self.from + self.sizes.0];
+    fn run(&self, rows: &mut Strided<'_>) -> Result<(), Misfit> {
+        match self.sizes {
+            (1, 1) => self.bytes::<1>(rows),
+            (1, 2) => self.bytes::<2>(rows),
+            (1, 4) => self.bytes::<4>(rows),
+            (1, 8) => self.bytes::<8>(rows),
+            _ => one_by_one(rows, |old, new| {
+                let number = self.map[self.find(&old[self.from..][..self.sizes.0])?].1;
+                new[self.to..][..self.sizes.1].copy_from_slice(&number.to_le_bytes()[..self.sizes.1]);
+                Ok(())
+            }),
+        }
+    }
+
+    /// From one byte, as most enums have: each number that comes up is looked for once.
+    fn bytes<const NEW: usize>(&self, rows: &mut Strided<'_>) -> Result<(), Misfit> {
+        const UNKNOWN: u16 = u16::MAX;
+        let mut found = [UNKNOWN; 256];
+        one_by_one(rows, |old, new| {
+            let place = &mut found[usize::from(old[self.from])];
+            if *place == UNKNOWN {
+                *place = u16::try_from(self.find(&old[self.from..=self.from])?).expect("a byte has few values");
+            }
+            let number = self.map[usize::from(*place)].1.to_le_bytes();
+            new[self.to..self.to + NEW].copy_from_slice(&number[..NEW]);
+            Ok(())
+        })
+    }
+
+    /// Where in the map a variant is.
+    fn find(&self, bytes: &[u8]) -> Result<usize, Misfit> {
         // The schema does not tell whether numbers have a sign; a variant is found by its number either way.
         let (signed, unsigned) = (read_number(bytes, true), read_number(bytes, false));
-        let find = |number| self.map.binary_search_by_key(&number, |(old, _)| *old).ok().map(|at| self.map[at].1);
-        let Some(number) = find(signed).or_else(|| find(unsigned)) else {
+        let find = |number| self.map.binary_search_by_key(&number, |(old, _)| *old).ok();
+        find(signed).or_else(|| find(unsigned)).ok_or_else(|| {
             let is_it = |(number, _): &&(i64, String)| *number == signed || *number == unsigned;
             let what = match self.gone.iter().find(is_it) {
                 Some((_, name)) => format!("has {name}, which is gone"),
                 None => format!("has {unsigned}, which is no variant"),
             };
-            return Err(misfit(&self.path, what));
-        };
-        new[self.to..self.to + self.sizes.1].copy_from_slice(&number.to_le_bytes()[..self.sizes.1]);
-        Ok(())
+            misfit(&self.path, what)
+        })
     }
 }
 
@@ -363,5 +429,44 @@ impl OptStep {
         }
         value.copy_from_slice(&self.blank);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of that many bytes from a pattern in which no two stretches are the same.
+    fn rows(row_bytes: usize) -> Vec<u8> {
+        (0..251).chain(3..=255).cycle().take(3 * row_bytes).collect()
+    }
+
+    #[test]
+    fn every_width_is_copied_and_filled() {
+        for width in 0..300 {
+            let (old_bytes, new_bytes) = (width + 5, width + 7);
+            let (old, value) = (rows(old_bytes), &rows(width)[..width]);
+            let (mut copied, mut filled) = (vec![0; 3 * new_bytes], vec![0; 3 * new_bytes]);
+            Strided::new(&old, old_bytes, &mut copied, new_bytes).at(2, 4).copy(width);
+            Strided::new(&old, old_bytes, &mut filled, new_bytes).at(0, 4).fill(value);
+            for row in 0..3 {
+                let old = &old[row * old_bytes..][..old_bytes];
+                let expected = |value: &[u8]| [&[0; 4], value, &[0; 3]].concat();
+                assert_eq!(copied[row * new_bytes..][..new_bytes], expected(&old[2..2 + width]), "{width}");
+                assert_eq!(filled[row * new_bytes..][..new_bytes], expected(value), "{width}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_step_writes_is_filled_first() {
+        let copy = |to, bytes| Step::Copy { from: 0, to, bytes };
+        let fill = |to, bytes: &[u8]| Step::Fill { to, bytes: bytes.into() };
+        let each = Step::Each { from: 0, to: 12, count: 1, strides: (4, 4), steps: Vec::new() };
+        let steps = vec![copy(0, 4), fill(4, &[7]), each.clone(), copy(16, 8)];
+        // One fill for the value and the padding after it.
+        assert_eq!(filled(steps, 24), [fill(4, &[7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), copy(0, 4), each, copy(16, 8)]);
+        assert_eq!(filled(vec![copy(0, 8)], 8), [copy(0, 8)]);
+        assert_eq!(filled(vec![copy(0, 8)], 12), [fill(8, &[0; 4]), copy(0, 8)]);
     }
 }

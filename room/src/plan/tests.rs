@@ -222,5 +222,7 @@ fn carry_over(world: &mut World, from: &Changes, to: &(Arc<Schema>, Changes), dr
     let logic = LogicVersion::linked::<Nothing>().unwrap();
     let mut rewrite = Rewrite::new(Arc::new(plan), logic, Arc::default(), 5, usize::MAX);
     rewrite.update(&mut world.fork(), &Cancel::default()).map_err(|error| error.to_string())?;
-    rewrite.finish(world).map(drop).map_err(|error| error.to_string())
+    rewrite.finish(world).map_err(|error| error.to_string())?;
+    assert!(world.has_sound_indexes());
+    Ok(())
 }

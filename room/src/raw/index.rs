@@ -108,6 +108,11 @@ impl Index {
         self.pages.len()
     }
 
+    /// Entries, each of which is a row.
+    pub(crate) fn len(&self) -> u64 {
+        self.pages.iter().map(|page| page.buckets().rows()).sum()
+    }
+
     pub(crate) fn fork(&mut self) -> Self {
         fetch_counters(self.pages.iter().map(|page| &page.block));
         self.writable.fill(ptr::null_mut());

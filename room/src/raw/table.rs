@@ -7,6 +7,7 @@
 //! A slot is a row's name for life, also when its rows become longer or shorter by a schema change. So a page has the number of
 //! slots that fitted a page when the table was new: `slot_bytes` says for which length of rows that was.
 
+mod hash;
 mod image;
 mod rewrite;
 
@@ -18,8 +19,9 @@ use logic_api::schema::TableSchema;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::{ptr, slice};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::xxh3_64;
 
+use hash::hash_page;
 pub(crate) use rewrite::{Page, RewrittenPage};
 
 /// What is the same for all pages and forks of a table.
@@ -357,6 +359,15 @@ impl RawTable {
         self.indexes[number] = index;
     }
 
+    /// True if the indexes find every row by its values, and have nothing else. Looks at all rows.
+    pub(crate) fn has_sound_indexes(&self) -> bool {
+        let place = Place { starts: &self.starts, slots: self.slots, row_bytes: self.layout.row_bytes };
+        self.indexes.iter().zip(&self.layout.columns).all(|(index, &(offset, bytes))| {
+            let finds = |slot| index.has(index.hash(place.column(slot, offset, bytes)), |found| found == slot);
+            index.len() == u64::from(self.row_count()) && self.live_slots().all(finds)
+        })
+    }
+
     /// True if the slot has a row.
     pub(crate) fn is_live(&self, slot: u32) -> bool {
         let (page, slot) = (page_of(slot), slot_of(slot));
@@ -523,25 +534,6 @@ impl Drop for SharedView {
         // SAFETY: made by `Box::into_raw`, and dropped once.
         drop(unsafe { Box::from_raw(self.0) });
     }
-}
-
-/// The state hash of a page: of its generations, live bits and rows, padding left out.
-fn hash_page(layout: &TableLayout, slots: usize, rows: &[u8], generations: &[u8], live: &[u64]) -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(generations);
-    for word in live {
-        hash.update(&word.to_le_bytes());
-    }
-    if layout.is_dense() {
-        hash.update(&xxh3_64(rows).to_le_bytes());
-        return hash.digest();
-    }
-    for slot in 0..slots {
-        for (offset, len) in &layout.spans {
-            hash.update(&rows[slot * layout.row_bytes + offset..][..*len]);
-        }
-    }
-    hash.digest()
 }
 
 /// How to find a column of a live row.

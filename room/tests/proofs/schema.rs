@@ -218,6 +218,39 @@ pub(crate) mod two {
     }
 }
 
+/// The same tables with one index more, and none of the one that there was.
+mod named {
+    use super::*;
+
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    pub(crate) struct Avatar {
+        number: u32,
+        hp: i32,
+        team: one::Team,
+        #[row(unique)]
+        name: Str<8>,
+        bio: Text,
+        notes: [Text; 2],
+        best: List<u16, 3>,
+        target: Id<Avatar>,
+    }
+
+    #[derive(Debug, World)]
+    pub(crate) struct World {
+        avatars: Table<Avatar>,
+        orbs: Table<one::Orb>,
+        game: One<one::Game>,
+    }
+
+    #[logic(linked, version = 4)]
+    impl Logic for World {
+        fn query(&self, _request: &Request) -> Option<Response> {
+            Some(Response::text(format!("{} {} {}", self.avatars.len(), self.orbs.len(), self.game.round)))
+        }
+    }
+}
+
 /// Another game.
 mod other {
     use super::*;
@@ -299,14 +332,14 @@ fn what_was_prepared_comes_to_the_same() {
         assert_eq!(plan.refusals(), <[String; 0]>::default());
         let mut rewrite = Rewrite::new(Arc::new(plan), to.clone(), Arc::default(), 9, usize::MAX);
         rewrite.update(&mut room.room().fork_world(), &Cancel::default()).unwrap();
-        let first = rewrite.pages_rewritten();
+        let first = rewrite.pages_done();
         for name in dirty {
             room.signal(name, b"");
             plain.signal(name, b"");
         }
         if dirty.len() != 1 {
             rewrite.update(&mut room.room().fork_world(), &Cancel::default()).unwrap();
-            assert_eq!(rewrite.pages_rewritten() > first, dirty.len() > 1);
+            assert_eq!(rewrite.pages_done() > first, dirty.len() > 1);
         }
         room.room().prepare_swap(rewrite);
         for room in [&mut room, &mut plain] {
@@ -314,6 +347,7 @@ fn what_was_prepared_comes_to_the_same() {
         }
         assert_eq!(room.room().state_hash(), plain.room().state_hash(), "{dirty:?}");
         assert_eq!(room.room().world().size(), plain.room().world().size(), "{dirty:?}");
+        assert!(room.room().world().has_sound_indexes() && plain.room().world().has_sound_indexes(), "{dirty:?}");
         let mut again = restored(&mut room.room().twin(), &Pool::new());
         assert_eq!(again.state_hash(), plain.room().state_hash(), "{dirty:?}");
         for room in [&mut room, &mut plain] {
@@ -330,6 +364,36 @@ fn what_was_prepared_comes_to_the_same() {
             room.step(Input::rewind()).unwrap();
         }
         assert_eq!(room.room().state_hash(), plain.room().state_hash());
+    }
+}
+
+/// Pages are followed beforehand too where no row is rewritten: for an index that is made, and for texts that go.
+#[test]
+fn what_changes_nothing_but_indexes_or_texts_is_followed_beforehand() {
+    for to in [linked::<named::World>(), linked::<other::World>()] {
+        let mut room = room_of(5_000);
+        let drops: Arc<[String]> = ["avatars", "orbs", "game"].map(String::from).into();
+        let plan = room.room().plan_swap(&to, &drops);
+        assert_eq!(plan.refusals(), <[String; 0]>::default());
+        let mut rewrite = Rewrite::new(Arc::new(plan), to.clone(), drops.clone(), 9, usize::MAX);
+        let mut done = |room: &mut TestRoom<one::World>| {
+            let before = rewrite.pages_done();
+            rewrite.update(&mut room.room().fork_world(), &Cancel::default()).unwrap();
+            rewrite.pages_done() - before
+        };
+        let first = done(&mut room);
+        assert!(first > 3, "{first}");
+        assert_eq!(done(&mut room), 0);
+        room.signal("hurt some", b"");
+        let again = done(&mut room);
+        assert!((1..first).contains(&again), "{again} of {first}");
+        for name in ["add", "remove", "hurt", "rewrite"] {
+            room.signal(name, b"");
+        }
+        room.room().prepare_swap(rewrite);
+        room.step(Input::Swap { to, drops, trial: TrialId::default() }).unwrap();
+        assert!(room.room().world().has_sound_indexes());
+        assert_eq!(room.room().world().size().rows > 1, room.room().world().size().heap_bytes > 0);
     }
 }
 
@@ -472,7 +536,7 @@ heroes: was avatars, rows of 64 bytes become 104, 92 rows, indexes made anew
   Hero.half: f32, migrated
   Hero.bio: Text, dropped
 orbs: dropped, 107 rows
-estimated pause: 109 us, 140 us if every row changes meanwhile
+estimated pause: 100 us, 162 us if every row changes meanwhile
 "
     );
 }
