@@ -145,7 +145,7 @@ fn check_fetch_site(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// Enough of a value to recognise it; the rest of a long one is the sender's business.
-fn excerpt(value: &HeaderValue) -> String {
+pub(crate) fn excerpt(value: &HeaderValue) -> String {
     const SHOWN_BYTES_MAX: usize = 80;
     let bytes = value.as_bytes();
     let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];

@@ -14,6 +14,8 @@ const UNCONSUMED_MAX = 16;
 const RANKING_EVERY_MS = 200;
 /** A page that is not understood even when it is new is not loaded again and again. */
 const RELOAD_EVERY_MS = 10_000;
+/** After so many attempts that led nowhere it may be that none ever will. */
+const PATIENT_ATTEMPTS = 3;
 /** Asks the logic for everything anew. */
 const TELL_ALL = Uint8Array.of(0);
 const ELSEWHERE = 4409;
@@ -31,11 +33,14 @@ const steering = new Steering(canvas);
 let session;
 let sent = { x: 0, y: 0, at: 0 };
 let rankedAt = 0;
+/** Attempts to connect since the player was last in. */
+let attempts = 0;
 
 // For the browser's console.
 globalThis.arena = { scene, get session() { return session; } };
 
 function play(token) {
+  attempts = 0;
   hud.showVeil('Connecting …');
   hud.find('door').hidden = true;
   const url = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`;
@@ -51,7 +56,7 @@ function play(token) {
   session.on('rtt', ({ rtt }) => hud.showRtt(rtt));
   session.on('notice', hud.showNotice);
   session.on('error', ({ text }) => hud.toast(text));
-  session.on('disconnected', () => hud.showVeil('Reconnecting …'));
+  session.on('disconnected', disconnected);
   session.on('closed', closed);
 }
 
@@ -59,14 +64,29 @@ function joined({ token, version, versionName }) {
   sessionStorage.setItem(tokenKey, token);
   scene.setTickRate(session.ticksPerSecond);
   sent = { x: 0, y: 0, at: 0 };
+  attempts = 0;
   hud.showVersion({ version, versionName });
   hud.showGame(true);
   hud.hideVeil();
 }
 
+function disconnected({ reason }) {
+  attempts += 1;
+  const gaveUp = attempts > PATIENT_ATTEMPTS;
+  const button = gaveUp ? 'Back to the door' : '';
+  const action = () => { session.close(); openDoor(''); };
+  hud.showVeil('Reconnecting …', { hint: reason || (gaveUp ? whyInVain() : ''), button, action, waits: true });
+}
+
+/** Browsers tell a page nothing of why it may not connect. */
+function whyInVain() {
+  return `Nobody answers at ${location.host}. If the engine runs, it may not let this page connect: it says so in its log, `
+    + 'and allowed_hosts in engine.toml lists the names that a page may come by.';
+}
+
 function closed({ code, reason }) {
   if (code === ELSEWHERE) {
-    hud.showVeil('You play on in another window.', 'Play here', () => play(sessionStorage.getItem(tokenKey)));
+    hud.showVeil('You play on in another window.', { button: 'Play here', action: () => play(sessionStorage.getItem(tokenKey)) });
     return;
   }
   sessionStorage.removeItem(tokenKey);
@@ -93,7 +113,7 @@ function loadAnew(error) {
     sessionStorage.setItem('hotseat.loaded', String(Date.now()));
     location.reload();
   } else {
-    hud.showVeil(`The arena says what this page does not know: ${error.message}.`, 'Load it anew', () => location.reload());
+    hud.showVeil(`The arena says what this page does not know: ${error.message}.`, { button: 'Load it anew', action: () => location.reload() });
   }
 }
 

@@ -120,14 +120,16 @@ export function showNotice({ severity, text }) {
   write(find('notice-text'), text);
 }
 
-/** Covers the field with a line, and with a button if there is something to do. */
-export function showVeil(text, button, action) {
+/** Covers the field with a line, what is to be known about it, and a button if there is something to do. */
+export function showVeil(text, { hint = '', button = '', action, waits = !button } = {}) {
   find('veil').hidden = false;
-  find('spinner').hidden = Boolean(button);
+  find('spinner').hidden = !waits;
   write(find('veil-text'), text);
+  find('veil-hint').hidden = !hint;
+  write(find('veil-hint'), hint);
   const element = find('veil-button');
   element.hidden = !button;
-  write(element, button ?? '');
+  write(element, button);
   element.onclick = action;
 }
 

@@ -14,10 +14,15 @@ const withBrowser = { ...withEngine, skip: withEngine.skip || (program ? false :
 /** Counts how often the connection is lost from now on. */
 const LOST = "globalThis.lost = 0; arena.session.on('disconnected', () => { lost += 1; })";
 
-async function play(browser, url, nick, options) {
-  const page = await browser.open(url, options);
+/** Goes through the door. */
+async function enter(page, nick) {
   await page.until("!document.getElementById('door').hidden");
   await page.value(`document.getElementById('nick').value = '${nick}'; document.getElementById('enter').requestSubmit()`);
+}
+
+async function play(browser, url, nick, options) {
+  const page = await browser.open(url, options);
+  await enter(page, nick);
   await page.until('arena.scene.self?.seen');
   await page.value(LOST);
   return page;
@@ -68,7 +73,7 @@ const RANKED = "[...document.querySelectorAll('#ranking .nick')].map((nick) => n
 test('the arena in a browser', withBrowser, async (suite) => {
   const engine = await Engine.start();
   const wire = await Wire.to(engine.port);
-  const browser = new Chromium(program);
+  const browser = new Chromium(program, ['box.test']);
   const url = `http://127.0.0.1:${wire.port}/`;
   const ann = await play(browser, url, 'Ann');
   const bob = await play(browser, url, 'Bob', { width: 390, height: 800, ratio: 2, touch: true });
@@ -208,10 +213,14 @@ test('the arena in a browser', withBrowser, async (suite) => {
     game.remove();
     await engine.load(4);
     await engine.confirm();
+    const cid = await browser.open(url);
     const doom = connect({ url: engine.url('tcp'), hello: 'Doom' });
     context.after(() => doom.close());
     const { event } = watch(doom);
     for (const page of pages) await page.until("document.getElementById('notice-title').textContent.startsWith('The game stands still')");
+    // Who comes now is told why they do not get in, and does once it is mended.
+    await enter(cid, 'Cid');
+    await cid.until("document.getElementById('veil-hint').textContent.startsWith('the room main is frozen: ')");
     for (const page of pages) await page.value(LOST);
     await ann.value(DIZZY);
     await draws(ann, 120);
@@ -228,10 +237,23 @@ test('the arena in a browser', withBrowser, async (suite) => {
     }
     await ann.value('clearInterval(dizzy)');
     for (const page of pages) await moves(page);
+    await cid.until("arena.scene.self?.seen && document.getElementById('veil').hidden", 60_000);
+    await cid.value("document.getElementById('leave').click()");
     doom.leave();
     await event('closed');
     for (const page of pages) assert.equal(await page.value('lost'), 0);
     faultless();
+  });
+
+  await suite.test('a page that the engine refuses is told what may be the matter, and comes back to the door', async () => {
+    const page = await browser.open(`http://box.test:${engine.port}/`);
+    await enter(page, 'Dan');
+    await page.until("!document.getElementById('veil-button').hidden");
+    assert.equal(await shown(page, 'veil-button'), 'Back to the door');
+    assert.match(await shown(page, 'veil-hint'), new RegExp(`^Nobody answers at box.test:${engine.port}\\. .* allowed_hosts`));
+    await page.value("document.getElementById('veil-button').click()");
+    await page.until("!document.getElementById('door').hidden && document.getElementById('veil').hidden");
+    assert.equal(await page.value("document.getElementById('reason').hidden"), true);
   });
 
   await suite.test('who leaves is at the door again', async () => {

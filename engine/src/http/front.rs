@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::{HeaderMap, Response, StatusCode, header};
@@ -13,18 +13,22 @@ use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::Request;
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use tower_service::Service;
 
 use crate::guard::Guard;
 use crate::http::{Backend, Kind, Refusal, Requester, loads, logic, own};
 use crate::metrics::RequestMetrics;
-use crate::sessions::Lobby;
+use crate::sessions::{Lobby, ORIGIN_FOREIGN};
 
 /// The logic's answers are whole and unboxed; the engine's own come from its router.
 type Body = Either<Full<Bytes>, axum::body::Body>;
 
 /// The most of a `User-Agent` that is kept.
 const AGENT_BYTES_MAX: usize = 80;
+
+/// Between two lines about pages that may not connect.
+const FOREIGN_PAGE_EVERY: Duration = Duration::from_secs(10);
 
 /// What bounds one request of the logic's.
 #[derive(Debug, Clone, Copy)]
@@ -42,18 +46,20 @@ pub(crate) struct Front<B> {
     own: Router,
     limits: RequestLimits,
     requests: RequestMetrics,
+    foreign_pages: Mutex<Seldom>,
 }
 
 impl<B: Backend> Front<B> {
     pub(crate) fn new(backend: Arc<B>, guard: Guard, limits: RequestLimits, requests: RequestMetrics) -> Front<B> {
-        Front { own: own::router(Arc::clone(&backend)), backend, guard, limits, requests }
+        let foreign_pages = Mutex::new(Seldom::default());
+        Front { own: own::router(Arc::clone(&backend)), backend, guard, limits, requests, foreign_pages }
     }
 
     /// Dropping the future gives the request up.
     pub(crate) async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let response = match Route::of(request.uri().path()) {
             Route::Logic => logic::answer(&*self.backend, self.limits, request).await.map(Either::Left),
-            Route::Players => self.upgrade(request).map(|body: axum::body::Body| Either::Right(body)),
+            Route::Players => self.upgrade(peer, request).map(|body: axum::body::Body| Either::Right(body)),
             Route::Health => self.own(request).await.map(Either::Right),
             Route::Admin => self.admin(peer, request).await.map(Either::Right),
         };
@@ -69,7 +75,7 @@ impl<B: Backend> Front<B> {
         self.backend.lobby()
     }
 
-    fn upgrade(&self, mut request: Request<Incoming>) -> Response<axum::body::Body> {
+    fn upgrade(&self, peer: SocketAddr, mut request: Request<Incoming>) -> Response<axum::body::Body> {
         let upgrade = hyper::upgrade::on(&mut request);
         let (head, _body) = request.into_parts();
         let upgraded = match self.lobby() {
@@ -78,8 +84,19 @@ impl<B: Backend> Front<B> {
         };
         upgraded.unwrap_or_else(|refusal| {
             self.count_refused(refusal.code());
+            if refusal.code() == ORIGIN_FOREIGN {
+                self.log_foreign_page(peer, &refusal);
+            }
             refusal.response(&head.headers)
         })
+    }
+
+    /// Browsers show a page nothing of why it may not connect, so whoever runs the engine is told. A page tries again and
+    /// again, hence not each time.
+    fn log_foreign_page(&self, peer: SocketAddr, refusal: &Refusal) {
+        if let Some(untold) = self.foreign_pages.lock().told_at(Instant::now(), FOREIGN_PAGE_EVERY) {
+            tracing::warn!(%peer, untold, reason = refusal.reason(), "a page that came to play was refused");
+        }
     }
 
     /// What a client is sent whose request began and did not end in time: nobody will answer it.
@@ -132,6 +149,25 @@ fn log_refusal(peer: SocketAddr, method: &axum::http::Method, path: &str, refusa
     tracing::info!(%peer, %method, path, code = refusal.code(), reason = refusal.reason(), "admin request refused");
 }
 
+/// What is told now and then only.
+#[derive(Debug, Default)]
+struct Seldom {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Seldom {
+    /// If it is to be told now: how often it has not been since the last time.
+    fn told_at(&mut self, now: Instant, every: Duration) -> Option<u64> {
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < every) {
+            self.untold += 1;
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
     /// Whatever is not the engine's, so that a game may have any path.
@@ -162,6 +198,14 @@ impl Route {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_often_is_told_seldom() {
+        let (mut seldom, begun) = (Seldom::default(), Instant::now());
+        let told = [0, 1, 9_999, 10_000, 10_001, 30_000]
+            .map(|ms| seldom.told_at(begun + Duration::from_millis(ms), FOREIGN_PAGE_EVERY));
+        assert_eq!(told, [Some(0), None, None, Some(2), None, Some(1)]);
+    }
 
     #[test]
     fn only_the_engines_own_paths_are_the_engines() {

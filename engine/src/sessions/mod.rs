@@ -30,3 +30,4 @@ pub use lobby::{Limits, Lobby};
 pub use token::Tokens;
 
 pub(crate) use link::{Link, Out};
+pub(crate) use upgrade::ORIGIN_FOREIGN;

@@ -14,11 +14,14 @@ use sha1::{Digest, Sha1};
 use tokio::net::TcpStream;
 use wire::SUBPROTOCOL;
 
-use crate::guard::bearer;
+use crate::guard::{bearer, excerpt};
 use crate::http::{Kind, Refusal, parameter};
 use crate::sessions::connection::Opening;
 use crate::sessions::link::Framing;
 use crate::sessions::lobby::{Lobby, Slot};
+
+/// The code of a refusal of a page from elsewhere.
+pub(crate) const ORIGIN_FOREIGN: &str = "origin-foreign";
 
 /// RFC 6455, 1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -87,11 +90,11 @@ impl Lobby {
             return Ok(());
         }
         let reason = format!(
-            "a page of the origin \"{}\" may not connect; add it to allowed_origins in engine.toml, or its \
-             host to allowed_hosts",
-            origin.as_bytes().escape_ascii()
+            "a page of the origin {} may not connect; add it to allowed_origins in engine.toml, or its host to \
+             allowed_hosts",
+            excerpt(origin)
         );
-        Err(Refusal::new(Kind::Forbidden, "origin-foreign", reason))
+        Err(Refusal::new(Kind::Forbidden, ORIGIN_FOREIGN, reason))
     }
 }
 

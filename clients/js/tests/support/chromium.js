@@ -27,8 +27,10 @@ export class Chromium {
   #waiting = new Map();
   #pages = new Map();
 
-  constructor(path) {
-    this.#process = spawn(path, [...FLAGS, `--user-data-dir=${this.#profile}`, 'about:blank'], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
+  /** Under each of the `names` it finds this machine. */
+  constructor(path, names = []) {
+    const rules = names.map((name) => `MAP ${name} 127.0.0.1`).join(',');
+    this.#process = spawn(path, [...FLAGS, `--host-resolver-rules=${rules}`, `--user-data-dir=${this.#profile}`, 'about:blank'], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
     this.ended = once(this.#process, 'exit');
     let rest = '';
     this.#process.stdio[4].setEncoding('utf8').on('data', (text) => {

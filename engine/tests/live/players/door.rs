@@ -105,4 +105,10 @@ fn pages_of_other_sites_may_not_play() {
     witness.is_undisturbed();
     assert_eq!(engine.metric("hotseat_handshakes_refused_total{cause=\"origin-foreign\"}"), 6);
     assert_eq!(engine.ask("/ws").status, 426);
+    // A browser keeps the answer to itself, so whoever runs the engine is told what to do.
+    let log = engine.log();
+    let told = log.lines().find(|line| line.contains("a page that came to play was refused"));
+    for word in ["WARN", "https://evil.example", "allowed_hosts", "127.0.0.1:"] {
+        assert!(told.is_some_and(|line| line.contains(word)), "{word} in {log}");
+    }
 }
