@@ -206,7 +206,6 @@ impl Dev {
                 say(&format!("loaded version {version} in {ms:.1} ms: {rooms}, paused {slowest} us"));
                 self.running = Some(version);
                 self.tell(engine, None);
-                self.plugins.prune()?;
             }
             Err(refusal) => {
                 let reason = format!("load refused: {}", refusal.reason());
@@ -215,6 +214,8 @@ impl Dev {
                 self.tell(engine, Some([&[reason], refusal.details()].concat().join("\n")));
             }
         }
+        // Also after a refusal: whoever tries again and again would fill the disk.
+        self.plugins.prune(self.running)?;
         Ok(())
     }
 

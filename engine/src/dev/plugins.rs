@@ -71,10 +71,11 @@ impl Plugins {
         Ok(name)
     }
 
-    /// Removes the oldest of those that were built here. The engine keeps what it still needs elsewhere.
-    pub(super) fn prune(&self) -> Result<(), PluginError> {
+    /// Removes the oldest of those that were built here, but not the one that runs, which may be older than others that were
+    /// refused. What else the engine needs it keeps elsewhere.
+    pub(super) fn prune(&self, running: Option<u32>) -> Result<(), PluginError> {
         let mut built = self.built()?;
-        built.sort_unstable_by_key(|(version, _)| std::cmp::Reverse(*version));
+        built.sort_unstable_by_key(|(version, _)| (Some(*version) != running, std::cmp::Reverse(*version)));
         for (_, file) in built.into_iter().skip(KEPT) {
             match std::fs::remove_file(file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.failed(error)),
@@ -119,10 +120,17 @@ mod tests {
             assert_eq!(plugins.put(version, &library).unwrap().as_str(), format!("dev.{version}.so"));
         }
         assert_eq!(hash(&std::fs::read(path.join("dev.1011.so")).unwrap()).seal, Ok(Seal::Sealed));
-        plugins.prune().unwrap();
-        let mut left: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        left.sort();
-        let kept = ["dev.1007.so", "dev.1008.so", "dev.1009.so", "dev.1010.so", "dev.1011.so"];
-        assert_eq!(left, [&kept[..], &["game.1003.so"]].concat());
+        let left_of = |running| {
+            plugins.prune(running).unwrap();
+            let mut left: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            left.sort();
+            left
+        };
+        // Those after it were refused.
+        let kept = ["dev.1005.so", "dev.1008.so", "dev.1009.so", "dev.1010.so", "dev.1011.so", "game.1003.so"];
+        assert_eq!(left_of(Some(1005)), kept);
+        plugins.put(1012, &library).unwrap();
+        let kept = ["dev.1008.so", "dev.1009.so", "dev.1010.so", "dev.1011.so", "dev.1012.so", "game.1003.so"];
+        assert_eq!(left_of(Some(1012)), kept);
     }
 }
