@@ -267,3 +267,43 @@ test('the arena in a browser', withBrowser, async (suite) => {
   wire.close();
   await engine.stop();
 });
+
+test('a saved rule changes the game under the players\' hands', withBrowser, async (suite) => {
+  const game = new Game();
+  const engine = await Engine.dev(game.crate);
+  const browser = new Chromium(program);
+  const ann = await play(browser, `http://127.0.0.1:${engine.port}/`, 'Ann');
+  await ann.value("globalThis.mishaps = []; for (const name of ['disconnected', 'joined', 'resync', 'error', 'forgotten']) arena.session.on(name, () => mishaps.push(name))");
+  assert.equal(await shown(ann, 'version'), 'version 1001 dev1');
+  const player = await ann.value('arena.session.player');
+
+  await suite.test('it is built, and goes live while they play', async (context) => {
+    await ann.value(PILOT);
+    const saved = performance.now();
+    game.edit('src/rules.rs', 'SPEED: f32 = 380.0;', 'SPEED: f32 = 900.0;');
+    await ann.until("document.getElementById('version').textContent === 'version 1002 dev2'", 240_000);
+    context.diagnostic(`shown ${Math.round(performance.now() - saved)} ms after it was saved`);
+    await ann.value('clearInterval(pilot)');
+    await ann.until('arena.session.unconsumed === 0');
+    await ann.key('keyDown', await ann.value('arena.scene.self.x < arena.scene.map.width / 2') ? 'KeyD' : 'KeyA');
+    await ann.until('Math.abs(arena.scene.self.vx) > 450');
+    for (const code of ['KeyD', 'KeyA']) await ann.key('keyUp', code);
+  });
+
+  await suite.test('a typo is shown where they play and where it was made, and what runs plays on', async () => {
+    game.edit('src/rules.rs', 'SPEED: f32 = 900.0;', 'SPEED: f32 = fast;');
+    await ann.until("!document.getElementById('notice').hidden && document.getElementById('notice-text').textContent.includes('cannot find value `fast`')", 240_000);
+    assert.match(await shown(ann, 'notice-title'), /what runs plays on/);
+    await engine.says('cannot find value `fast`');
+    await engine.says('version 1002 plays on');
+    await moves(ann);
+    game.edit('src/rules.rs', 'SPEED: f32 = fast;', 'SPEED: f32 = 500.0;');
+    await ann.until("document.getElementById('version').textContent === 'version 1003 dev3' && document.getElementById('notice').hidden", 240_000);
+    await moves(ann);
+  });
+
+  assert.deepEqual([await ann.value('arena.session.player'), await ann.value('mishaps'), ann.faults], [player, [], []]);
+  await browser.close();
+  await engine.stop();
+  game.remove();
+});

@@ -28,6 +28,8 @@ export class Engine {
   #folder = mkdtempSync(join(tmpdir(), 'hotseat-engine-'));
   #process;
   #ended;
+  /** The end of what it wrote to its standard error. */
+  #complained = '';
 
   /** An engine that runs version 1001 of the arena. */
   static async start(config = '') {
@@ -36,19 +38,26 @@ export class Engine {
     // However slow the machine is, a test that takes a version back comes in time.
     writeFileSync(join(engine.#folder, 'engine.toml'), `probation = "60s"\n${config}\n`);
     await engine.build(1);
-    await engine.#begin('127.0.0.1:0');
+    await engine.#begin(['serve', '--listen', '127.0.0.1:0']);
     return engine;
   }
 
-  async #begin(listen) {
-    const options = { cwd: this.#folder, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, RUST_LOG: 'warn' } };
-    this.#process = spawn(PROGRAM, ['serve', '--listen', listen], options);
+  /** `engine dev` on the crate in a folder. */
+  static async dev(crate) {
+    const engine = new Engine();
+    await engine.#begin(['dev', crate, '--listen', '127.0.0.1:0']);
+    return engine;
+  }
+
+  async #begin(command) {
+    const env = { ...process.env, ...OF_CARGO, RUST_LOG: 'warn' };
+    this.#process = spawn(PROGRAM, command, { cwd: this.#folder, stdio: ['ignore', 'pipe', 'pipe'], env });
     this.#ended = once(this.#process, 'exit');
     const isQuiet = once(this.#process.stderr, 'end');
-    let [said, complained] = ['', ''];
+    let said = '';
     this.#process.stderr.setEncoding('utf8').on('data', (text) => {
       process.stderr.write(text);
-      complained = (complained + text).slice(-COMPLAINT_MAX);
+      this.#complained = (this.#complained + text).slice(-COMPLAINT_MAX);
     });
     for await (const text of this.#process.stdout.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
       said += text;
@@ -57,9 +66,14 @@ export class Engine {
     const listening = /listening on http:\/\/127\.0\.0\.1:(\d+)\n/.exec(said);
     if (!listening) {
       const [[code, signal]] = await Promise.all([this.#ended, isQuiet]);
-      throw new Error(`the engine does not listen on ${listen} (${signal ?? `exit code ${code}`}): ${said}${complained}`);
+      throw new Error(`the engine does not listen (${signal ?? `exit code ${code}`}): ${said}${this.#complained}`);
     }
     this.port = Number(listening[1]);
+  }
+
+  /** Returns once it has written this to its standard error. */
+  async says(text) {
+    while (!this.#complained.includes(text)) await once(this.#process.stderr, 'data');
   }
 
   /** Ends the engine as a crash would. */
@@ -76,7 +90,7 @@ export class Engine {
     const deadline = Date.now() + PORT_FREE_MS;
     for (;;) {
       try {
-        return await this.#begin(`127.0.0.1:${this.port}`);
+        return await this.#begin(['serve', '--listen', `127.0.0.1:${this.port}`]);
       } catch (error) {
         if (Date.now() > deadline || !error.message.includes('address in use')) throw error;
         await setTimeout(100);
