@@ -4,6 +4,7 @@
 //! Begin with `rules.rs`: its numbers are there to be changed while people play. No state lives here: it is all in the
 //! tables of [`Arena`], which the engine owns and which outlive every version.
 
+mod asker;
 mod avatar;
 mod bot;
 mod bump;
@@ -14,6 +15,7 @@ mod page;
 mod round;
 mod rules;
 
+pub use asker::Asker;
 pub use avatar::Avatar;
 pub use bot::Bot;
 pub use orb::Orb;
@@ -34,6 +36,7 @@ pub struct Arena {
     pub orbs: Table<Orb>,
     pub bots: Table<Bot>,
     pub game: One<Game>,
+    pub askers: Table<Asker>,
     /// Who answered `/hello` last.
     greeting: One<Greeting>,
 }
@@ -41,11 +44,7 @@ pub struct Arena {
 #[logic]
 impl Logic for Arena {
     fn join_attempt(&self, _ctx: &Ctx, _player: PlayerId, _join: &Join) -> Admission {
-        if self.avatars.len() < rules::AVATARS_MAX {
-            Admission::Accept
-        } else {
-            Admission::Refuse(format!("the arena is full: it has {} avatars", rules::AVATARS_MAX))
-        }
+        admission(self.avatars.len())
     }
 
     fn join(&mut self, ctx: &mut Ctx, player: PlayerId, join: &Join) {
@@ -75,6 +74,7 @@ impl Logic for Arena {
     }
 
     fn leave(&mut self, ctx: &mut Ctx, player: PlayerId, _reason: &str) {
+        self.askers.remove_key(player);
         self.disembody(ctx, player);
         self.match_company(ctx);
         if self.avatars.is_empty() {
@@ -89,8 +89,8 @@ impl Logic for Arena {
                     avatar.steer(f32::from(x.cast_signed()) / 127.0, f32::from(y.cast_signed()) / 127.0);
                 }
             }
-            [0] => self.tell_all_to(ctx, player),
-            // From a client of another version.
+            [0] if asker::is_answered(&mut self.askers, player, ctx.now()) => self.tell_all_to(ctx, player),
+            // Asked for too often, or from a client of another version.
             _ => {}
         }
     }
@@ -151,6 +151,14 @@ impl Logic for Arena {
         news.rules();
         ctx.broadcast(news.bytes());
         self.match_company(ctx);
+    }
+}
+
+fn admission(avatars: usize) -> Admission {
+    if avatars < rules::AVATARS_MAX {
+        Admission::Accept
+    } else {
+        Admission::Refuse(format!("the arena is full: it has {avatars} avatars"))
     }
 }
 
@@ -257,5 +265,17 @@ impl Arena {
         self.orbs.clear();
         self.game.podium.clear();
         self.game.phase = Phase::Idle;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_arena_lets_nobody_in() {
+        assert_eq!(admission(rules::AVATARS_MAX - 1), Admission::Accept);
+        let reason = "the arena is full: it has 10000 avatars".to_owned();
+        assert_eq!(admission(rules::AVATARS_MAX), Admission::Refuse(reason));
     }
 }

@@ -16,7 +16,8 @@
 //! Places are in 65535ths of the map's width and height. A state is sent every tick: 10 bytes an avatar, and no more than
 //! [`STATE_AVATARS_MAX`] of them; where there are more, they take turns.
 //!
-//! What clients send: two bytes, x and y from -127 to 127, are where to steer; one byte 0 asks for everything anew.
+//! What clients send: two bytes, x and y from -127 to 127, are where to steer; one byte 0 asks for everything anew,
+//! which is answered once a second (five times at once) and otherwise passed over.
 
 use crate::avatar::{Avatar, micros};
 use crate::bot::is_bot;

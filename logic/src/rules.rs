@@ -62,6 +62,9 @@ pub(crate) const WALLS: [u8; 3] = [0x4d, 0xd0, 0xff];
 
 /// More than so many avatars are not let in: `join_attempt` refuses them.
 pub(crate) const AVATARS_MAX: usize = 10_000;
+/// Whoever asks for everything anew is answered so often, and a few times at once.
+pub(crate) const ANSWER_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const ANSWERS_AT_ONCE: u64 = 5;
 /// More orbs than so many are not left lying about: what is knocked loose beyond it is lost.
 pub(crate) const ORBS_MAX: usize = 600;
 

@@ -69,6 +69,28 @@ fn a_player_is_steered() {
 }
 
 #[test]
+fn who_asks_for_everything_over_and_over_gets_it_now_and_then() {
+    let mut room = TestRoom::<Arena>::new();
+    let (ann, ben) = (room.join(b"ann"), room.join(b"ben"));
+    let mut answers = |times: usize, wait: Duration| {
+        room.run(wait);
+        room.received(ann);
+        (0..times).for_each(|_| room.send(ann, &[0]));
+        count(&parts(&room.received(ann)), 2)
+    };
+    assert_eq!(answers(200, Duration::ZERO), 5);
+    assert_eq!(answers(200, Duration::from_millis(2100)), 2);
+    assert_eq!(answers(1, Duration::ZERO), 0);
+    assert_eq!(answers(200, Duration::from_secs(10)), 5);
+    // It is each player's own, and nothing of it is left of somebody who has gone.
+    room.received(ben);
+    room.send(ben, &[0]);
+    assert_eq!(count(&parts(&room.received(ben)), 2), 1);
+    room.leave(ann);
+    assert_eq!(room.read(|arena| arena.askers.len()), 1);
+}
+
+#[test]
 fn walls_hold() {
     let mut room = TestRoom::<Arena>::new();
     let ann = room.join(b"ann");
