@@ -10,7 +10,7 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
-const PROGRAM = process.env.HOTSEAT_ENGINE;
+export const PROGRAM = process.env.HOTSEAT_ENGINE;
 const BUILD = fileURLToPath(new URL('../../../../scripts/build_so.sh', import.meta.url));
 
 /** Whatever crate is built, what it depends on is built already. */
@@ -27,6 +27,7 @@ export const withEngine = { timeout: 600_000, skip: PROGRAM ? false : 'HOTSEAT_E
 export class Engine {
   #folder = mkdtempSync(join(tmpdir(), 'hotseat-engine-'));
   #process;
+  #command;
   #ended;
   /** The end of what it wrote to its standard error. */
   #complained = '';
@@ -49,8 +50,10 @@ export class Engine {
     return engine;
   }
 
+  /** The address to listen on comes last. */
   async #begin(command) {
     const env = { ...process.env, ...OF_CARGO, RUST_LOG: 'warn' };
+    this.#command = command;
     this.#process = spawn(PROGRAM, command, { cwd: this.#folder, stdio: ['ignore', 'pipe', 'pipe'], env });
     this.#ended = once(this.#process, 'exit');
     const isQuiet = once(this.#process.stderr, 'end');
@@ -90,7 +93,7 @@ export class Engine {
     const deadline = Date.now() + PORT_FREE_MS;
     for (;;) {
       try {
-        return await this.#begin(['serve', '--listen', `127.0.0.1:${this.port}`]);
+        return await this.#begin([...this.#command.slice(0, -1), `127.0.0.1:${this.port}`]);
       } catch (error) {
         if (Date.now() > deadline || !error.message.includes('address in use')) throw error;
         await setTimeout(100);

@@ -10,33 +10,39 @@ const notice = document.getElementById('notice');
 const brush = canvas.getContext('2d');
 const address = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`;
 
-// A tab is a player; a reload is the same one.
-const session = connect({ url: address, token: sessionStorage.token });
+/** The room has begun anew, as with each start of `engine dev`, or the player was away for too long. */
+const NO_SUCH_TOKEN = 4410;
+
+let session;
 let version = '';
 
-session.on('joined', (joined) => {
-  sessionStorage.token = joined.token;
-  version = `${joined.versionName} (${joined.version})`;
-  status.textContent = version;
-  brush.clearRect(0, 0, canvas.width, canvas.height);
-});
-session.on('message', ({ bytes }) => {
-  for (let at = 0; at + 2 < bytes.length; at += 3) {
-    brush.fillStyle = COLOURS[bytes[at + 2]] ?? COLOURS[0];
-    brush.fillRect(bytes[at], bytes[at + 1], 1, 1);
-  }
-});
-session.on('version', (now) => {
-  version = `${now.versionName} (${now.version})`;
-  status.textContent = version;
-});
-// Under `engine dev`: the compiler's words, while a build fails.
-session.on('notice', ({ severity, text }) => { notice.textContent = severity === 0 ? '' : text; });
-session.on('disconnected', () => { status.textContent = 'connection lost; trying again'; });
-session.on('closed', ({ code, reason }) => {
-  delete sessionStorage.token;
-  status.textContent = `out: ${reason || code}; reload to come back`;
-});
+function play(token) {
+  session = connect({ url: address, token });
+  session.on('joined', (joined) => {
+    sessionStorage.token = joined.token;
+    version = `${joined.versionName} (${joined.version})`;
+    status.textContent = version;
+    brush.clearRect(0, 0, canvas.width, canvas.height);
+  });
+  session.on('message', ({ bytes }) => {
+    for (let at = 0; at + 2 < bytes.length; at += 3) {
+      brush.fillStyle = COLOURS[bytes[at + 2]] ?? COLOURS[0];
+      brush.fillRect(bytes[at], bytes[at + 1], 1, 1);
+    }
+  });
+  session.on('version', (now) => {
+    version = `${now.versionName} (${now.version})`;
+    status.textContent = version;
+  });
+  // Under `engine dev`: the compiler's words, while a build fails.
+  session.on('notice', ({ severity, text }) => { notice.textContent = severity === 0 ? '' : text; });
+  session.on('disconnected', ({ reason }) => { status.textContent = `connection lost; trying again ${reason && `(${reason})`}`; });
+  session.on('closed', ({ code, reason }) => {
+    delete sessionStorage.token;
+    if (code === NO_SUCH_TOKEN) return play();
+    status.textContent = `out: ${reason || code}; reload to come back`;
+  });
+}
 
 let last = '';
 function paint(event) {
@@ -46,8 +52,11 @@ function paint(event) {
   const here = `${x} ${y}`;
   if (here !== last && x >= 0 && y >= 0 && x < canvas.width && y < canvas.height) {
     last = here;
-    session.send(Uint8Array.of(x, y));
+    if (session.state !== 'closed') session.send(Uint8Array.of(x, y));
   }
 }
 canvas.addEventListener('pointerdown', (event) => { last = ''; paint(event); });
 canvas.addEventListener('pointermove', (event) => { if (event.buttons) paint(event); });
+
+// A tab is a player; a reload is the same one.
+play(sessionStorage.token);
