@@ -1,6 +1,7 @@
 // The arena in a browser: two pages play, the rules are exchanged under them, and they play on.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { connect } from '../hotseat.js';
 import { Chromium, findChromium } from './support/chromium.js';
@@ -254,6 +255,36 @@ test('the arena in a browser', withBrowser, async (suite) => {
     await page.value("document.getElementById('veil-button').click()");
     await page.until("!document.getElementById('door').hidden && document.getElementById('veil').hidden");
     assert.equal(await page.value("document.getElementById('reason').hidden"), true);
+  });
+
+  await suite.test("the README's second act: the tables change, and the pages do not blink", async () => {
+    const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+    const [, command] = /## The arena's second act[^]*?\n(sed -i [^]*? logic\/src\/avatar\.rs)\n/.exec(readme);
+    const game = new Game();
+    game.run(command);
+    await engine.build(5, game.crate);
+    game.remove();
+    const facts = '({ player: arena.session.player, own: arena.scene.own, round: arena.scene.round.round })';
+    const before = await Promise.all(pages.map((page) => page.value(`${LOST}; ${facts}`)));
+    await engine.load(5);
+    for (const [place, page] of pages.entries()) {
+      await page.until("document.getElementById('version').textContent === 'version 1005 game5'");
+      const { round, ...who } = await page.value(facts);
+      const { round: roundBefore, ...whoBefore } = before[place];
+      assert.deepEqual(who, whoBefore);
+      assert.ok(round >= roundBefore, `round ${round} after ${roundBefore}`);
+      await moves(page);
+    }
+    // Back, over what would be lost.
+    const back = await engine.get('/load?name=plugin1.so&confirm=1');
+    assert.match(back, /Avatar\.lives/);
+    assert.equal(await engine.get('/load?name=plugin1.so&drop=Avatar.lives&confirm=1'), 'done\n');
+    for (const page of pages) {
+      await page.until("document.getElementById('version').textContent === 'version 1001 game1'");
+      await moves(page);
+      assert.equal(await page.value('lost'), 0);
+    }
+    faultless();
   });
 
   await suite.test('who leaves is at the door again', async () => {

@@ -1,6 +1,7 @@
 // A copy of the arena's source, for tests that change the game.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,6 +44,11 @@ export class Game {
     const text = readFileSync(path, 'utf8');
     assert.equal(text.split(from).length, 2, `'${from}' is once in ${file}`);
     writeFileSync(path, text.replace(from, () => to));
+  }
+
+  /** Runs a command of the README's in the copy, as it would be run in the project's folder. */
+  run(command) {
+    execFileSync('bash', ['-c', command], { cwd: this.#folder });
   }
 
   remove() {
