@@ -75,13 +75,15 @@ function disconnected({ reason }) {
   const gaveUp = attempts > PATIENT_ATTEMPTS;
   const button = gaveUp ? 'Back to the door' : '';
   const action = () => { session.close(); openDoor(''); };
-  hud.showVeil('Reconnecting …', { hint: reason || (gaveUp ? whyInVain() : ''), button, action, waits: true });
+  hud.showVeil(session.player ? 'Reconnecting …' : 'Connecting …', { hint: reason || (gaveUp ? whyInVain() : ''), button, action, waits: true });
 }
 
-/** Browsers tell a page nothing of why it may not connect. */
+/** Browsers tell a page nothing of why it may not connect. Under an address, or on the engine's machine, it may. */
 function whyInVain() {
-  return `Nobody answers at ${location.host}. If the engine runs, it may not let this page connect: it says so in its log, `
-    + 'and allowed_hosts in engine.toml lists the names that a page may come by.';
+  const nobody = `Nobody answers at ${location.host}.`;
+  if (location.hostname === 'localhost' || !/^[^[]*[a-z]/i.test(location.hostname)) return `${nobody} Once the engine runs, the game goes on.`;
+  return `${nobody} If the engine runs, it may not let a page of this name connect: its log says so, and allowed_hosts in engine.toml `
+    + 'lists the names that it takes.';
 }
 
 function closed({ code, reason }) {

@@ -66,7 +66,7 @@ export function showPodium({ phase, podium }) {
 
 /** Panels that somebody could be behind are seen through while one is: a place in the window and a radius, both in pixels. */
 export function seeThrough(place) {
-  for (const id of ['board', 'clock', 'status']) {
+  for (const id of ['board', 'clock', 'status', 'notice']) {
     const box = find(id).getBoundingClientRect();
     const hides = place && place.x + place.radius > box.left && place.x - place.radius < box.right
       && place.y + place.radius > box.top && place.y - place.radius < box.bottom;
@@ -116,6 +116,8 @@ export function showNotice({ severity, text }) {
   banner.classList.toggle('information', severity === 1);
   // A compiler points at columns; a sentence may be broken where the banner ends.
   banner.classList.toggle('prose', severity === 1 || text.startsWith(FROZEN));
+  // Nobody moves who could be behind it.
+  banner.classList.toggle('still', text.startsWith(FROZEN));
   write(find('notice-title'), noticeTitle(severity, text));
   write(find('notice-text'), text);
 }

@@ -222,6 +222,7 @@ test('the arena in a browser', withBrowser, async (suite) => {
     // Who comes now is told why they do not get in, and does once it is mended.
     await enter(cid, 'Cid');
     await cid.until("document.getElementById('veil-hint').textContent.startsWith('the room main is frozen: ')");
+    assert.equal(await shown(cid, 'veil-text'), 'Connecting …');
     for (const page of pages) await page.value(LOST);
     await ann.value(DIZZY);
     await draws(ann, 120);
