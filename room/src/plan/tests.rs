@@ -23,12 +23,12 @@ struct Field {
     name: String,
     column: ColumnType,
     unique: Unique,
-    was: Option<String>,
+    was: Vec<String>,
     default: Option<Vec<u8>>,
 }
 
 fn field(name: &str, column: ColumnType) -> Field {
-    Field { name: name.into(), column, unique: Unique::No, was: None, default: None }
+    Field { name: name.into(), column, unique: Unique::No, was: Vec::new(), default: None }
 }
 
 /// Lays fields out as `repr(C)` does.

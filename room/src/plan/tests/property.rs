@@ -155,7 +155,7 @@ fn fate() -> impl Strategy<Value = Fate> {
 fn changed(old: &Field, fate: Fate) -> Field {
     match fate {
         Fate::Stays => old.clone(),
-        Fate::Renamed => Field { name: format!("new_{}", old.name), was: Some(old.name.clone()), ..old.clone() },
+        Fate::Renamed => Field { name: format!("new_{}", old.name), was: vec![old.name.clone()], ..old.clone() },
         Fate::Wider(choice) => {
             let column = wider(&old.column, choice);
             // New items of an array need a value.
@@ -232,7 +232,7 @@ fn beside(side: &mut (Arc<Schema>, Changes), is_old: bool, order: u64) {
         add("weather", order.is_multiple_of(2), &row_schema("Weather", &[field("wind", ColumnType::F64)]));
         let len = schema.tables.len();
         schema.tables.rotate_left(order as usize % len);
-        side.1.tables.push(TableChanges { name: "balls".into(), was: Some("orbs".into()), migrate: None });
+        side.1.tables.push(TableChanges { name: "balls".into(), was: vec!["orbs".into()], migrate: None });
     }
     side.0 = Arc::new(schema);
 }

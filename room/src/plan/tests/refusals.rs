@@ -274,7 +274,7 @@ fn new_and_gone_fields_need_a_word() {
     check(&one, &two, &[], &[new, gone]);
     check(&one, &two, &["Avatar.hp"], &[new]);
     check(&one, &[Field { default: Some(vec![7]), ..mana.clone() }], &["avatars.hp"], &[]);
-    let was = |name: &str, was: &str| Field { was: Some(was.into()), ..field(name, I32) };
+    let was = |name: &str, was: &str| Field { was: vec![was.into()], ..field(name, I32) };
     check(&one, &[was("life", "hp")], &[], &[]);
     let claimed = "Avatar.life: was `hp`, which `health` comes from too; take one of them out";
     let is_new = "Avatar.life: i32 is new; give it `#[row(default = …)]` or a migration";
@@ -294,6 +294,35 @@ fn new_and_gone_fields_need_a_word() {
     );
 }
 
+/// A version need not have seen the one before it.
+#[test]
+fn names_are_followed_over_several_versions() {
+    let named = |name: &str, was: &[&str]| {
+        [Field { was: was.iter().map(|was| (*was).to_owned()).collect(), ..field(name, ColumnType::I32) }]
+    };
+    let versions = [named("hp", &[]), named("life", &["hp"]), named("health", &["life", "hp"])];
+    let table = |name: &str, was: &[&str]| {
+        let (schema, changes) = side(&named("hp", &[]), &[]);
+        let mut schema = (*schema).clone();
+        schema.tables[0].name = name.into();
+        let was = was.iter().map(|was| (*was).to_owned()).collect();
+        let said = TableChanges { name: name.into(), was, migrate: None };
+        (Arc::new(schema), Changes { tables: vec![said], ..changes })
+    };
+    let worlds = [table("avatars", &[]), table("heroes", &["avatars"]), table("players", &["heroes", "avatars"])];
+    for (from, to) in (0..3).flat_map(|from| (0..3).map(move |to| (from, to))) {
+        check(&versions[from], &versions[to], &[], &[]);
+        let plan = Plan::new(&worlds[from].0, &worlds[from].1, &worlds[to].0, &worlds[to].1, &[]);
+        assert_eq!((plan.refusals(), plan.report(None).tables.len()), (&[][..], 1), "{from} -> {to}");
+    }
+    // Of several that are there, it is the newest.
+    let both = [named("hp", &[]), named("life", &[])].concat();
+    let gone = "Avatar.hp: i32 would be dropped; say `#[row(dropped(\"hp\"))]`, or acknowledge it with drop=Avatar.hp";
+    check(&both, &versions[2], &[], &[gone]);
+    let new = "Avatar.hp: i32 is new; give it `#[row(default = …)]` or a migration";
+    check(&versions[2], &both, &[], &[new]);
+}
+
 #[test]
 fn tables_are_matched_as_fields_are() {
     let (one, changes) = side(&[field("hp", ColumnType::U8)], &[]);
@@ -311,7 +340,7 @@ fn tables_are_matched_as_fields_are() {
                 drop=avatars";
     assert_eq!(refusals(&renamed("heroes"), &changes, &["orbs"]), (vec![gone.into()], vec!["orbs".into()]));
     assert_eq!(refusals(&renamed("heroes"), &changes, &["avatars"]), (vec![], vec![]));
-    let was = TableChanges { name: "heroes".into(), was: Some("avatars".into()), migrate: None };
+    let was = TableChanges { name: "heroes".into(), was: vec!["avatars".into()], migrate: None };
     let said = Changes { tables: vec![was], ..changes.clone() };
     assert_eq!(refusals(&renamed("heroes"), &said, &[]), (vec![], vec![]));
     let dropped = Changes { dropped: vec!["avatars".into()], ..changes.clone() };
@@ -348,7 +377,7 @@ fn ids_go_over_with_their_table_only() {
     }
     let target = |row: &str| [field("target", ColumnType::Id { row: row.into() })];
     let x = [field("x", ColumnType::U8)];
-    let was = |name: &str, was: &str| TableChanges { name: name.into(), was: Some(was.into()), migrate: None };
+    let was = |name: &str, was: &str| TableChanges { name: name.into(), was: vec![was.into()], migrate: None };
     let dropped = |table: &str| Changes { dropped: vec![table.into()], ..Changes::default() };
     let (avatars, orbs) = (("avatars", "Avatar"), ("orbs", "Orb"));
     let both = tables(&[(avatars.0, avatars.1, &target("Orb")), (orbs.0, orbs.1, &x)]);

@@ -55,6 +55,13 @@ fn a_variant_becomes_one_and_is_one() {
     assert_eq!(carried(&two, &one, &[1]), Ok(vec![1]));
     let gone = "Avatar.team: row 1 (slot 0:1) has C, which is gone";
     assert_eq!(carried(&two, &one, &[1, 3]), Err(gone.into()));
+    // Over several versions, there and back, whether each was loaded or not.
+    let versions =
+        [team(&[("A", 1)], &[]), team(&[("B", 2)], &[("B", "A")]), team(&[("C", 3)], &[("C", "B"), ("C", "A")])];
+    for (from, to) in (0..3u8).flat_map(|from| (0..3u8).map(move |to| (from, to))) {
+        let (one, two) = (&versions[usize::from(from)], &versions[usize::from(to)]);
+        assert_eq!(carried(one, two, &[from + 1]), Ok(vec![to + 1]));
+    }
     // Each side says of its own what it was: the new one comes first.
     let (old, new) = (team(&[("A", 1), ("Y", 2)], &[("Y", "X")]), team(&[("X", 7)], &[("X", "A")]));
     assert_eq!(carried(&old, &new, &[1]), Ok(vec![7]));
