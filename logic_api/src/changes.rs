@@ -25,8 +25,8 @@ pub struct Changes {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableChanges {
     pub name: String,
-    /// `#[world(was = "…")]`
-    pub was: Option<String>,
+    /// `#[world(was = "…")]`, the newest first.
+    pub was: Vec<String>,
     /// `#[world(migrate = …)]`: the number of a migration.
     pub migrate: Option<u32>,
 }
@@ -45,8 +45,8 @@ pub struct RowChanges {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChanges {
-    /// `#[row(was = "…")]`
-    pub was: Option<String>,
+    /// `#[row(was = "…")]`, the newest first.
+    pub was: Vec<String>,
     /// `#[row(default = …)]`: the bytes of the value, padding as zeroes.
     pub default: Option<Vec<u8>>,
     /// Of a list or an option: the bytes of one that is empty.
@@ -58,7 +58,7 @@ pub struct FieldChanges {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnumChanges {
     pub enumeration: EnumSchema,
-    /// `#[row(was = "…")]` above variants: the name, and what it was.
+    /// `#[row(was = "…")]` above variants: the name, and what it was, the newest first.
     pub was: Vec<(String, String)>,
 }
 
@@ -128,12 +128,12 @@ impl Describe {
     }
 
     pub fn dropped(&mut self, tables: &[&str]) {
-        self.changes.dropped.extend(tables.iter().map(|name| (*name).to_owned()));
+        self.changes.dropped.extend(owned(tables));
     }
 
-    pub fn table(&mut self, name: &str, was: Option<&str>) {
-        if was.is_some() {
-            let was = was.map(str::to_owned);
+    pub fn table(&mut self, name: &str, was: &[&str]) {
+        if !was.is_empty() {
+            let was = owned(was);
             self.changes.tables.push(TableChanges { name: name.to_owned(), was, migrate: None });
         }
     }
@@ -145,7 +145,7 @@ impl Describe {
             Some(table) => table.migrate = Some(number),
             None => {
                 let migrate = Some(number);
-                self.changes.tables.push(TableChanges { name: name.to_owned(), was: None, migrate });
+                self.changes.tables.push(TableChanges { name: name.to_owned(), was: Vec::new(), migrate });
             }
         }
     }
@@ -187,6 +187,10 @@ impl Describe {
     }
 }
 
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
 /// Collects what is said of a row type; what is said of a field is of the one named last.
 #[doc(hidden)]
 #[derive(Debug)]
@@ -197,7 +201,7 @@ pub struct DescribeRow<'a> {
 
 impl DescribeRow<'_> {
     pub fn dropped(&mut self, fields: &[&str]) {
-        self.row.dropped.extend(fields.iter().map(|name| (*name).to_owned()));
+        self.row.dropped.extend(owned(fields));
     }
 
     pub fn migrate<O: Row, T: Row>(&mut self, function: fn(&O) -> T) {
@@ -208,8 +212,8 @@ impl DescribeRow<'_> {
         self.describe
     }
 
-    pub fn field(&mut self, was: Option<&str>, blank: Option<Vec<u8>>) {
-        let was = was.map(str::to_owned);
+    pub fn field(&mut self, was: &[&str], blank: Option<Vec<u8>>) {
+        let was = owned(was);
         self.row.fields.push(FieldChanges { was, blank, ..FieldChanges::default() });
     }
 

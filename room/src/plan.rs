@@ -20,7 +20,7 @@ use crate::LogicVersion;
 use logic_api::changes::Changes;
 use logic_api::schema::{ColumnType, FieldSchema, RowSchema, Schema, TableSchema, Unique};
 use maker::{Maker, Path, Place, Row};
-use names::{Names, match_names};
+use names::{Names, match_names, old_names};
 use std::sync::Arc;
 use steps::Step;
 
@@ -192,8 +192,8 @@ impl Maker<'_> {
         let (old, new) = (self.old, self.new);
         let names: Vec<&str> = old.schema.tables.iter().map(|table| table.name.as_str()).collect();
         let new_names: Vec<&str> = new.schema.tables.iter().map(|table| table.name.as_str()).collect();
-        let was = |number: usize| new.changes.table(new_names[number])?.was.as_deref();
-        let old_was = |number: usize| old.changes.table(names[number])?.was.as_deref();
+        let was = |number: usize| old_names(new.changes.table(new_names[number]).map(|said| &said.was));
+        let old_was = |number: usize| old_names(old.changes.table(names[number]).map(|said| &said.was));
         let (old_names, new_names) = (Names { of: &names, was: &old_was }, Names { of: &new_names, was: &was });
         let matched = match_names(old_names, new_names, &new.changes.dropped);
         for (number, claim) in matched.claims {

@@ -312,7 +312,7 @@ mod tests {
         check_lie(&|lie| lie.rows[0].fields[0].default = Some(vec![1; 8]), text);
         check_lie(&|lie| lie.rows[0].fields.truncate(1), "Avatar: 1 fields are described");
         check_lie(&|lie| lie.rows[0].migrate = Some(0), "Avatar: 2 fields are described");
-        let table = TableChanges { name: "avatars".into(), was: None, migrate: Some(1) };
+        let table = TableChanges { name: "avatars".into(), was: Vec::new(), migrate: Some(1) };
         check_lie(&|lie| lie.tables.push(table.clone()), "a table's migration is not there");
         let large = row(&[("map", array(U8, 20_000), Unique::No)]);
         for (old, size, align, expected) in [

@@ -242,6 +242,29 @@ fn what_an_older_version_on_trial_went_without_comes_back_with_the_newer_one() {
     assert_eq!(setup.start().get("/tally"), told);
 }
 
+/// Nothing of a column may be left, and the way back is open all the same: whoever loads says what may go.
+#[test]
+fn a_load_there_and_back_is_a_matter_of_words() {
+    let (engine, told) = played();
+    engine.setup.put(&tally().join("game.1006.so"), "game.1006.so");
+    let there = "game.1006.so&drop=Score.nick&drop=Score.bytes";
+    let (status, code, reason) = engine.refusal(&format!("/load?name={there}"));
+    assert_eq!((status, &*code), (409, "schema-differs"), "{reason}");
+    let (status, code, reason) = engine.refusal(&format!("/load?name={there}&drop=Score.mood&drop=orbs"));
+    assert_eq!((status, &*code), (400, "drop-unknown"), "{reason}");
+    assert_eq!(reason, "nothing called \"orbs\" is lost by this load; leave drop=orbs out");
+    assert_eq!((engine.get("/tally"), versions(&engine)), (told, vec![1001]));
+
+    assert_eq!(engine.get(&format!("/load?name={there}&drop=scores.mood")), "done\n");
+    let gone = engine.get("/tally");
+    assert!(gone.starts_with("2001 scores, 1999003 hits, 0 bytes, digest "), "{gone}");
+    let back = "game.1001.so&drop=Score.nick&drop=Score.mood&drop=Score.bytes";
+    assert_eq!(engine.get(&format!("/load?name={back}")), "done\n");
+    assert_eq!((engine.get("/tally"), versions(&engine)), (gone, vec![1001]));
+    let setup = engine.killed();
+    assert!(run(&setup, &["replay", "--verify"]).starts_with("verified: "));
+}
+
 /// Six hundred thousand rows, and what is told of them.
 fn large(line: &str) -> (Engine, String) {
     let files = ["game.1001.so", "game.1002.so", "game.1003.so", "game.1004.so", "game.1005.so"];

@@ -30,11 +30,11 @@ pub(crate) fn moody() -> &'static Path {
     BUILT.get_or_init(|| build(&["1", "2", "3", "4", "5"], &["--crate", moody])).path()
 }
 
-/// A folder with the versions 1 to 5 of a logic whose tables differ.
+/// A folder with the versions 1 to 6 of a logic whose tables differ.
 pub(crate) fn tally() -> &'static Path {
     static BUILT: OnceLock<TempDir> = OnceLock::new();
     let tally = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tally");
-    BUILT.get_or_init(|| build(&["1", "2", "3", "4", "5"], &["--crate", tally])).path()
+    BUILT.get_or_init(|| build(&["1", "2", "3", "4", "5", "6"], &["--crate", tally])).path()
 }
 
 /// A folder with the versions 1 and 2 of a logic that sends messages back.

@@ -62,6 +62,7 @@ async fn a_refused_load_says_why() {
 async fn each_bad_name_has_its_own_reason() {
     let server = Server::start().await;
     let long = "a".repeat(300);
+    let drops = format!("?name=plugin2.so{}", "&drop=a".repeat(1025));
     let cases = [
         ("", "name-missing", "no plugin name is given"),
         ("?", "name-missing", "no plugin name is given"),
@@ -89,6 +90,8 @@ async fn each_bad_name_has_its_own_reason() {
         ("?name=plugin2.so&name=plugin2.so", "name-malformed", "given twice"),
         ("?name=plugin2.so&n%61me=plugin3.so", "name-malformed", "given twice"),
         (&format!("?name={long}"), "name-malformed", "is 300 bytes long; at most 64"),
+        ("?name=plugin2.so&drop=%ff", "drop-malformed", "is not UTF-8"),
+        (&drops, "drop-malformed", "1025 times drop; at most 1024 are accepted"),
     ];
     for (query, code, reason) in cases {
         let answer = server.ask("GET", &format!("/load{query}"), &[]).await;

@@ -2,7 +2,7 @@
 
 const VARIABLE: &str = "HOTSEAT_LOGIC_VERSION";
 /// Those that the code knows; built without a version it is the first.
-const VERSIONS: [&str; 5] = ["1001", "1002", "1003", "1004", "1005"];
+const VERSIONS: [&str; 6] = ["1001", "1002", "1003", "1004", "1005", "1006"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -16,7 +16,8 @@ pub(crate) enum Marked {
 /// Above a field of a row.
 pub(crate) struct OfField {
     pub(crate) marked: Marked,
-    pub(crate) was: Option<LitStr>,
+    /// The newest first.
+    pub(crate) was: Option<Vec<LitStr>>,
     pub(crate) default: Option<Default>,
     pub(crate) migrate: Option<Expr>,
 }
@@ -34,7 +35,7 @@ impl OfField {
         each(attributes, "row", |meta| match word(meta).as_deref() {
             Some("key") => this.mark(meta, Marked::Key),
             Some("unique") => this.mark(meta, Marked::Unique),
-            Some("was") => put(&mut this.was, meta, |meta| old_name(meta, name)),
+            Some("was") => put(&mut this.was, meta, |meta| old_names(meta, name)),
             Some("default") => put(&mut this.default, meta, |meta| match meta.input.peek(Token![=]) {
                 true => Ok(Default::Value(meta.value()?.parse()?)),
                 false => Ok(Default::OfType(meta.path.span())),
@@ -111,7 +112,8 @@ impl OfStruct {
 /// Above a table of a world.
 #[derive(std::default::Default)]
 pub(crate) struct OfTable {
-    pub(crate) was: Option<LitStr>,
+    /// The newest first.
+    pub(crate) was: Option<Vec<LitStr>>,
     pub(crate) migrate: Option<Expr>,
 }
 
@@ -119,7 +121,7 @@ impl OfTable {
     pub(crate) fn of(attributes: &[Attribute], name: &Ident) -> Result<Self> {
         let mut this = Self::default();
         each(attributes, "world", |meta| match word(meta).as_deref() {
-            Some("was") => put(&mut this.was, meta, |meta| old_name(meta, name)),
+            Some("was") => put(&mut this.was, meta, |meta| old_names(meta, name)),
             Some("migrate") => put(&mut this.migrate, meta, function),
             _ => Err(meta.error("above a table go `was = \"old name\"` and `migrate = function`, nothing else")),
         })?;
@@ -127,20 +129,20 @@ impl OfTable {
     }
 }
 
-/// Above a variant of an enum: what it was called.
-pub(crate) fn of_variant(attributes: &[Attribute], name: &Ident) -> Result<Option<LitStr>> {
+/// Above a variant of an enum: what it was called, the newest first.
+pub(crate) fn of_variant(attributes: &[Attribute], name: &Ident) -> Result<Option<Vec<LitStr>>> {
     let mut was = None;
     each(attributes, "row", |meta| match word(meta).as_deref() {
-        Some("was") => put(&mut was, meta, |meta| old_name(meta, name)),
+        Some("was") => put(&mut was, meta, |meta| old_names(meta, name)),
         _ => Err(meta.error("above a variant goes `was = \"old name\"`, nothing else")),
     })?;
     Ok(was)
 }
 
 /// Refuses that two claim the same old name.
-pub(crate) fn refuse_claimed_twice<'a>(claims: impl Iterator<Item = Option<&'a LitStr>>) -> Result<()> {
+pub(crate) fn refuse_claimed_twice<'a>(claims: impl Iterator<Item = Option<&'a Vec<LitStr>>>) -> Result<()> {
     let mut seen: Vec<String> = Vec::new();
-    for was in claims.flatten() {
+    for was in claims.flatten().flatten() {
         if seen.contains(&was.value()) {
             return Err(Error::new(
                 was.span(),
@@ -175,14 +177,25 @@ fn put<T>(
     Ok(())
 }
 
-fn old_name(meta: &ParseNestedMeta<'_>, new: &Ident) -> Result<LitStr> {
+/// `was = "old"`, or `was("newer", "older")`.
+fn old_names(meta: &ParseNestedMeta<'_>, new: &Ident) -> Result<Vec<LitStr>> {
     let advice = "write the old name in quotes: `was = \"old\"`";
-    let value = meta.value().map_err(|_| meta.error(advice))?;
-    let name: LitStr = value.parse().map_err(|error| Error::new(error.span(), advice))?;
-    if syn::ext::IdentExt::unraw(new) == name.value() {
-        return Err(Error::new(name.span(), "that is the name it has: `was` takes the one that it had"));
+    let told = |error: Error| Error::new(error.span(), advice);
+    let names: Vec<LitStr> = if meta.input.peek(syn::token::Paren) {
+        let list;
+        syn::parenthesized!(list in meta.input);
+        list.parse_terminated(|input| input.parse::<LitStr>(), Token![,]).map_err(told)?.into_iter().collect()
+    } else {
+        vec![meta.value().map_err(|_| meta.error(advice))?.parse().map_err(told)?]
+    };
+    if names.is_empty() {
+        return Err(meta.error(advice));
     }
-    Ok(name)
+    let new = syn::ext::IdentExt::unraw(new);
+    match names.iter().find(|name| new == name.value()) {
+        Some(name) => Err(Error::new(name.span(), "that is the name it has: `was` takes the one that it had")),
+        None => Ok(names),
+    }
 }
 
 fn function(meta: &ParseNestedMeta<'_>) -> Result<Expr> {

@@ -15,14 +15,15 @@ use syn::{DeriveInput, ItemImpl, parse_macro_input};
 /// engine keep an index; each such field `name` gives a constant `BY_NAME` for `Table::find_by`. In a nested row these words mean
 /// nothing: the indexes of a table are those of its own row.
 ///
-/// What became of older versions of the row: `#[row(was = "old")]` above a field that had another name, `#[row(default = value)]`
+/// What became of older versions of the row: `#[row(was = "old")]` above a field that had another name
+/// (`#[row(was("newer", "older"))]`: others, one after the other), `#[row(default = value)]`
 /// (or `#[row(default)]`, that of its type) above one that is new, `#[row(migrate = function)]` above one whose value is made of
 /// the old row by `fn(&OldRow) -> Field`; above the struct `#[row(dropped("field"))]` for fields that may go, and
 /// `#[row(migrate = function)]` for a `fn(&OldRow) -> Row`. `OldRow` is a row like this one, with the fields that the function
 /// reads. `docs/schema.md` has the rules.
 ///
-/// An enum needs `#[repr(u8)]` (or another integer), no fields in its variants, and derived `Clone`, `Copy` and `PartialEq`. `#[row(was = "Old")]` goes above a variant that had another
-/// name.
+/// An enum needs `#[repr(u8)]` (or another integer), no fields in its variants, and derived `Clone`, `Copy` and `PartialEq`. `#[row(was = "Old")]` goes
+/// above a variant that had another name.
 #[proc_macro_derive(Row, attributes(row))]
 pub fn row(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

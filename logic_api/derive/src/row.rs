@@ -290,7 +290,7 @@ fn description(of_struct: &OfStruct, columns: &[Column<'_>]) -> TokenStream {
     let dropped = (!dropped.is_empty()).then(|| quote!(row.dropped(&[#(#dropped),*]);));
     let migrate = migrate.iter().map(|function| quote_spanned!(told_at(function)=> row.migrate::<_, Self>(#function);));
     let fields = columns.iter().map(|Column { of, said, .. }| {
-        let was = option(said.was.as_ref());
+        let was = old_names(said.was.as_ref());
         let default = said.default.iter().map(|default| {
             let value = default.function(of);
             quote!(row.field_default::<#of>(#value);)
@@ -313,11 +313,9 @@ fn description(of_struct: &OfStruct, columns: &[Column<'_>]) -> TokenStream {
     }
 }
 
-pub(crate) fn option(text: Option<&LitStr>) -> TokenStream {
-    match text {
-        Some(text) => quote!(::core::option::Option::Some(#text)),
-        None => quote!(::core::option::Option::None),
-    }
+pub(crate) fn old_names(of: Option<&Vec<LitStr>>) -> TokenStream {
+    let of = of.into_iter().flatten();
+    quote!(&[#(#of),*])
 }
 
 fn to_tokens(of: &Type) -> TokenStream {
@@ -378,12 +376,12 @@ fn derive_enum(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
         &input.attrs,
         "`#[row(…)]` goes above a variant, not above the enum, which may be renamed as one likes",
     )?;
-    let was: Vec<Option<LitStr>> =
+    let was: Vec<Option<Vec<LitStr>>> =
         data.variants.iter().map(|variant| of_variant(&variant.attrs, &variant.ident)).collect::<Result<_>>()?;
     refuse_claimed_twice(was.iter().map(Option::as_ref))?;
-    let renamed = data.variants.iter().zip(&was).filter_map(|(variant, was)| {
+    let renamed = data.variants.iter().zip(&was).flat_map(|(variant, was)| {
         let name = variant.ident.unraw().to_string();
-        was.as_ref().map(|was| quote!((#name, #was)))
+        was.iter().flatten().map(move |was| quote!((#name, #was)))
     });
     let Some(first) = data.variants.first().map(|variant| &variant.ident) else {
         return Err(Error::new(name.span(), "an enum in a row needs at least one variant"));

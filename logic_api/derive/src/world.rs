@@ -1,7 +1,7 @@
 //! `#[derive(World)]`.
 
 use crate::attributes::{OfStruct, OfTable, refuse_claimed_twice, told_at};
-use crate::row::option;
+use crate::row::old_names;
 use proc_macro2::{Literal, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
@@ -38,7 +38,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     refuse_claimed_twice(tables.iter().map(|table| table.said.was.as_ref()))?;
     let dropped = (!dropped.is_empty()).then(|| quote!(describe.dropped(&[#(#dropped),*]);));
     let descriptions = tables.iter().zip(&names).map(|(Table { row, said, .. }, name)| {
-        let was = option(said.was.as_ref());
+        let was = old_names(said.was.as_ref());
         let migrate = said
             .migrate
             .iter()

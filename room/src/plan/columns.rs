@@ -145,8 +145,9 @@ impl Maker<'_> {
 
     /// For each new variant the old one, by number. None if two claim one, which has been said then.
     fn variants(&mut self, path: &Path, old: &EnumSchema, new: &EnumSchema) -> Option<Vec<Option<usize>>> {
-        fn was<'a>(changes: Option<&'a EnumChanges>, name: &str) -> Option<&'a str> {
-            changes?.was.iter().find(|(of, _)| of == name).map(|(_, was)| was.as_str())
+        fn was<'a>(changes: Option<&'a EnumChanges>, name: &str) -> Vec<&'a str> {
+            let all = changes.into_iter().flat_map(|changes| &changes.was);
+            all.filter(|(of, _)| of == name).map(|(_, was)| was.as_str()).collect()
         }
         fn names(of: &EnumSchema) -> Vec<&str> {
             of.variants.iter().map(|(name, _)| name.as_str()).collect()

@@ -1,7 +1,7 @@
 //! Makes a plan: matches tables and fields of two schemas, and says what has no place.
 
 use super::columns::Filling;
-use super::names::{Names, match_names};
+use super::names::{Names, match_names, old_names};
 use super::report::{FieldReport, How};
 use super::steps::{Step, filled, merged};
 use super::{Migration, RowsPlan};
@@ -420,9 +420,10 @@ impl<'a> Maker<'a> {
     ) -> Vec<Option<usize>> {
         let names: Vec<&str> = old.fields.iter().map(|field| field.name.as_str()).collect();
         let new_names: Vec<&str> = new.fields.iter().map(|field| field.name.as_str()).collect();
-        let was = |number: usize| said?.fields.get(number)?.was.as_deref();
+        let was = |number: usize| old_names(said.and_then(|said| said.fields.get(number)).map(|said| &said.was));
         let old_said = self.old.changes.row(old);
-        let old_was = |number: usize| old_said?.fields.get(number)?.was.as_deref();
+        let old_was =
+            |number: usize| old_names(old_said.and_then(|said| said.fields.get(number)).map(|said| &said.was));
         let dropped = said.map_or(&[][..], |said| &said.dropped);
         let matched = match_names(Names { of: &names, was: &old_was }, Names { of: &new_names, was: &was }, dropped);
         for (number, claim) in matched.claims {

@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 /// The names of fields, tables or variants, and what each was before.
 pub(super) struct Names<'a> {
     pub(super) of: &'a [&'a str],
-    pub(super) was: &'a dyn Fn(usize) -> Option<&'a str>,
+    /// The newest first.
+    pub(super) was: &'a dyn Fn(usize) -> Vec<&'a str>,
+}
+
+pub(super) fn old_names(said: Option<&Vec<String>>) -> Vec<&str> {
+    said.into_iter().flatten().map(String::as_str).collect()
 }
 
 /// No two new names come from one old one.
@@ -25,8 +30,8 @@ pub(super) fn match_names(old: Names<'_>, new: Names<'_>, dropped: &[String]) ->
         sources.iter().enumerate().filter_map(|(number, source)| Some(((*source)?, number))).collect();
     let mut claims = Vec::new();
     for (number, place) in sources.iter_mut().enumerate().filter(|(_, place)| place.is_none()) {
-        let Some(was) = (new.was)(number) else { continue };
-        let Some(source) = by_name.get(was).copied() else { continue };
+        let there = (new.was)(number).into_iter().find_map(|was| Some((was, *by_name.get(was)?)));
+        let Some((was, source)) = there else { continue };
         match taken.get(&source) {
             Some(other) => {
                 let other = new.of[*other];
@@ -39,12 +44,18 @@ pub(super) fn match_names(old: Names<'_>, new: Names<'_>, dropped: &[String]) ->
         }
     }
     // Back to an older version, which cannot know what became of its names.
-    let undone: BTreeMap<&str, usize> = (0..old.of.len())
-        .filter(|number| !taken.contains_key(number) && !dropped.iter().any(|name| name == old.of[*number]))
-        .filter_map(|number| Some(((old.was)(number)?, number)))
+    let mut missing: BTreeMap<&str, usize> = new
+        .of
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| sources[*number].is_none())
+        .map(|(number, name)| (*name, number))
         .collect();
-    for (source, name) in sources.iter_mut().zip(new.of).filter(|(source, _)| source.is_none()) {
-        *source = undone.get(name).copied();
+    let is_left = |number: &usize| !taken.contains_key(number) && !dropped.iter().any(|name| name == old.of[*number]);
+    for number in (0..old.of.len()).filter(is_left) {
+        if let Some(place) = (old.was)(number).into_iter().find_map(|was| missing.remove(was)) {
+            sources[place] = Some(number);
+        }
     }
     Matched { sources, claims }
 }

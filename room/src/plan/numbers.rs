@@ -132,15 +132,10 @@ impl Number {
         }
     }
 
-    /// The nearest value that this number has. Of NaN, a whole number has none: 0.
+    /// The nearest value that this number has; of two as near, the even one. Of NaN, a whole number has none: 0.
     #[expect(clippy::cast_precision_loss, reason = "the nearest is what is asked for")]
     #[expect(clippy::cast_possible_truncation, reason = "as above; casts of floats saturate")]
     fn write_nearest(self, value: Value, bytes: &mut [u8]) {
-        let real = match value {
-            Value::Whole(whole) => whole as f64,
-            Value::Large(large) => large as f64,
-            Value::Real(real) => real,
-        };
         macro_rules! whole {
             ($of:ty) => {{
                 let nearest: $of = match value {
@@ -148,13 +143,31 @@ impl Number {
                         <$of>::try_from(whole).unwrap_or(if whole < 0 { <$of>::MIN } else { <$of>::MAX })
                     }
                     Value::Large(large) => <$of>::try_from(large).unwrap_or(<$of>::MAX),
+                    Value::Real(real) => real.round_ties_even() as $of,
+                };
+                bytes.copy_from_slice(&nearest.to_le_bytes());
+            }};
+        }
+        // Through an `f64`, a large whole number would be rounded twice on its way to an `f32`.
+        macro_rules! real {
+            ($of:ty, $nan:expr) => {{
+                let nearest: $of = match value {
+                    Value::Whole(whole) => whole as $of,
+                    Value::Large(large) => large as $of,
+                    Value::Real(real) if real.is_nan() => <$of>::from_bits($nan(real.to_bits())),
                     Value::Real(real) => real as $of,
                 };
                 bytes.copy_from_slice(&nearest.to_le_bytes());
             }};
         }
         match self {
-            Self::Bool => bytes[0] = u8::from(real != 0.0),
+            Self::Bool => {
+                bytes[0] = u8::from(match value {
+                    Value::Whole(whole) => whole > 0,
+                    Value::Large(_) => true,
+                    Value::Real(real) => real > 0.5,
+                });
+            }
             Self::U8 => whole!(u8),
             Self::U16 => whole!(u16),
             Self::U32 => whole!(u32),
@@ -165,9 +178,8 @@ impl Number {
             Self::I32 => whole!(i32),
             Self::I64 => whole!(i64),
             Self::I128 => whole!(i128),
-            Self::F32 if real.is_nan() => bytes.copy_from_slice(&narrow_nan(real.to_bits()).to_le_bytes()),
-            Self::F32 => bytes.copy_from_slice(&(real as f32).to_le_bytes()),
-            Self::F64 => bytes.copy_from_slice(&real.to_le_bytes()),
+            Self::F32 => real!(f32, narrow_nan),
+            Self::F64 => real!(f64, |bits| bits),
         }
     }
 }
@@ -340,10 +352,31 @@ mod tests {
         check(I32, &(-5i32).to_le_bytes(), U8, &[0]);
         check(I32, &300i32.to_le_bytes(), U8, &[255]);
         check(I32, &300i32.to_le_bytes(), Bool, &[1]);
+        check(I32, &(-5i32).to_le_bytes(), Bool, &[0]);
+        check(U128, &u128::MAX.to_le_bytes(), Bool, &[1]);
         check(U128, &u128::MAX.to_le_bytes(), I128, &i128::MAX.to_le_bytes());
-        check(F64, &2.7f64.to_le_bytes(), I8, &[2]);
-        check(F64, &f64::NAN.to_le_bytes(), I8, &[0]);
+        for (real, whole, truth) in [
+            (2.7, 3, 1),
+            (2.5, 2, 1),
+            (3.5, 4, 1),
+            (0.6, 1, 1),
+            (0.5, 0, 0),
+            (0.3, 0, 0),
+            (-0.3, 0, 0),
+            (-2.7, -3, 0),
+            (1e300, i8::MAX, 1),
+            (f64::NEG_INFINITY, i8::MIN, 0),
+            (f64::NAN, 0, 0),
+        ] {
+            check(F64, &f64::to_le_bytes(real), I8, &whole.to_le_bytes());
+            check(F64, &f64::to_le_bytes(real), Bool, &[truth]);
+        }
         check(F64, &1e300f64.to_le_bytes(), F32, &f32::INFINITY.to_le_bytes());
+        // Just above the middle of two: an `f64` holds the middle only, and the even one of the two is the lower.
+        let (middle, upper) = ((1u64 << 60) + (1 << 36), ((1u64 << 60) + (1 << 37)) as f32);
+        check(U64, &(middle + 1).to_le_bytes(), F32, &upper.to_le_bytes());
+        check(I64, &(middle + 1).to_le_bytes(), F32, &upper.to_le_bytes());
+        check(U128, &(u128::from(middle + 1) << 67).to_le_bytes(), F32, &(upper * 2f32.powi(67)).to_le_bytes());
         check(U64, &u64::MAX.to_le_bytes(), F32, &(u64::MAX as f32).to_le_bytes());
     }
 }

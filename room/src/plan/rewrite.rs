@@ -348,7 +348,7 @@ impl Work<'_> {
         for migration in rows.migrations.iter().filter(|migration| !migration.is_whole) {
             let table = world.tables().table(self.old);
             let first = table.rows_before(number);
-            self.scratch.read(migration, [table.page(number)], slots)?;
+            self.scratch.read(migration, [table.page(number)], slots, first)?;
             self.scratch.run(self.to, migration, world, first)?;
             self.scratch.write(migration, block.bytes_mut(len), &live, slots, 0, first)?;
         }
@@ -364,7 +364,7 @@ impl Work<'_> {
         for migration in rows.migrations.iter().filter(|migration| migration.is_whole) {
             let table = world.tables().table(self.old);
             let (slots, pages) = (table.slots(), table.row_page_count());
-            self.scratch.read(migration, (0..pages).map(|page| table.page(page)), slots)?;
+            self.scratch.read(migration, (0..pages).map(|page| table.page(page)), slots, 0)?;
             self.scratch.run(self.to, migration, world, 0)?;
             let table = world.tables().table(self.old);
             let mut first = 0;
@@ -381,12 +381,13 @@ impl Work<'_> {
 }
 
 impl Scratch {
-    /// Brings live rows into the form that a migration reads.
+    /// Brings live rows into the form that a migration reads. `first`: the number of the first row.
     fn read<'p>(
         &mut self,
         migration: &Migration,
         pages: impl IntoIterator<Item = Page<'p>> + Clone,
         slots: usize,
+        mut first: usize,
     ) -> Result<(), RewriteError> {
         let rows: usize = pages.clone().into_iter().map(|page| live_slots(page.live, slots).count()).sum();
         let view_bytes = migration.old_bytes;
@@ -399,8 +400,10 @@ impl Scratch {
                 let view;
                 (view, views) = views.split_at_mut((end - start) * view_bytes);
                 run(&migration.view, &mut Strided::new(old, row_bytes, view, view_bytes)).map_err(|misfit| {
-                    RewriteError::Unfit(format!("{}: what its migration reads: {misfit}", migration.path))
+                    let row = first + misfit.row;
+                    RewriteError::Unfit(format!("{}: what its migration reads of row {row}: {misfit}", migration.path))
                 })?;
+                first += end - start;
             }
         }
         Ok(())

@@ -23,12 +23,12 @@ struct Field {
     name: String,
     column: ColumnType,
     unique: Unique,
-    was: Option<String>,
+    was: Vec<String>,
     default: Option<Vec<u8>>,
 }
 
 fn field(name: &str, column: ColumnType) -> Field {
-    Field { name: name.into(), column, unique: Unique::No, was: None, default: None }
+    Field { name: name.into(), column, unique: Unique::No, was: Vec::new(), default: None }
 }
 
 /// Lays fields out as `repr(C)` does.
@@ -215,13 +215,25 @@ fn world_of(schema: &Arc<Schema>, pool: &Pool, rows: &[&[Option<Vec<u8>>]], heap
 
 /// Carries a plan out, and gives what it refuses.
 fn carry_over(world: &mut World, from: &Changes, to: &(Arc<Schema>, Changes), drops: &[String]) -> Result<(), String> {
+    let mut fork = world.fork();
+    carry_over_since(&mut fork, world, from, to, drops)
+}
+
+/// The same for a world that was this one when the rewrite began.
+fn carry_over_since(
+    before: &mut World,
+    world: &mut World,
+    from: &Changes,
+    to: &(Arc<Schema>, Changes),
+    drops: &[String],
+) -> Result<(), String> {
     let plan = Plan::new(&world.schema().clone(), from, &to.0, &to.1, drops);
     if !plan.refusals().is_empty() {
         return Err(plan.refusals().join("\n"));
     }
     let logic = LogicVersion::linked::<Nothing>().unwrap();
     let mut rewrite = Rewrite::new(Arc::new(plan), logic, Arc::default(), 5, usize::MAX);
-    rewrite.update(&mut world.fork(), &Cancel::default()).map_err(|error| error.to_string())?;
+    rewrite.update(before, &Cancel::default()).map_err(|error| error.to_string())?;
     rewrite.finish(world).map_err(|error| error.to_string())?;
     assert!(world.has_sound_indexes());
     Ok(())

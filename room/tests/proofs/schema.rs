@@ -126,7 +126,7 @@ pub(crate) mod two {
         #[default]
         Green = 30,
         Blue = 20,
-        #[row(was = "Red")]
+        #[row(was("Rosso", "Red"))]
         Rouge = 10,
         Black = 40,
     }
@@ -139,7 +139,7 @@ pub(crate) mod two {
         pub(crate) level: u8,
         #[row(key)]
         pub(crate) number: u64,
-        #[row(was = "hp")]
+        #[row(was("life", "hp"))]
         pub(crate) health: f64,
         pub(crate) team: Opt<Team>,
         #[row(unique)]
@@ -176,7 +176,7 @@ pub(crate) mod two {
     pub(crate) struct World {
         pub(crate) weather: One<Weather>,
         pub(crate) game: One<Game>,
-        #[world(was = "avatars")]
+        #[world(was("people", "avatars"))]
         pub(crate) heroes: Table<Hero>,
     }
 

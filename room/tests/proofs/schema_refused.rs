@@ -264,6 +264,53 @@ fn a_default_that_panics_is_told_when_the_version_is_read() {
     assert!(reason.starts_with("a default of a field panicked: on purpose"), "{reason}");
 }
 
+/// Two row types that the engine could not tell apart, and of which the source says different things.
+mod twins {
+    use super::*;
+
+    mod left {
+        use super::*;
+
+        #[derive(Debug, Row)]
+        #[repr(C)]
+        pub(super) struct Pair {
+            #[row(was = "x")]
+            pub(super) number: u32,
+        }
+    }
+
+    mod right {
+        use super::*;
+
+        #[derive(Debug, Row)]
+        #[repr(C)]
+        pub(super) struct Pair {
+            #[row(was = "y")]
+            pub(super) number: u32,
+        }
+    }
+
+    #[derive(Debug, World)]
+    pub(super) struct Twins {
+        left: Table<left::Pair>,
+        right: Table<right::Pair>,
+    }
+
+    #[logic(linked, version = 11)]
+    impl Logic for Twins {
+        fn create(&mut self, _ctx: &mut Ctx, _config: &[u8]) {
+            self.left.insert(left::Pair { number: 1 });
+            self.right.insert(right::Pair { number: 2 });
+        }
+    }
+}
+
+#[test]
+fn two_row_types_of_one_name_are_told_when_the_version_is_read() {
+    let Err(BadLogic::Changes(reason)) = try_linked::<twins::Twins>() else { panic!("read") };
+    assert_eq!(reason, "two row types are called `Pair` and have the same fields: rename one");
+}
+
 #[test]
 fn a_change_whose_upgraded_panics_is_taken_back() {
     check(300, linked::<upgraded_panics::New>(), &{
@@ -306,6 +353,7 @@ fn a_rewrite_keeps_to_its_memory_and_its_time() {
     cancel.cancel();
     let error = rewrite(&mut room, usize::MAX).update(&mut world, &cancel).unwrap_err();
     assert_eq!(error, RewriteError::Cancelled);
+    assert_eq!(error.to_string(), "the rewrite was given up: its time is over");
     assert_eq!((world.state_hash(), room.room().state_hash()), (before, before));
 }
 

@@ -7,6 +7,7 @@
 //! | 1003 | a field narrower, without a word of why |
 //! | 1004 | as in 1002, but its migration panics at the row of [`FAILS_AT`] hits |
 //! | 1005 | its migration never returns from there |
+//! | 1006 | a nick is a number, a mood is new, and bytes are not counted: nothing that goes over, there or back |
 
 use logic_api::prelude::*;
 
@@ -49,13 +50,60 @@ pub mod rows {
             (self.hits.into(), self.bytes.into())
         }
 
+        pub fn nick(&self) -> &str {
+            &self.nick
+        }
+
         pub fn is_sound(&self) -> bool {
             true
         }
     }
 }
 
-#[cfg(not(any(tally = "1001", tally = "1003")))]
+#[cfg(tally = "1006")]
+pub mod rows {
+    use super::*;
+
+    #[derive(Row, Debug, Clone, Copy, PartialEq)]
+    #[repr(u8)]
+    pub enum Mood {
+        Glad = 1,
+    }
+
+    #[derive(Row, Debug)]
+    #[repr(C)]
+    pub struct Score {
+        #[row(key)]
+        pub player: PlayerId,
+        pub nick: u16,
+        pub hits: Hits,
+        pub mood: Mood,
+    }
+
+    impl Score {
+        pub fn new(player: PlayerId, _nick: &str, hits: u64) -> Self {
+            Self { player, nick: 7, hits: hits.try_into().expect("few enough"), mood: Mood::Glad }
+        }
+
+        pub fn hit(&mut self, _bytes: usize) {
+            self.hits += 1;
+        }
+
+        pub fn counts(&self) -> (u64, u64) {
+            (self.hits.into(), 0)
+        }
+
+        pub fn nick(&self) -> &str {
+            if self.nick == 0 { "" } else { "seven" }
+        }
+
+        pub fn is_sound(&self) -> bool {
+            self.mood == Mood::Glad
+        }
+    }
+}
+
+#[cfg(not(any(tally = "1001", tally = "1003", tally = "1006")))]
 pub mod rows {
     use super::*;
 
@@ -115,6 +163,10 @@ pub mod rows {
             (self.count.into(), self.bytes)
         }
 
+        pub fn nick(&self) -> &str {
+            &self.nick
+        }
+
         pub fn is_sound(&self) -> bool {
             self.lives == 3 && self.mean.to_bits() == mean_of(self.count.into(), self.bytes).to_bits()
         }
@@ -132,7 +184,7 @@ use rows::Score;
 #[derive(World, Debug)]
 pub struct Tally {
     scores: Table<Score>,
-    #[cfg(not(any(tally = "1001", tally = "1003")))]
+    #[cfg(not(any(tally = "1001", tally = "1003", tally = "1006")))]
     story: One<rows::Story>,
 }
 
@@ -162,7 +214,7 @@ impl Logic for Tally {
         (request.path == "/tally").then(|| Response::text(self.told()))
     }
 
-    #[cfg(not(any(tally = "1001", tally = "1003")))]
+    #[cfg(not(any(tally = "1001", tally = "1003", tally = "1006")))]
     fn upgraded(&mut self, _ctx: &mut Ctx, from: Version) {
         self.story.upgraded_from = from.0;
     }
@@ -177,8 +229,8 @@ impl Tally {
             let (of_hits, of_bytes) = score.counts();
             hits += of_hits;
             bytes += of_bytes;
-            digest.add(&[score.player.0, of_hits, of_bytes, score.nick.len() as u64]);
-            score.nick.bytes().for_each(|byte| digest.add(&[byte.into()]));
+            digest.add(&[score.player.0, of_hits, of_bytes, score.nick().len() as u64]);
+            score.nick().bytes().for_each(|byte| digest.add(&[byte.into()]));
         }
         format!("{} scores, {hits} hits, {bytes} bytes, digest {:016x}\n", self.scores.len(), digest.0)
     }

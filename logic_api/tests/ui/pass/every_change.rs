@@ -14,7 +14,7 @@ struct OldAvatar {
 #[repr(u8)]
 enum Team {
     #[default]
-    #[row(was = "Rouge")]
+    #[row(was("Rouge", "Rosso"))]
     Red,
     Blue,
 }
@@ -24,7 +24,7 @@ enum Team {
 #[row(dropped("mana", "r#type"))]
 #[row(dropped("speed"))]
 struct Avatar {
-    #[row(key, was = "id")]
+    #[row(key, was("id", "number"))]
     player: PlayerId,
     #[row(migrate = halves)]
     hp: f32,

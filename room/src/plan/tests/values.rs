@@ -2,7 +2,7 @@
 
 use super::property::value;
 use super::*;
-use logic_api::changes::EnumChanges;
+use logic_api::changes::{EnumChanges, MigrationSchema};
 
 #[test]
 fn enums_are_matched_by_name() {
@@ -55,6 +55,13 @@ fn a_variant_becomes_one_and_is_one() {
     assert_eq!(carried(&two, &one, &[1]), Ok(vec![1]));
     let gone = "Avatar.team: row 1 (slot 0:1) has C, which is gone";
     assert_eq!(carried(&two, &one, &[1, 3]), Err(gone.into()));
+    // Over several versions, there and back, whether each was loaded or not.
+    let versions =
+        [team(&[("A", 1)], &[]), team(&[("B", 2)], &[("B", "A")]), team(&[("C", 3)], &[("C", "B"), ("C", "A")])];
+    for (from, to) in (0..3u8).flat_map(|from| (0..3u8).map(move |to| (from, to))) {
+        let (one, two) = (&versions[usize::from(from)], &versions[usize::from(to)]);
+        assert_eq!(carried(one, two, &[from + 1]), Ok(vec![to + 1]));
+    }
     // Each side says of its own what it was: the new one comes first.
     let (old, new) = (team(&[("A", 1), ("Y", 2)], &[("Y", "X")]), team(&[("X", 7)], &[("X", "A")]));
     assert_eq!(carried(&old, &new, &[1]), Ok(vec![7]));
@@ -176,4 +183,38 @@ fn a_field_that_is_not_there_any_more_comes_back_empty() {
     let row = ColumnType::Row(two.0.tables[0].row.clone());
     let shown: Vec<String> = world.rows("avatars").map(|bytes| show(&row, &bytes)).collect();
     assert_eq!(shown, ["{hp: 7, bio: Text(0:0), team: Red}"]);
+}
+
+/// A view may be narrower than the column, as long as every row fits it.
+#[test]
+fn what_a_migration_reads_must_fit_what_it_declares() {
+    let text = |capacity| field("name", ColumnType::Str { capacity });
+    let name =
+        |text: &str| Some([&[u8::try_from(text.len()).unwrap()], text.as_bytes(), &[0; 5][text.len()..]].concat());
+    let (one, mut two) = (side(&[text(5)], &[]), side(&[field("len", ColumnType::U8)], &[]));
+    let old = row_schema("Old", &[text(3)]);
+    two.1.migrations.push(MigrationSchema { old, size: 1, align: 1, has_heap: false, whole: false });
+    two.1.rows[0].fields[0].migrate = Some(0);
+    let rows = [name("ann"), None, name("bob"), name("cleo")];
+    let mut world = world(&one.0, &Pool::new(), &rows, Heap::default());
+    let text = "Avatar.len: what its migration reads of row 2: Old.name: has \"cleo\", 4 bytes long; 3 fit";
+    assert_eq!(carry_over(&mut world, &one.1, &two, &[]).unwrap_err(), text);
+}
+
+#[test]
+fn what_is_no_value_says_why() {
+    let check = |of: ColumnType, bytes: &[u8], expected: &str| {
+        assert_eq!(check_value(&of, bytes).err().unwrap_or_default(), expected);
+    };
+    let team = || enumeration(&[("Red", -1), ("Blue", 2)], 1);
+    check(ColumnType::Bool, &[2], "2 is no bool");
+    check(opt(ColumnType::U8), &[2, 0], "2 is no bool");
+    check(team(), &[7], "7 is no variant of Team");
+    check(team(), &[0xFF], "");
+    check(opt(team()), &[0, 7], "7 is no variant of Team");
+    check(array(team(), 2), &[2, 3], "3 is no variant of Team");
+    check(ColumnType::Str { capacity: 3 }, &[4, 0, 0, 0], "a length of 4 is more than a Str<3> has");
+    check(list(ColumnType::U8, 2), &[3, 0, 0, 0, 0, 0, 0, 0], "a length of 3 is more than a List<u8, 2> has");
+    check(list(team(), 1), &[0, 0, 0, 0, 9, 0, 0, 0], "9 is no variant of Team");
+    check(nested(&[ColumnType::Bool, nested(&[team()])]), &[1, 5], "n1: n0: 5 is no variant of Team");
 }
