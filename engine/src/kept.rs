@@ -72,6 +72,7 @@ impl KeptRooms {
             KeepOptions { durability, snapshot_period: snapshot_interval, snapshot_bytes: snapshot_journal_bytes };
         let keeper = Keeper::start(data, options, stop_the_process)?;
         last_word::arm(&**keeper.files(), data)?;
+        keeper.note_unborn(pools.len())?;
         let mut kept = KeptRooms { keeper: Some(keeper.clone()), ..KeptRooms::default() };
         let mut reasons = Vec::new();
         for (name, pool) in keeper.names()?.iter().zip(pools.iter().cycle()) {

@@ -40,7 +40,7 @@ impl Kept {
         let (pool, mut outbox, stamp) = (Pool::new(), Outbox::new(), Stamp { now_us: 1, seed: 7 });
         let room = Room::create("main", logic.clone(), &pool, stamp, b"", &mut outbox).expect("a room");
         let recorder = keeper.map(|keeper| {
-            let mut recorder = keeper.record_new("main", &pool, b"{}".to_vec());
+            let mut recorder = keeper.record_new("main", &pool, b"{}".to_vec(), None);
             recorder.created(&room, stamp, &Input::Create { config: Arc::from([]) });
             recorder
         });

@@ -18,6 +18,8 @@ use super::log::LogError;
 use super::segments::{failed, place};
 
 pub(super) const FILE: &str = "under-way";
+/// In the data folder: for what rooms do before they have a folder.
+const UNBORN: &str = "unborn";
 pub(super) const QUARANTINE: &str = "quarantine";
 /// Of the file. An input that is longer is told by its hash; the dump has what fits.
 const BOX_BYTES: usize = 256 << 10;
@@ -51,6 +53,9 @@ const AT_AGAIN: usize = 64;
 const AT_FAULTS: usize = 68;
 const AT_PAYLOAD: usize = 72;
 
+/// Of what `query` is asked, which is no input and in no journal; else as a request.
+pub const QUERY: RecordKind = RecordKind(256);
+
 /// How it comes that an input is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
@@ -80,7 +85,7 @@ impl Identity {
     fn of_new(kind: RecordKind, tick: u64, payload: &[u8]) -> Self {
         let said = payload.get(STAMP_BYTES..).unwrap_or_default();
         match kind {
-            RecordKind::REQUEST => Self::hashed(kind, [0; 2], without_headers(said)),
+            RecordKind::REQUEST | QUERY => Self::hashed(kind, [0; 2], without_headers(said)),
             RecordKind::TICK => Self::hashed(kind, [tick, 0], [said]),
             RecordKind::JOIN => Self::hashed(kind, [0; 2], [said.get(PLAYER_BYTES..).unwrap_or_default()]),
             RecordKind::MESSAGE => Self::hashed(kind, [0; 2], [said.get(SENDER_BYTES..).unwrap_or_default()]),
@@ -158,7 +163,43 @@ impl BlackBox {
         folder: &Path,
         last_word: Option<LastWord>,
     ) -> Result<(BlackBox, Option<Quarantined>), LogError> {
-        let file = folder.join(FILE);
+        BlackBox::open_named(files, folder, FILE, last_word)
+    }
+
+    /// Opens those for what rooms do before they have a box of their own: one for each thread that rooms are made on. What is
+    /// quarantined in one is so in all.
+    ///
+    /// # Errors
+    /// The files cannot be made or read.
+    pub fn open_unborn(
+        files: &dyn Files,
+        data: &Path,
+        threads: usize,
+        last_word: Option<LastWord>,
+    ) -> Result<(Vec<BlackBox>, Vec<Quarantined>), LogError> {
+        let folder = data.join(UNBORN);
+        files.make_folder(&folder).map_err(failed("making", &folder))?;
+        let (mut boxes, mut dumped) = (Vec::new(), Vec::new());
+        for thread in 0..threads {
+            let (black_box, new) = BlackBox::open_named(files, &folder, &format!("{FILE}-{thread}"), last_word)?;
+            boxes.push(black_box);
+            dumped.extend(new);
+        }
+        if !dumped.is_empty() {
+            let quarantine = folder.join(QUARANTINE);
+            let quarantined = quarantined(files, &quarantine).map_err(failed("listing", &quarantine))?;
+            boxes.iter_mut().for_each(|black_box| black_box.quarantined.clone_from(&quarantined));
+        }
+        Ok((boxes, dumped))
+    }
+
+    fn open_named(
+        files: &dyn Files,
+        folder: &Path,
+        name: &str,
+        last_word: Option<LastWord>,
+    ) -> Result<(BlackBox, Option<Quarantined>), LogError> {
+        let file = folder.join(name);
         let mut map = files.map(&file, BOX_BYTES).map_err(failed("mapping", &file))?;
         if map.bytes()[..8] != MAGIC {
             map.bytes_mut()[..AT_PAYLOAD].fill(0);
@@ -237,8 +278,9 @@ impl BlackBox {
     /// What is in the box, for people.
     fn shown(&self) -> String {
         let (kind, length) = (self.kind(), self.number(AT_LENGTH));
+        let (called, kind) = if kind == QUERY { ("query ", RecordKind::REQUEST) } else { ("", kind) };
         let shown = match Record::decode(kind, self.payload()) {
-            Ok(record) => record.to_string(),
+            Ok(record) => format!("{called}{record}"),
             Err(_) => format!("kind {}, {length} bytes", kind.0),
         };
         match (self.long(AT_RECORD), self.number(AT_AGAIN)) {
@@ -502,6 +544,24 @@ mod tests {
         assert_ne!(of(1), of(2));
         let of = |tick| Identity::of(Occasion::New, RecordKind::SIGNAL, tick, &OTHER);
         assert_eq!(of(1), of(2));
+    }
+
+    #[test]
+    fn what_ends_the_process_in_a_new_room_is_quarantined_on_every_thread() {
+        let data = tempfile::tempdir().unwrap();
+        let mut last_word = None;
+        for _ in 0..2 {
+            let (mut boxes, dumped) = BlackBox::open_unborn(&Disk, data.path(), 2, last_word).unwrap();
+            assert_eq!(dumped, []);
+            begin(&mut boxes[1], 1, 1).unwrap();
+            last_word = Some(LastWord { cause: Cause::Exit, input: boxes[1].long(AT_IDENTITY) });
+        }
+        let (boxes, dumped) = BlackBox::open_unborn(&Disk, data.path(), 2, last_word).unwrap();
+        assert_eq!(dumped.len(), 1);
+        for mut black_box in boxes {
+            begin(&mut black_box, 2, 1).unwrap_err();
+            begin(&mut black_box, 2, 2).unwrap();
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ use super::files::{Disk, Files};
 use super::frame::Position;
 use super::last_word::LastWord;
 use super::log::{Log, LogError};
-use super::recorder::{Recorder, Stay};
+use super::recorder::{Noting, Recorder, Stay};
 use super::recovery::{Recovered, RecoveryError, recover};
 use super::replay::FindVersion;
 use super::segments::{SEGMENT_BYTES, Segments, failed, place, remove_gone};
@@ -50,16 +50,22 @@ pub struct Keeper(Arc<Shared>);
 
 struct Shared {
     files: Arc<dyn Files>,
+    data: PathBuf,
     rooms: PathBuf,
     journal: Journal,
     options: KeepOptions,
     segment_bytes: u64,
     /// Of the process before this one.
     last_word: Option<LastWord>,
+    /// For what is under way in rooms that have no box of their own as yet, by the thread they are on.
+    unborn: OnceLock<Vec<SharedBox>>,
     logs: AtomicU64,
     snapshots: Mutex<Sender<SnapshotTask>>,
     on_failure: OnFailure,
 }
+
+/// The lock is held to note, never while a logic runs.
+pub type SharedBox = Arc<Mutex<BlackBox>>;
 
 type OnFailure = Arc<dyn Fn(&LogError) + Send + Sync>;
 
@@ -145,8 +151,21 @@ impl Keeper {
             }
         };
         std::thread::Builder::new().name(SNAPSHOTS_THREAD.to_owned()).spawn(write).map_err(KeepError::Thread)?;
-        let (logs, snapshots) = (AtomicU64::new(0), Mutex::new(snapshots));
-        let shared = Shared { files, rooms, journal, options, segment_bytes, last_word, logs, snapshots, on_failure };
+        let (logs, snapshots, unborn) = (AtomicU64::new(0), Mutex::new(snapshots), OnceLock::new());
+        let data = data.to_owned();
+        let shared = Shared {
+            files,
+            data,
+            rooms,
+            journal,
+            options,
+            segment_bytes,
+            last_word,
+            unborn,
+            logs,
+            snapshots,
+            on_failure,
+        };
         Ok(Keeper(Arc::new(shared)))
     }
 
@@ -167,6 +186,25 @@ impl Keeper {
 
     pub fn files(&self) -> &Arc<dyn Files> {
         &self.0.files
+    }
+
+    /// Has what new rooms do noted, too, on so many threads, from the first that their logic is called.
+    ///
+    /// # Errors
+    /// The files cannot be made or read.
+    pub fn note_unborn(&self, threads: usize) -> Result<(), LogError> {
+        let Shared { files, data, last_word, unborn, .. } = &*self.0;
+        let (boxes, quarantined) = BlackBox::open_unborn(&**files, data, threads, *last_word)?;
+        for quarantined in quarantined {
+            tracing::error!(file = %quarantined.file.display(), "quarantined: {}", quarantined.line);
+        }
+        unborn.get_or_init(|| boxes.into_iter().map(|black_box| Arc::new(Mutex::new(black_box))).collect());
+        Ok(())
+    }
+
+    /// Where what the thread's new rooms do is noted; only that thread uses it.
+    pub fn unborn(&self, thread: usize) -> Option<SharedBox> {
+        self.0.unborn.get()?.get(thread).cloned()
     }
 
     /// The names of the rooms that are kept, sorted.
@@ -203,7 +241,8 @@ impl Keeper {
     }
 
     /// Keeps a room that has just been made. `settings` are for [`Keeper::settings`].
-    pub fn record_new(&self, name: &str, pool: &Pool, settings: Vec<u8>) -> Recorder {
+    /// `unborn` notes what it does until it has a box of its own.
+    pub fn record_new(&self, name: &str, pool: &Pool, settings: Vec<u8>, unborn: Option<SharedBox>) -> Recorder {
         let (id, folder) = (self.next_log(), self.folder(name));
         let (room, salt) = (random(), random());
         let (files, name, segment_bytes) = (Arc::clone(&self.0.files), name.to_owned(), self.0.segment_bytes);
@@ -222,7 +261,8 @@ impl Keeper {
                 Ok(Box::new(log) as Box<dyn Log>)
             }),
         );
-        Recorder::new(self.clone(), (writer, folder, room), pool.clone(), black_box)
+        let noting = unborn.map_or(Noting::Nowhere, Noting::Unborn);
+        Recorder::new(self.clone(), (writer, folder, room), pool.clone(), (noting, black_box))
     }
 
     /// Goes on keeping a room that was brought back.
@@ -231,9 +271,8 @@ impl Keeper {
         let Recovered { room, black_box, found, folder, id: room_id, skipped, leaving, is_confirmed: _ } = recovered;
         let resume = move || Ok(Box::new(Segments::resume(files, &found, segment_bytes)?) as Box<dyn Log>);
         let writer = self.0.journal.add(id, Box::new(resume));
-        let (opened, received) = channel();
-        let _ = opened.send(black_box);
-        let mut recorder = Recorder::new(self.clone(), (writer, folder, room_id), pool.clone(), received);
+        let own = (Noting::Own(black_box), channel().1);
+        let mut recorder = Recorder::new(self.clone(), (writer, folder, room_id), pool.clone(), own);
         recorder.resumed(&room, leaving.into_keys());
         // Before anything that comes after: what is built on a room without them needs them gone for ever.
         recorder.skipped(room.tick().0, &skipped);

@@ -10,11 +10,14 @@ use std::time::{Duration, Instant};
 
 use logic_api::PlayerId;
 use parking_lot::Mutex;
-use room::{Input, LogicFault, Note, Pool, RecordKind, Reply, Room, Skipped, Stamp, StepError, Watch, encode_input};
+use room::{
+    Input, LogicFault, LogicVersion, Note, Pool, RecordKind, Reply, Request, Response, Room, Skipped, Stamp, StepError,
+    Watch, encode_input,
+};
 
 use super::batch::Batch;
-use super::black_box::{BlackBox, Occasion};
-use super::keeper::{Keeper, SnapshotTask};
+use super::black_box::{BlackBox, Occasion, QUERY};
+use super::keeper::{Keeper, SharedBox, SnapshotTask};
 use super::writer::Writer;
 
 /// A state hash is noted this often, for replays to compare with. It reads every page that was written to since.
@@ -30,9 +33,11 @@ pub struct Recorder {
     folder: PathBuf,
     room: u64,
     pool: Pool,
-    /// `None` until the journal's thread has opened it.
-    black_box: Option<BlackBox>,
+    noting: Noting,
+    /// The room's own, once the journal's thread has opened it.
     opened: Receiver<BlackBox>,
+    /// Kept for its memory.
+    asked: Vec<u8>,
     batch: Batch,
     was_frozen: bool,
     hash_at_us: u64,
@@ -53,7 +58,7 @@ impl Recorder {
         keeper: Keeper,
         (writer, folder, room): (Writer, PathBuf, u64),
         pool: Pool,
-        opened: Receiver<BlackBox>,
+        (noting, opened): (Noting, Receiver<BlackBox>),
     ) -> Self {
         let snapshot_at = Instant::now() + keeper.options().snapshot_period;
         Self {
@@ -62,8 +67,9 @@ impl Recorder {
             folder,
             room,
             pool,
-            black_box: None,
+            noting,
             opened,
+            asked: Vec::new(),
             batch: Batch::default(),
             was_frozen: false,
             hash_at_us: 0,
@@ -118,11 +124,9 @@ impl Recorder {
         input: Input,
         step: impl FnOnce(&mut Room, Input, &mut dyn Watch) -> Result<Reply, StepError>,
     ) -> Result<Reply, StepError> {
-        if self.black_box.is_none() {
-            self.black_box = self.opened.try_recv().ok();
-        }
-        let input = match (input, &self.black_box) {
-            (Input::Rewind { .. }, Some(black_box)) => Input::Rewind { without: black_box.without(room).into() },
+        self.take_own_box();
+        let input = match (input, &self.noting) {
+            (Input::Rewind { .. }, Noting::Own(black_box)) => Input::Rewind { without: black_box.without(room).into() },
             (input, _) => input,
         };
         let tick = room.tick().0;
@@ -138,9 +142,11 @@ impl Recorder {
         });
         // A verdict is not refused, whatever comes of it.
         let is_verdict = matches!(input, Input::Confirm | Input::Rewind { .. });
-        let black_box = self.black_box.as_mut().filter(|_| !is_verdict);
-        let begun = black_box.map(|it| it.begin(Occasion::New, kind, tick, self.batch.last(), room.logic()));
-        if let Some(Err(fault)) = begun {
+        let begun = match is_verdict {
+            true => Ok(()),
+            false => self.noting.begin((kind, tick, self.batch.last()), room.logic()),
+        };
+        if let Err(fault) = begun {
             self.batch.pop();
             if kind == RecordKind::TICK {
                 // What keeps time must not go on without it.
@@ -151,11 +157,11 @@ impl Recorder {
         }
         self.is_disposed |= matches!(input, Input::Dispose);
         let is_swap = matches!(input, Input::Swap { .. } | Input::Rewind { .. });
-        let stepped = match &mut self.black_box {
-            Some(black_box) if is_verdict => step(room, input, &mut black_box.rewinding(0)),
-            black_box => {
+        let stepped = match &mut self.noting {
+            Noting::Own(black_box) if is_verdict => step(room, input, &mut black_box.rewinding(0)),
+            noting => {
                 let stepped = step(room, input, &mut ());
-                black_box.iter_mut().for_each(BlackBox::end);
+                noting.end();
                 stepped
             }
         };
@@ -171,6 +177,28 @@ impl Recorder {
             self.batch.push(room.tick().0, |out| Note::Hash(hash).encode(out));
         }
         stepped
+    }
+
+    /// Asks the logic's `query`, which is no input, but may end the process as one may.
+    ///
+    /// # Errors
+    /// It panicked, or what it is asked is in quarantine.
+    pub fn query(&mut self, room: &mut Room, request: &Arc<Request>) -> Result<Option<Response>, LogicFault> {
+        self.take_own_box();
+        self.asked.clear();
+        encode_input(Stamp::default(), &Input::Request(Arc::clone(request)), room.logic(), &mut self.asked);
+        self.noting.begin((QUERY, room.tick().0, &self.asked), room.logic()).map_err(|fault| *fault)?;
+        let answered = room.query(request);
+        self.noting.end();
+        answered
+    }
+
+    fn take_own_box(&mut self) {
+        if !matches!(self.noting, Noting::Own(_))
+            && let Ok(opened) = self.opened.try_recv()
+        {
+            self.noting = Noting::Own(opened);
+        }
     }
 
     /// That a fault froze the room is no input, but what came after depends on it.
@@ -248,6 +276,40 @@ impl Recorder {
             Ok(())
         }));
         self.writer.remove(Box::new(|| {}));
+    }
+}
+
+/// Where what is new is noted while it is under way.
+#[derive(Debug)]
+pub(super) enum Noting {
+    /// In the room's own box.
+    Own(BlackBox),
+    /// In that of its thread, until the room's own is open.
+    Unborn(SharedBox),
+    Nowhere,
+}
+
+impl Noting {
+    #[inline]
+    fn begin(
+        &mut self,
+        (kind, tick, payload): (RecordKind, u64, &[u8]),
+        running: &LogicVersion,
+    ) -> Result<(), Box<LogicFault>> {
+        match self {
+            Self::Own(black_box) => black_box.begin(Occasion::New, kind, tick, payload, running),
+            Self::Unborn(shared) => shared.lock().begin(Occasion::New, kind, tick, payload, running),
+            Self::Nowhere => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn end(&mut self) {
+        match self {
+            Self::Own(black_box) => black_box.end(),
+            Self::Unborn(shared) => shared.lock().end(),
+            Self::Nowhere => {}
+        }
     }
 }
 

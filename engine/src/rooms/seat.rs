@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use logic_api::PlayerId;
-use room::{Input, LogicFault, Outbox, Pool, Reply, Request, Room, StepError};
+use room::{Input, LogicFault, Outbox, Pool, Reply, Request, Room, StepError, encode_input};
 use tokio::sync::oneshot;
 use wire::CloseCode;
 
 use crate::beat::Beat;
+use crate::journal::black_box::Occasion;
 use crate::journal::recorder::Recorder;
 use crate::points::{self, Point};
 use crate::rooms::board::Board;
@@ -152,12 +153,22 @@ impl Seat {
         let (mut clock, mut outbox) = (Clock::new(), Outbox::new());
         let stamp = clock.stamp();
         let input = Input::Create { config: Arc::clone(&new.config) };
+        let keeper = new.house.keeper.as_ref();
+        let unborn = keeper.and_then(|keeper| keeper.unborn(new.place.thread));
+        if let Some(unborn) = &unborn {
+            let mut payload = Vec::new();
+            let kind = encode_input(stamp, &input, &logic, &mut payload);
+            let begun = unborn.lock().begin(Occasion::New, kind, 0, &payload, &logic);
+            begun.map_err(|fault| StepError::Fault(*fault))?;
+        }
         let busy = beat.step(new.place.id().0, &input);
-        let room = Room::create(name, logic, pool, stamp, &new.config, &mut outbox)?;
+        let created = Room::create(name, logic, pool, stamp, &new.config, &mut outbox);
         drop(busy);
+        unborn.iter().for_each(|unborn| unborn.lock().end());
+        let room = created?;
         // What it said is for nobody: no player is there.
-        let recorder = new.house.keeper.as_ref().map(|keeper| {
-            let mut recorder = keeper.record_new(name, pool, new.settings.encode());
+        let recorder = keeper.map(|keeper| {
+            let mut recorder = keeper.record_new(name, pool, new.settings.encode(), unborn);
             recorder.created(&room, stamp, &input);
             recorder
         });
@@ -429,7 +440,10 @@ impl Seat {
         }
         if self.has_query {
             let busy = self.beat.query(self.board.id.0);
-            let answered = self.room.query(&request);
+            let answered = match &mut self.recorder {
+                None => self.room.query(&request),
+                Some(recorder) => recorder.query(&mut self.room, &request),
+            };
             drop(busy);
             match answered {
                 Ok(Some(response)) => return Ok(response),

@@ -1,6 +1,6 @@
 //! What outlives the engine: killed, ended, or ended by its own logic; and what is refused.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use wire::{ClientFrame, CloseCode};
@@ -308,9 +308,60 @@ fn a_message_that_ends_the_process_twice_is_quarantined() {
     }
 }
 
+#[test]
+fn a_query_that_ends_the_process_twice_is_quarantined() {
+    let mut engine = setup().start();
+    for _ in 0..2 {
+        assert!(engine.get("/peek").ends_with(" in 1001\n"));
+        client::try_get(engine.address, "/abort-in-query").unwrap_err();
+        engine = engine.ended().1.start();
+    }
+    let (status, _, reason) = engine.refusal("/abort-in-query");
+    assert!(status == 500 && reason.contains("it ended the process time and again"), "{reason}");
+    assert!(engine.get("/peek").ends_with(" in 1001\n"));
+    let expected = "the process ended by signal 6 in: query GET \"/abort-in-query\"";
+    assert!(quarantined(&engine.setup)[0].contains(expected));
+}
+
+#[test]
+fn a_creation_that_ends_the_process_twice_is_quarantined() {
+    let mut engine = setup().start();
+    let create = |engine: &Engine, name: &str| engine.setup.run(&["rooms", "new", name, "--create", "abort"]);
+    // Whatever the room is called.
+    for name in ["one", "two"] {
+        assert!(!create(&engine, name).status.success());
+        engine = engine.ended().1.start();
+    }
+    let refused = create(&engine, "three");
+    let reason = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && reason.contains("it ended the process time and again"), "{reason}");
+    run(&engine.setup, &["rooms", "new", "three", "--create", "else"]);
+    assert_eq!(engine.get("/count?room=three"), "1 in 1001\n");
+    let line = texts_in(&engine.setup.data().join("unborn/quarantine")).pop().unwrap();
+    assert!(line.contains("2 times in a row, the process ended by signal 6 in: create on game1 1001"), "{line}");
+}
+
+#[test]
+fn a_first_room_that_ends_the_process_is_no_endless_loop() {
+    let mut setup = setup();
+    let envs = [("MOODY_STILLBORN", "1")];
+    for _ in 0..2 {
+        setup = setup.start_to_die(&["serve"], &envs).ended().1;
+    }
+    let failure = setup.failure(&["serve"]);
+    assert!(failure.contains("main") && failure.contains("it ended the process time and again"), "{failure}");
+    // Another version is not to blame.
+    let engine = setup.start_as(&["serve", "--logic", "plugin2.so"], &envs);
+    assert_eq!(engine.get("/count"), "1 in 1002\n");
+}
+
 /// What people are told of the inputs in quarantine.
 fn quarantined(setup: &Setup) -> Vec<String> {
-    let Ok(dumps) = std::fs::read_dir(setup.data().join("rooms/main/quarantine")) else { return Vec::new() };
+    texts_in(&setup.data().join("rooms/main/quarantine"))
+}
+
+fn texts_in(folder: &Path) -> Vec<String> {
+    let Ok(dumps) = std::fs::read_dir(folder) else { return Vec::new() };
     let paths = dumps.map(|entry| entry.unwrap().path());
     let texts = paths.filter(|path| path.extension().is_some_and(|extension| extension == "txt"));
     texts.map(|path| std::fs::read_to_string(path).unwrap()).collect()
@@ -348,6 +399,8 @@ fn a_tick_that_ends_the_process_twice_freezes_the_room() {
     // A tick may end the process before the request is written; then nobody heard of it, and nothing is left of it.
     loop {
         let engine = setup.start();
+        // What is answered is written, so the room has its folder by then.
+        engine.get("/count");
         let _answer = client::try_get(engine.address, "/doom");
         setup = engine.ended().1;
         if run(&setup, &["journal", "tail", "main"]).contains("/doom") {

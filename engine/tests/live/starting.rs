@@ -80,7 +80,7 @@ fn check_says_what_a_load_would() {
         lines[3..],
         [
             "contract  1",
-            "callbacks tick, join_attempt, join, drop, reconnect, leave, message, query, request, terminate, dispose, upgraded",
+            "callbacks create, tick, join_attempt, join, drop, reconnect, leave, message, query, request, terminate, dispose, upgraded",
             "state: One<State>, 72 bytes a row: count, ticks, spoilt, doomed, cursed, fickle, number, mix, listener",
             "heard: Table<Heard>, 16 bytes a row: number, times"
         ]

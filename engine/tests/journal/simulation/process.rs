@@ -92,7 +92,7 @@ impl Process {
         let Input::Create { config } = input else { unreachable!("{input:?}") };
         let logic = versions.all()[0].clone();
         let room = Room::create(ROOMS[at], logic, &self.pool, stamp, config, &mut self.outbox).unwrap();
-        let mut recorder = self.keeper.record_new(ROOMS[at], &self.pool, b"{}".to_vec());
+        let mut recorder = self.keeper.record_new(ROOMS[at], &self.pool, b"{}".to_vec(), None);
         recorder.created(&room, stamp, input);
         self.rooms[at] = Some((room, recorder));
         // Its files are made elsewhere.

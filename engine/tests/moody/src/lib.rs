@@ -9,6 +9,8 @@
 //! | 1004 | its `upgraded` never returns |
 //! | 1005 | its `upgraded` ends the process |
 //!
+//! Version 1001 does not survive its `create` in an engine that has `MOODY_STILLBORN` in its environment.
+//!
 //! None of them survives `/trap` in an engine that has `MOODY_TRAP` in its environment, nor `/quit` in one that has `MOODY_QUIT`
 //! (`exit`, or how else), nor returns from `/heavy` in one that has `MOODY_HEAVY`, which names a file that it makes when it is at
 //! it; only the version in `MOODY_HEAVY_IN` does that, if one is there.
@@ -108,6 +110,12 @@ fn dive(depth: u64) -> u64 {
 
 #[logic]
 impl Logic for Moody {
+    fn create(&mut self, _ctx: &mut Ctx, config: &[u8]) {
+        if config == b"abort" || (std::env::var_os("MOODY_STILLBORN").is_some() && Self::version() == Version(1001)) {
+            std::process::abort();
+        }
+    }
+
     fn tick(&mut self, ctx: &mut Ctx) {
         self.state.ticks += 1;
         match self.state.listener {
@@ -196,6 +204,7 @@ impl Logic for Moody {
     fn query(&self, request: &Request) -> Option<Response> {
         match request.path {
             "/peek" => Some(Response::text(format!("{} in {}\n", self.state.count, Self::version()))),
+            "/abort-in-query" => std::process::abort(),
             "/panic-in-query" => panic!("the query was told to"),
             _ => None,
         }
