@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use logic_api::Manifest;
 use logic_api::changes::Changes;
+use parking_lot::Mutex;
 use prometheus::IntGauge;
 use room::{LogicVersion, StepError, TrialId};
 use tokio::runtime::Handle;
@@ -31,10 +32,11 @@ use crate::stop::Stop;
 pub use rehearsal::PrepareLimits;
 
 use rehearsal::RoomsToTry;
-use tables::Prepared;
 
 /// Loads under way and waiting, at most.
 const LOADS_MAX: usize = 16;
+/// Lines of why a load was refused, one for each field, that the history keeps.
+const DETAILS_KEPT_MAX: usize = 100;
 /// Lines of what a refused plugin printed that its caller gets to see.
 const PRINTED_LINES_MAX: usize = 8;
 
@@ -63,7 +65,23 @@ struct About {
     at: Timestamp,
     who: String,
     name: String,
+    drops: Vec<String>,
     started: Instant,
+    planned: Planned,
+}
+
+/// What a load does to the tables, as far as it is known: however the load ends, the history tells it.
+#[derive(Debug, Clone, Default)]
+struct Planned(Arc<Mutex<Vec<VersionPlan>>>);
+
+impl Planned {
+    fn set(&self, plans: Vec<VersionPlan>) {
+        *self.0.lock() = plans;
+    }
+
+    fn get(&self) -> Vec<VersionPlan> {
+        self.0.lock().clone()
+    }
 }
 
 /// A load that has been carried out.
@@ -74,8 +92,8 @@ struct Done {
     loaded: Loaded,
 }
 
-/// The trial, what swapping took in each room, and what was done to the tables.
-type InRooms = (TrialId, Vec<(String, Swapped)>, Vec<VersionPlan>);
+/// The trial, and what swapping took in each room.
+type InRooms = (TrialId, Vec<(String, Swapped)>);
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Refused {
@@ -110,7 +128,8 @@ impl Loads {
     /// A [`Refusal`]; every room runs what it ran before.
     pub async fn load(&self, request: LoadRequest, who: String) -> Result<Loaded, Refusal> {
         let (at, started) = (Timestamp::now(), Instant::now());
-        let about = About { at, who, name: request.name.to_string(), started };
+        let (name, drops) = (request.name.to_string(), request.drops.clone());
+        let about = About { at, who, name, drops, started, planned: Planned::default() };
         let Ok(_place) = self.places.try_acquire() else {
             let reason = format!("{LOADS_MAX} loads are under way or waiting; try again when they are done");
             return self.remember(about, Err(Refusal::new(Kind::Conflict, "load-busy", reason).into()));
@@ -134,14 +153,13 @@ impl Loads {
     async fn alone(&self, turn: &Turn<'_>, request: &LoadRequest, about: &About) -> Result<Done, Refused> {
         self.check_stop()?;
         self.trials.make_way(turn, request.confirm, &about.who).await?;
-        let to = self.prepare(request).await?;
+        let to = self.prepare(request, &about.planned).await?;
         let previous: Vec<_> = self.rooms.logics().iter().map(|(_, logic)| version_name(logic)).collect();
-        let swapped = self.swap(turn, &to, request, &about.who).await;
-        let (trial, swapped, plans) =
-            swapped.map_err(|refusal| Refused { refusal, to: Some(version_name(&to.logic)) })?;
+        let swapped = self.swap(turn, &to, request, about).await;
+        let (trial, swapped) = swapped.map_err(|refusal| Refused { refusal, to: Some(version_name(&to.logic)) })?;
         let from = previous.first().cloned();
         let mut loaded = loaded(&to, previous, swapped, about.started);
-        loaded.plans = plans;
+        loaded.plans = about.planned.get();
         loaded.on_trial_for_ms = u64::try_from(self.trials.probation().as_millis()).unwrap_or(u64::MAX);
         Ok(Done { trial, from, loaded })
     }
@@ -154,8 +172,9 @@ impl Loads {
     }
 
     /// Tries the plugin on copies of the rooms in a child process and maps it, away from the threads that answer.
-    async fn prepare(&self, request: &LoadRequest) -> Result<Arc<Mapped>, Refused> {
+    async fn prepare(&self, request: &LoadRequest, planned: &Planned) -> Result<Arc<Mapped>, Refused> {
         let LoadRequest { name, force, drops, .. } = request.clone();
+        let planned = planned.clone();
         let (loader, rooms, trials) = (Arc::clone(&self.loader), self.rooms.clone(), Arc::clone(&self.trials));
         let (runtime, twins, limits, losses) = (Handle::current(), self.rooms.clone(), self.limits, drops.clone());
         let to_try =
@@ -165,7 +184,7 @@ impl Loads {
                 let to = Some(VersionName { version: manifest.version.0, name: manifest.name.clone() });
                 trials.check_failed(sha256).map_err(|refusal| Refused { refusal, to })?;
             }
-            tables::check(&rooms, manifest, changes, &drops)
+            tables::check(&rooms, manifest, changes, &drops, &planned)
         };
         let (done, prepared) = oneshot::channel();
         let prepare = move || drop(done.send(loader.load_for(&name, approve, to_try)));
@@ -186,10 +205,10 @@ impl Loads {
         turn: &Turn<'_>,
         to: &Arc<Mapped>,
         request: &LoadRequest,
-        who: &str,
+        about: &About,
     ) -> Result<InRooms, Refusal> {
         let trial = self.trials.begin(turn, to).map_err(|error| not_on_trial(error.into()))?;
-        let swapped = self.swap_on_trial(turn, (to, trial), request, who).await;
+        let swapped = self.swap_on_trial(turn, (to, trial), request, about).await;
         if swapped.is_err() {
             self.trials.refused(turn);
         }
@@ -201,44 +220,56 @@ impl Loads {
         turn: &Turn<'_>,
         (to, trial): (&Arc<Mapped>, TrialId),
         request: &LoadRequest,
-        who: &str,
+        about: &About,
     ) -> Result<InRooms, Refusal> {
-        let Prepared { tables, plans } = self.prepare_tables(to, &request.drops.as_slice().into()).await?;
+        let tables = self.prepare_tables(to, &request.drops.as_slice().into(), &about.planned).await?;
         let rooms = self.rooms.clone();
         let reserved = tokio::task::spawn_blocking(move || rooms.reserve_pages()).await;
         assert!(reserved.is_ok(), "pages can be reserved: {reserved:?}");
         self.check_stop()?;
-        let swapped = self.trials.swap(turn, (to, trial), tables, who).await.map_err(not_on_trial)?;
-        Ok((trial, swapped, plans))
+        let swapped = self.trials.swap(turn, (to, trial), tables, &about.who).await.map_err(not_on_trial)?;
+        Ok((trial, swapped))
     }
 
     fn remember(&self, about: About, outcome: Result<Done, Refused>) -> Result<Loaded, Refusal> {
-        let About { at, who, name, started } = about;
-        let total_us = micros(started.elapsed());
-        let outcome = match outcome {
+        let About { at, who, name, drops, started, planned } = about;
+        let (total_us, plans) = (micros(started.elapsed()), planned.get());
+        let mut record = SwapRecord {
+            at,
+            who,
+            name,
+            from: None,
+            to: None,
+            outcome: Outcome::Refused,
+            reason: None,
+            details: Vec::new(),
+            verdict: None,
+            drops,
+            plans,
+            pause_us_max: 0,
+            total_us,
+        };
+        let (who, name) = (&record.who, &record.name);
+        let (trial, outcome) = match outcome {
             Ok(Done { trial, from, loaded }) => {
                 let pause_us_max = loaded.pauses.iter().map(|pause| pause.pause_us).max().unwrap_or(0);
                 let to = VersionName { version: loaded.version, name: loaded.name.clone() };
                 tracing::info!(who, name, version = to.version, logic = to.name, pause_us_max, total_us, "loaded");
-                let outcome = if loaded.on_trial_for_ms > 0 { Outcome::OnTrial } else { Outcome::Confirmed };
-                let (to, reason, verdict, plans) = (Some(to), None, None, loaded.plans.clone());
-                let record =
-                    SwapRecord { at, who, name, from, to, outcome, reason, verdict, plans, pause_us_max, total_us };
-                self.trials.history.push(record, Some(trial));
-                Ok(loaded)
+                record.outcome = if loaded.on_trial_for_ms > 0 { Outcome::OnTrial } else { Outcome::Confirmed };
+                (record.from, record.to, record.pause_us_max) = (from, Some(to), pause_us_max);
+                (Some(trial), Ok(loaded))
             }
             Err(Refused { refusal, to }) => {
                 let (code, reason) = (refusal.code(), refusal.reason());
                 tracing::warn!(who, name, code, reason, total_us, "load refused");
-                let from = self.rooms.logics().first().map(|(_, logic)| version_name(logic));
-                let (outcome, reason, pause_us_max) = (Outcome::Refused, Some(reason.to_owned()), 0);
-                let (verdict, plans) = (None, Vec::new());
-                let record =
-                    SwapRecord { at, who, name, from, to, outcome, reason, verdict, plans, pause_us_max, total_us };
-                self.trials.history.push(record, None);
-                Err(refusal)
+                record.from = self.rooms.logics().first().map(|(_, logic)| version_name(logic));
+                record.to = to;
+                record.reason = Some(reason.to_owned());
+                record.details = refusal.details().iter().take(DETAILS_KEPT_MAX).cloned().collect();
+                (None, Err(refusal))
             }
         };
+        self.trials.history.push(record, trial);
         self.metrics.count_load(&outcome);
         outcome
     }
@@ -277,6 +308,12 @@ fn not_swapped(error: NotSwapped) -> Refusal {
         }
         NotSwapped::Refused { room, error: StepError::Unfit(line) } => {
             tables::unfit(format!("in the room {room}: {line}"))
+        }
+        NotSwapped::Refused { room, error: StepError::TooLarge(line) } => {
+            tables::large(&format!("in the room {room}: {line}"))
+        }
+        NotSwapped::Refused { room, error: StepError::Fault(fault) } if fault.is_of_migration() => {
+            tables::fault(format!("in the room {room}: a migration panicked: {}", fault.message), &fault.location)
         }
         NotSwapped::Refused { error: StepError::WrongCode { .. }, .. } => {
             Refusal::new(Kind::Unprocessable, "wrong-code", reason)

@@ -169,9 +169,15 @@ pub struct SwapRecord {
     pub outcome: Outcome,
     /// Why it was refused, in one line.
     pub reason: Option<String>,
+    /// More lines of why, such as one for each field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
     /// How the trial ended, `None` while it goes on and where there was none.
     pub verdict: Option<VerdictRecord>,
-    /// What was done to the tables.
+    /// What was acknowledged to be lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drops: Vec<String>,
+    /// What was done to the tables; of a refused load, what would have been, without rows where they were not looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plans: Vec<VersionPlan>,
     /// The longest pause of any room.

@@ -1,6 +1,7 @@
 //! Everything that can happen to a room.
 
 use crate::limits::PLAYERS_MAX;
+use crate::raw::MIGRATE;
 use crate::{LogicVersion, Request, Response};
 use logic_api::{PlayerId, Tick, Version};
 use std::{fmt, sync::Arc, time::Duration};
@@ -173,6 +174,9 @@ pub enum StepError {
     SchemaDiffers(Vec<String>),
     #[error("the tables cannot be carried over: {0}")]
     Unfit(String),
+    /// They would take more than a table or a rewrite may.
+    #[error("the tables cannot be carried over: {0}")]
+    TooLarge(String),
     #[error("the new code answers with another build id: expected {expected}, found {found}")]
     WrongCode { expected: String, found: String },
 }
@@ -189,6 +193,11 @@ pub struct LogicFault {
 }
 
 impl LogicFault {
+    /// True for a migration's, which no callback is.
+    pub fn is_of_migration(&self) -> bool {
+        self.callback == MIGRATE
+    }
+
     /// Names the fault to those who are not to see its text: eight hex digits, the same whenever it comes again.
     pub fn reference(&self) -> String {
         let mut hash = Xxh3::new();

@@ -376,7 +376,8 @@ impl Room {
                 location,
                 tick: self.tick,
             }),
-            error => StepError::Unfit(error.to_string()),
+            error @ RewriteError::Memory { .. } => StepError::TooLarge(error.to_string()),
+            error @ (RewriteError::Unfit(_) | RewriteError::Cancelled) => StepError::Unfit(error.to_string()),
         })?;
         self.spent.leftovers.push(leftover);
         Ok(())

@@ -8,6 +8,8 @@ use crate::status::{Decided, Loaded, Outcome, RoomState, RoomStatus, Status, Swa
 
 /// The newest swaps that are shown; the JSON has more.
 const SWAPS_SHOWN_MAX: usize = 10;
+/// Lines of why one of them was refused.
+const DETAILS_SHOWN_MAX: usize = 8;
 /// Enough of a hash to tell versions apart by eye.
 const HASH_CHARS: usize = 12;
 
@@ -189,6 +191,11 @@ fn swaps(text: &mut String, swaps: &[SwapRecord]) {
     for swap in swaps.iter().take(SWAPS_SHOWN_MAX) {
         if let Some(reason) = &swap.reason {
             let _ = writeln!(text, "refused at {}: {reason}", time(swap.at));
+            swap.details.iter().take(DETAILS_SHOWN_MAX).for_each(|line| text.extend(["  ", line, "\n"]));
+            let more = swap.details.len().saturating_sub(DETAILS_SHOWN_MAX);
+            if more > 0 {
+                let _ = writeln!(text, "  … and {more} more, which --json tells");
+            }
         }
         if let (Outcome::Rewound, Some(verdict)) = (swap.outcome, &swap.verdict) {
             let _ = writeln!(text, "rewound at {} by {}: {}", time(verdict.at), verdict.who, verdict.reason);

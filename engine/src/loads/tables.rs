@@ -12,7 +12,7 @@ use room::{LogicVersion, Room, Stamp};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Loads, Refused, Running, aside, version_name};
+use super::{Loads, Planned, Refused, Running, aside, version_name};
 use crate::http::{Kind, Refusal};
 use crate::loader::load::Summary;
 use crate::loader::name::PluginName;
@@ -25,32 +25,35 @@ const ROUNDS_MAX: usize = 3;
 /// So few pages are left to the swap.
 const PAGES_LEFT: usize = 16;
 
-/// The rooms' tables, as far as they can be made ready before the swap.
-#[derive(Debug, Default)]
-pub(super) struct Prepared {
-    pub(super) tables: TableRewrites,
-    pub(super) plans: Vec<VersionPlan>,
-}
-
 /// A copy of a room, and when it was made.
 pub(super) type Twin = (Room, Stamp);
 
 /// Refuses a version to whose tables those of a room cannot be carried over.
-pub(super) fn check(rooms: &Rooms, manifest: &Manifest, changes: &Changes, drops: &[String]) -> Result<(), Refused> {
+pub(super) fn check(
+    rooms: &Rooms,
+    manifest: &Manifest,
+    changes: &Changes,
+    drops: &[String],
+    planned: &Planned,
+) -> Result<(), Refused> {
     let to = VersionName { version: manifest.version.0, name: manifest.name.clone() };
     let refuse = |refusal: Refusal| Refused { refusal, to: Some(to.clone()) };
     let new = Arc::new(manifest.schema.clone());
     let mut lines: Vec<String> = Vec::new();
-    let mut from = None;
+    let (mut from, mut plans) = (None, Vec::new());
     let mut unused: Vec<String> = drops.to_vec();
     for logic in distinct(rooms) {
         let plan = Plan::new(logic.schema(), logic.changes(), &new, changes, drops);
         unused.retain(|drop| plan.unused_drops().contains(drop));
+        if !plan.is_nothing() {
+            plans.push(VersionPlan { from: version_name(&logic), plan: plan.report(None) });
+        }
         if !plan.refusals().is_empty() {
             lines.extend(plan.refusals().iter().filter(|line| !lines.contains(line)).cloned().collect::<Vec<_>>());
             from.get_or_insert(logic);
         }
     }
+    planned.set(plans);
     if let Some(from) = from {
         let reason = format!(
             "the tables of {} {}, which is running, cannot be carried over to {} {}; what may be lost can be acknowledged with \
@@ -115,17 +118,24 @@ impl Loads {
     }
 
     /// Rewrites the tables of every room, on a thread of its own: all of them first, then what has changed since.
-    pub(super) async fn prepare_tables(&self, to: &Arc<Mapped>, drops: &Arc<[String]>) -> Result<Prepared, Refusal> {
+    pub(super) async fn prepare_tables(
+        &self,
+        to: &Arc<Mapped>,
+        drops: &Arc<[String]>,
+        planned: &Planned,
+    ) -> Result<TableRewrites, Refusal> {
         let deadline = Instant::now() + self.limits.rewrite_time_max;
-        let mut prepared = Prepared::default();
         let mut rewrites = BTreeMap::new();
         for round in 0..ROUNDS_MAX {
             let twins = self.rooms.twins().await?;
             if round == 0 {
                 let (new, changes) = (to.logic.schema(), to.logic.changes());
-                twins.iter().for_each(|(room, _)| add_plan(&mut prepared.plans, room, new, changes, drops));
-                if prepared.plans.is_empty() {
-                    return Ok(prepared);
+                let mut plans = Vec::new();
+                twins.iter().for_each(|(room, _)| add_plan(&mut plans, room, new, changes, drops));
+                let has_work = !plans.is_empty();
+                planned.set(plans);
+                if !has_work {
+                    return Ok(TableRewrites::default());
                 }
             }
             let cancel = Cancel::default();
@@ -150,8 +160,7 @@ impl Loads {
                 break;
             }
         }
-        prepared.tables = TableRewrites::new(Arc::clone(drops), rewrites);
-        Ok(prepared)
+        Ok(TableRewrites::new(Arc::clone(drops), rewrites))
     }
 
     /// Rewrites away from the rooms. `None` if that has not returned by then: a thread cannot be stopped, and is left behind with
@@ -226,18 +235,22 @@ fn update(
 }
 
 pub(super) fn refused(room: &str, error: &RewriteError) -> Refusal {
-    let in_room = || format!("in the room {room}: {error}");
+    let in_room = format!("in the room {room}: {error}");
     match error {
-        RewriteError::Unfit(line) => unfit(format!("in the room {room}: {line}")),
-        RewriteError::Fault { location, .. } => {
-            let reason = if location.is_empty() { in_room() } else { format!("{}, {location}", in_room()) };
-            Refusal::new(Kind::Unprocessable, "migration-failed", reason)
-        }
-        RewriteError::Memory { .. } => {
-            Refusal::new(Kind::Unprocessable, "rewrite-large", format!("{} (rewrite_bytes_max)", in_room()))
-        }
-        RewriteError::Cancelled => Refusal::new(Kind::Unprocessable, "rewrite-late", in_room()),
+        RewriteError::Unfit(_) => unfit(in_room),
+        RewriteError::Fault { location, .. } => fault(in_room, location),
+        RewriteError::Memory { .. } => large(&in_room),
+        RewriteError::Cancelled => Refusal::new(Kind::Unprocessable, "rewrite-late", in_room),
     }
+}
+
+pub(super) fn fault(what: String, location: &str) -> Refusal {
+    let reason = if location.is_empty() { what } else { format!("{what}, {location}") };
+    Refusal::new(Kind::Unprocessable, "migration-failed", reason)
+}
+
+pub(super) fn large(what: &str) -> Refusal {
+    Refusal::new(Kind::Unprocessable, "rewrite-large", format!("{what} (rewrite_bytes_max)"))
 }
 
 pub(super) fn unfit(line: String) -> Refusal {

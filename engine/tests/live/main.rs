@@ -19,6 +19,7 @@ mod points;
 mod replays;
 mod rooms;
 mod schema;
+mod schema_refused;
 mod skipped;
 mod starting;
 mod trials;

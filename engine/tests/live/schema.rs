@@ -10,19 +10,18 @@ use swarm::{Expect, Options, Pace, Progress, Stop};
 use wire::ClientFrame;
 
 use crate::players::client::{Client, Transport};
+use crate::schema_refused::large;
 use crate::support::{Engine, Setup, in_time, tally};
 
 /// What the way back from 1002 to 1001 loses.
-const BACK: &str = "game.1001.so&drop=Score.lives&drop=Score.mean&drop=Score.bytes&drop=story";
-/// Rows of a world that nobody succeeds in changing: one of them is the row at which migrations fail.
-const ROWS: u32 = 600_000;
+pub(crate) const BACK: &str = "game.1001.so&drop=Score.lives&drop=Score.mean&drop=Score.bytes&drop=story";
 
 fn setup() -> Setup {
     Setup::new(tally(), &["game.1001.so"]).with("tick_hz = 50").with("terminate_grace_ms = 0")
 }
 
 /// A room in which somebody has said something, on version 1001; and what it tells.
-fn played() -> (Engine, String) {
+pub(crate) fn played() -> (Engine, String) {
     let engine = setup().start();
     let mut client = Client::open(engine.address, Transport::Tcp);
     client.send(&ClientFrame::Join { room: "", credentials: "", hello: b"ann" });
@@ -44,7 +43,7 @@ fn ended(engine: Engine) -> Setup {
     setup
 }
 
-fn versions(engine: &Engine) -> Vec<u64> {
+pub(crate) fn versions(engine: &Engine) -> Vec<u64> {
     engine.status()["rooms"].as_array().unwrap().iter().map(|room| room["version"].as_u64().unwrap()).collect()
 }
 
@@ -59,7 +58,7 @@ fn newest_snapshot(setup: &Setup) -> String {
     snapshots.max().unwrap().display().to_string()
 }
 
-fn run(setup: &Setup, words: &[&str]) -> String {
+pub(crate) fn run(setup: &Setup, words: &[&str]) -> String {
     let output = setup.run(words);
     assert!(output.status.success(), "{words:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
@@ -263,56 +262,6 @@ fn a_load_there_and_back_is_a_matter_of_words() {
     assert_eq!((engine.get("/tally"), versions(&engine)), (gone, vec![1001]));
     let setup = engine.killed();
     assert!(run(&setup, &["replay", "--verify"]).starts_with("verified: "));
-}
-
-/// Six hundred thousand rows, and what is told of them.
-fn large(line: &str) -> (Engine, String) {
-    let files = ["game.1001.so", "game.1002.so", "game.1003.so", "game.1004.so", "game.1005.so"];
-    let setup = Setup::new(tally(), &files).with("logic = \"game.1001.so\"").with("tick_hz = 0");
-    let engine = setup.with("request_timeout_ms = 60000").with(line).start();
-    assert_eq!(engine.get(&format!("/fill?{ROWS}")), format!("{ROWS}\n"));
-    let told = engine.get("/tally");
-    assert!(told.starts_with("600000 scores, 179999700000 hits, 0 bytes, digest "), "{told}");
-    (engine, told)
-}
-
-/// A load that is refused, and changes nothing: to its rows, and to what another process makes of the journal.
-#[track_caller]
-fn check_refused(engine: &Engine, told: &str, name: &str, expected: (u16, &str, &str)) {
-    let before = run(&engine.setup, &["replay"]);
-    let (status, code, reason) = engine.refusal(&format!("/load?name={name}"));
-    assert_eq!((status, &*code), (expected.0, expected.1), "{reason}");
-    assert!(reason.contains(expected.2), "{reason}");
-    assert_eq!((engine.get("/tally"), versions(engine)), (told.to_owned(), vec![1001]));
-    let state_hash = |text: &str| text.split("state hash ").nth(1).unwrap()[..16].to_owned();
-    assert_eq!(state_hash(&run(&engine.setup, &["replay"])), state_hash(&before));
-}
-
-#[test]
-fn a_load_that_fails_at_one_of_many_rows_changes_none() {
-    let (engine, told) = large("rewrite_timeout_ms = 60000");
-    let at = "in the room main: Score.mean: the migration panicked at row 500000: on purpose";
-    check_refused(&engine, &told, "game.1004.so", (422, "migration-failed", at));
-    check_refused(&engine, &told, "game.1003.so", (409, "schema-differs", "Score.hits: u32 -> u8 would lose"));
-    // Acknowledged it goes, there and back.
-    assert_eq!(engine.get("/load?name=game.1002.so"), "done\n");
-    assert_eq!((engine.get("/tally"), versions(&engine)), (told.clone(), vec![1002]));
-    assert_eq!(engine.get(&format!("/load?name={BACK}")), "done\n");
-    assert_eq!((engine.get("/tally"), versions(&engine)), (told, vec![1001]));
-}
-
-#[test]
-fn a_rewrite_that_takes_too_much_memory_is_given_up_half_way() {
-    let (engine, told) = large("rewrite_bytes_max = 16777216");
-    let reason = "the rewritten tables take more than the 16777216 bytes that they may (rewrite_bytes_max)";
-    check_refused(&engine, &told, "game.1002.so", (422, "rewrite-large", reason));
-}
-
-#[test]
-fn a_migration_that_loops_at_one_of_many_rows_is_given_up() {
-    let (engine, told) = large("rewrite_timeout_ms = 2000");
-    let reason = "were not rewritten within 2 s (rewrite_timeout_ms): a migration does not return";
-    check_refused(&engine, &told, "game.1005.so", (422, "rewrite-late", reason));
 }
 
 #[test]

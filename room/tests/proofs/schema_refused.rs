@@ -31,8 +31,18 @@ impl Logic for Old {
         }
     }
 
-    fn signal(&mut self, _ctx: &mut Ctx, _name: &str, _bytes: &[u8]) {
-        self.orbs.iter_mut().for_each(|mut orb| orb.number += 1);
+    fn signal(&mut self, _ctx: &mut Ctx, name: &str, _bytes: &[u8]) {
+        match name {
+            // Two that are the same, and what they were.
+            "same" => self.orbs.iter_mut().take(2).for_each(|mut orb| orb.number = 7_000_000),
+            "apart" => (0..2).zip(&mut self.orbs).for_each(|(number, mut orb)| orb.number = 8_000_000 + number),
+            "more" => (0..5_000).for_each(|number| _ = self.orbs.insert(Orb { number: 9_000_000 + number })),
+            "fewer" => {
+                let ids: Vec<Id<Orb>> = self.orbs.entries().step_by(3).map(|(id, _)| id).collect();
+                ids.into_iter().for_each(|id| _ = self.orbs.remove(id));
+            }
+            _ => self.orbs.iter_mut().for_each(|mut orb| orb.number += 1),
+        }
     }
 }
 
@@ -199,6 +209,23 @@ version!(stale, 10, {
     #[repr(C)]
     struct Older {
         weight: f32,
+    }
+});
+
+version!(unique_number, 11, {
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    struct Orb {
+        #[row(unique)]
+        number: u32,
+    }
+});
+
+version!(wider, 12, {
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    struct Orb {
+        number: u64,
     }
 });
 
@@ -371,4 +398,49 @@ fn a_swap_while_a_rewrite_runs_makes_it_useless_and_harmless() {
     plain.step(Input::swap(other)).unwrap();
     assert_eq!(room.room().state_hash(), plain.room().state_hash());
     room.step(signal("on")).unwrap();
+}
+
+/// What was prepared is brought up to date in the swap: a row that no longer fits and pages that are too many are told as what they
+/// are.
+#[test]
+fn what_no_longer_fits_in_the_swap_itself_is_told_as_what_it_is() {
+    let swap = |signal: &'static str, to: Arc<LogicVersion>, bytes_max: usize| {
+        let mut room = room_of(9);
+        let plan = Arc::new(room.room().plan_swap(&to, &[]));
+        let mut rewrite = Rewrite::new(plan, to.clone(), Arc::default(), 1, bytes_max);
+        rewrite.update(&mut room.room().fork_world(), &Cancel::default()).unwrap();
+        room.room().prepare_swap(rewrite);
+        room.signal(signal, b"");
+        let before = room.room().state_hash();
+        let error = room.step(Input::swap(to)).unwrap_err();
+        assert_eq!((room.room().state_hash(), room.room().logic().version()), (before, Version(1)));
+        error
+    };
+    let StepError::Unfit(line) = swap("same", linked::<unique_number::New>(), usize::MAX) else {
+        panic!("another error")
+    };
+    assert_eq!(line, "Orb.number: is to be unique, and the rows in slots 0:0 and 0:1 both have 7000000");
+    let StepError::TooLarge(line) = swap("more", linked::<wider::New>(), 50_000) else { panic!("another error") };
+    assert_eq!(line, "the rewritten tables take more than the 50000 bytes that they may");
+}
+
+/// A duplicate that is there when the load begins is gone at the swap, or the other way round.
+#[test]
+fn an_index_that_was_prepared_follows_every_change() {
+    let to = linked::<unique_number::New>();
+    let mut room = room_of(3_000);
+    let plan = Arc::new(room.room().plan_swap(&to, &[]));
+    let mut rewrite = Rewrite::new(plan.clone(), to.clone(), Arc::default(), 1, usize::MAX);
+    rewrite.update(&mut room.room().fork_world(), &Cancel::default()).unwrap();
+    for name in ["same", "on", "apart", "more", "fewer", "on"] {
+        room.signal(name, b"");
+    }
+    room.room().prepare_swap(rewrite);
+    room.step(Input::swap(to.clone())).unwrap();
+    assert!(room.room().world().has_sound_indexes());
+    room.step(Input::rewind()).unwrap();
+    room.signal("same", b"");
+    let mut rewrite = Rewrite::new(plan, to, Arc::default(), 1, usize::MAX);
+    let error = rewrite.update(&mut room.room().fork_world(), &Cancel::default()).unwrap_err();
+    assert!(matches!(error, RewriteError::Unfit(_)), "{error}");
 }

@@ -8,6 +8,11 @@
 //! | 1004 | as in 1002, but its migration panics at the row of [`FAILS_AT`] hits |
 //! | 1005 | its migration never returns from there |
 //! | 1006 | a nick is a number, a mood is new, and bytes are not counted: nothing that goes over, there or back |
+//! | 1007 | its `nick` is to be unique |
+//! | 1008 | a field more, for which the migration gives what is no value at the row of [`FAILS_AT`] hits |
+//! | 1009 | a field more that was `hits`, which is there |
+//! | 1010 | a text more, made by a migration that panics there: during the swap |
+//! | 1012 | as it was first, with too short a `nick` |
 
 use logic_api::prelude::*;
 
@@ -21,24 +26,83 @@ type Hits = u32;
 #[cfg(tally = "1003")]
 type Hits = u8;
 
-#[cfg(any(tally = "1001", tally = "1003"))]
+#[cfg(not(any(tally = "1002", tally = "1004", tally = "1005", tally = "1006")))]
 pub mod rows {
     use super::*;
+
+    #[cfg(not(tally = "1012"))]
+    type Nick = Str<16>;
+    #[cfg(tally = "1012")]
+    type Nick = Str<4>;
 
     #[derive(Row, Debug)]
     #[repr(C)]
     pub struct Score {
         #[row(key)]
         pub player: PlayerId,
-        pub nick: Str<16>,
+        #[cfg_attr(tally = "1007", row(unique))]
+        pub nick: Nick,
         #[row(was = "count")]
         pub hits: Hits,
         pub bytes: u32,
+        #[cfg(tally = "1008")]
+        #[row(migrate = mood)]
+        pub mood: Mood,
+        #[cfg(tally = "1009")]
+        #[row(was = "hits", default = 0)]
+        pub blows: u32,
+        #[cfg(tally = "1010")]
+        #[row(migrate = motto)]
+        pub motto: Text,
+    }
+
+    #[cfg(any(tally = "1008", tally = "1010"))]
+    #[derive(Row, Debug)]
+    #[repr(C)]
+    pub struct OldScore {
+        hits: u64,
+    }
+
+    #[cfg(tally = "1008")]
+    #[derive(Row, Debug, Clone, Copy, PartialEq)]
+    #[repr(u8)]
+    pub enum Mood {
+        Calm = 1,
+        Wild = 2,
+    }
+
+    /// As a careless author would, with a number that is no variant.
+    #[cfg(tally = "1008")]
+    #[allow(unsafe_code, reason = "what is tested is that the engine does not believe it")]
+    fn mood(old: &OldScore) -> Mood {
+        if old.hits != FAILS_AT {
+            return [Mood::Calm, Mood::Wild][usize::from(old.hits % 2 == 1)];
+        }
+        let byte = std::mem::MaybeUninit::new(77u8);
+        // SAFETY: none: this is what must not be done, through a pointer so that the compiler does not see it.
+        unsafe { std::ptr::read(std::hint::black_box(byte.as_ptr()).cast()) }
+    }
+
+    #[cfg(tally = "1010")]
+    fn motto(old: &OldScore) -> Text {
+        assert!(old.hits != FAILS_AT, "on purpose");
+        Text::new("on and on")
     }
 
     impl Score {
         pub fn new(player: PlayerId, nick: &str, hits: u64) -> Self {
-            Self { player, nick: Str::truncated(nick), hits: hits.try_into().expect("few enough"), bytes: 0 }
+            Self {
+                player,
+                nick: Str::truncated(nick),
+                hits: hits.try_into().expect("few enough"),
+                bytes: 0,
+                #[cfg(tally = "1008")]
+                mood: Mood::Calm,
+                #[cfg(tally = "1009")]
+                blows: 0,
+                #[cfg(tally = "1010")]
+                motto: Text::default(),
+            }
         }
 
         pub fn hit(&mut self, bytes: usize) {
@@ -103,7 +167,7 @@ pub mod rows {
     }
 }
 
-#[cfg(not(any(tally = "1001", tally = "1003", tally = "1006")))]
+#[cfg(any(tally = "1002", tally = "1004", tally = "1005"))]
 pub mod rows {
     use super::*;
 
@@ -184,7 +248,7 @@ use rows::Score;
 #[derive(World, Debug)]
 pub struct Tally {
     scores: Table<Score>,
-    #[cfg(not(any(tally = "1001", tally = "1003", tally = "1006")))]
+    #[cfg(any(tally = "1002", tally = "1004", tally = "1005"))]
     story: One<rows::Story>,
 }
 
@@ -214,7 +278,7 @@ impl Logic for Tally {
         (request.path == "/tally").then(|| Response::text(self.told()))
     }
 
-    #[cfg(not(any(tally = "1001", tally = "1003", tally = "1006")))]
+    #[cfg(any(tally = "1002", tally = "1004", tally = "1005"))]
     fn upgraded(&mut self, _ctx: &mut Ctx, from: Version) {
         self.story.upgraded_from = from.0;
     }
