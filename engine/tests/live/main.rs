@@ -20,6 +20,7 @@ mod replays;
 mod rooms;
 mod schema;
 mod schema_refused;
+mod second_act;
 mod skipped;
 mod starting;
 mod trials;
