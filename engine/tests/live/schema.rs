@@ -10,7 +10,7 @@ use swarm::{Expect, Options, Pace, Progress, Stop};
 use wire::ClientFrame;
 
 use crate::players::client::{Client, Transport};
-use crate::schema_refused::large;
+use crate::schema_refused::unfit;
 use crate::support::{Engine, Setup, in_time, tally};
 
 /// What the way back from 1002 to 1001 loses.
@@ -264,19 +264,37 @@ fn a_load_there_and_back_is_a_matter_of_words() {
     assert!(run(&setup, &["replay", "--verify"]).starts_with("verified: "));
 }
 
+/// The first is held half-way through its rows, so all of this is while it is at them.
 #[test]
 fn loads_while_tables_are_rewritten_wait_for_their_turn() {
-    let (engine, told) = large("rewrite_timeout_ms = 60000");
-    // The one that comes second waits until the first has rewritten and swapped; players play on meanwhile.
-    let asked = ["game.1002.so", "game.1003.so"].map(|name| engine.begin(&format!("/load?name={name}"), "*/*"));
+    let setup = setup().with("logic = \"game.1001.so\"");
+    let setup = setup.with("rehearsal_bytes_max = 0").with("rewrite_timeout_ms = 60000");
+    let held = setup.path("held");
+    std::fs::write(&held, "").unwrap();
+    setup.put(&unfit().join("game.1011.so"), "game.1011.so");
+    setup.put(&tally().join("game.1003.so"), "game.1003.so");
+    let engine = setup.start_as(&["serve"], &[("TALLY_HOLD", held.to_str().unwrap())]);
+    assert_eq!(engine.get("/fill?2000"), "2000\n");
     let mut client = Client::open(engine.address, Transport::Tcp);
     client.send(&ClientFrame::Join { room: "", credentials: "", hello: b"ann" });
     client.joined();
+
+    let first = engine.begin("/load?name=game.1011.so", "*/*");
+    engine.until("the rows are rewritten", |engine| engine.metric("hotseat_rewrites") == 1);
+    let second = engine.begin("/load?name=game.1003.so", "*/*");
+    engine.until("both are under way", |engine| engine.metric("hotseat_loads_under_way") == 2);
     (0..50).for_each(|_| assert_eq!(client.ask(b"on"), "on"));
-    assert_eq!(asked.map(|pending| pending.end().status), [200, 409]);
-    assert_eq!(versions(&engine), [1002]);
-    let more = engine.get("/tally");
-    assert!(told != more && more.starts_with("600001 scores, 179999700050 hits, 100 bytes, digest "), "{more}");
+    assert_eq!(engine.post("/api/v1/rooms", "{\"name\": \"late\"}").status, 201);
+    assert_eq!(engine.get("/fill?30&room=late"), "30\n");
+    assert_eq!((versions(&engine), engine.metric("hotseat_loads_under_way")), (vec![1001, 1001], 2));
+    assert_eq!(engine.metric("hotseat_rewrites"), 1);
+    std::fs::remove_file(&held).unwrap();
+    assert_eq!([first, second].map(|pending| pending.end().status), [200, 409]);
+    assert_eq!(versions(&engine), [1011, 1011]);
+    let told = engine.get("/tally");
+    assert!(told.starts_with("2001 scores, 1999050 hits, 100 bytes, digest "), "{told}");
+    let late = engine.get("/tally?room=late");
+    assert!(late.starts_with("30 scores, 435 hits, 0 bytes, digest "), "{late}");
 }
 
 /// The crowd of swarm, through twenty changes of the tables under it: a field renamed, two wider, two and a table more, and back.

@@ -12,20 +12,21 @@ use crate::support::{Engine, Setup, build_so, tally};
 /// Rows of a world that nobody succeeds in changing: one of them is the row at which migrations fail.
 const ROWS: u32 = 600_000;
 
-/// A folder with the versions 7 to 12 of the logic whose tables differ, none of which is taken.
-fn unfit() -> &'static Path {
+/// A folder with the versions 7 to 12 of the logic whose tables differ; all but 1011 are refused.
+pub(crate) fn unfit() -> &'static Path {
     static BUILT: OnceLock<TempDir> = OnceLock::new();
     let build = || {
         let folder = tempfile::tempdir().unwrap();
         let tally = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tally");
-        ["7", "8", "9", "10", "12"].iter().for_each(|version| build_so(folder.path(), &["--crate", tally, version]));
+        let versions = ["7", "8", "9", "10", "11", "12"];
+        versions.iter().for_each(|version| build_so(folder.path(), &["--crate", tally, version]));
         folder
     };
     BUILT.get_or_init(build).path()
 }
 
 /// Six hundred thousand rows, and what is told of them.
-pub(crate) fn large(line: &str) -> (Engine, String) {
+fn large(line: &str) -> (Engine, String) {
     let files = ["game.1001.so", "game.1002.so", "game.1003.so", "game.1004.so", "game.1005.so"];
     let setup = Setup::new(tally(), &files).with("logic = \"game.1001.so\"").with("tick_hz = 0");
     let engine = setup.with("request_timeout_ms = 60000").with(line).start();

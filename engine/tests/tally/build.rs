@@ -2,8 +2,8 @@
 
 const VARIABLE: &str = "HOTSEAT_LOGIC_VERSION";
 /// Those that the code knows; built without a version it is the first.
-const VERSIONS: [&str; 11] =
-    ["1001", "1002", "1003", "1004", "1005", "1006", "1007", "1008", "1009", "1010", "1012"];
+const VERSIONS: [&str; 12] =
+    ["1001", "1002", "1003", "1004", "1005", "1006", "1007", "1008", "1009", "1010", "1011", "1012"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

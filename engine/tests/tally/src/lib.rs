@@ -12,6 +12,7 @@
 //! | 1008 | a field more, for which the migration gives what is no value at the row of [`FAILS_AT`] hits |
 //! | 1009 | a field more that was `hits`, which is there |
 //! | 1010 | a text more, made by a migration that panics there: during the swap |
+//! | 1011 | as in 1002, but its migration waits at the row of no hits for as long as there is the file that `TALLY_HOLD` names |
 //! | 1012 | as it was first, with too short a `nick` |
 
 use logic_api::prelude::*;
@@ -26,7 +27,7 @@ type Hits = u32;
 #[cfg(tally = "1003")]
 type Hits = u8;
 
-#[cfg(not(any(tally = "1002", tally = "1004", tally = "1005", tally = "1006")))]
+#[cfg(not(any(tally = "1002", tally = "1004", tally = "1005", tally = "1006", tally = "1011")))]
 pub mod rows {
     use super::*;
 
@@ -167,7 +168,7 @@ pub mod rows {
     }
 }
 
-#[cfg(any(tally = "1002", tally = "1004", tally = "1005"))]
+#[cfg(any(tally = "1002", tally = "1004", tally = "1005", tally = "1011"))]
 pub mod rows {
     use super::*;
 
@@ -197,6 +198,13 @@ pub mod rows {
         assert!(old.hits != FAILS_AT || cfg!(not(tally = "1004")), "on purpose");
         while cfg!(tally = "1005") && std::hint::black_box(old.hits) == FAILS_AT {
             std::hint::spin_loop();
+        }
+        #[cfg(tally = "1011")]
+        if old.hits == 0 {
+            let held = std::env::var_os("TALLY_HOLD").expect("the test says where");
+            while std::fs::exists(&held).is_ok_and(|is_there| is_there) {
+                std::thread::yield_now();
+            }
         }
         mean_of(old.hits, old.bytes)
     }
@@ -248,7 +256,7 @@ use rows::Score;
 #[derive(World, Debug)]
 pub struct Tally {
     scores: Table<Score>,
-    #[cfg(any(tally = "1002", tally = "1004", tally = "1005"))]
+    #[cfg(any(tally = "1002", tally = "1004", tally = "1005", tally = "1011"))]
     story: One<rows::Story>,
 }
 
@@ -267,7 +275,8 @@ impl Logic for Tally {
 
     /// `/fill?ROWS`: as many rows, numbered by their hits.
     fn request(&mut self, _ctx: &mut Ctx, request: &Request) -> Response {
-        let ("/fill", Ok(rows)) = (request.path, request.query.parse::<u64>()) else { return Response::not_found() };
+        let rows = request.query.split('&').next().unwrap_or_default().parse::<u64>();
+        let ("/fill", Ok(rows)) = (request.path, rows) else { return Response::not_found() };
         for number in 0..rows {
             self.scores.insert(Score::new(PlayerId(FILLED_FROM + number), "filled", number));
         }
@@ -278,7 +287,7 @@ impl Logic for Tally {
         (request.path == "/tally").then(|| Response::text(self.told()))
     }
 
-    #[cfg(any(tally = "1002", tally = "1004", tally = "1005"))]
+    #[cfg(any(tally = "1002", tally = "1004", tally = "1005", tally = "1011"))]
     fn upgraded(&mut self, _ctx: &mut Ctx, from: Version) {
         self.story.upgraded_from = from.0;
     }
