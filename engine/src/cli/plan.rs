@@ -33,11 +33,9 @@ pub fn plan(
     let mut text = format!("{} {} -> {} {}:\n", from.name, from.version, new.manifest.name, new.manifest.version);
     if plan.is_nothing() {
         text += "the tables stay as they are\n";
+        plan.unused_drops().iter().for_each(|drop| _ = writeln!(text, "nothing called {drop:?} is lost"));
     } else {
         let _ = write!(text, "{report}");
-    }
-    for drop in plan.unused_drops() {
-        let _ = writeln!(text, "nothing called {drop:?} is lost");
     }
     Ok(text)
 }

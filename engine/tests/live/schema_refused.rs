@@ -155,6 +155,8 @@ fn what_a_load_does_to_tables_is_told_before_and_afterwards() {
     assert_eq!(plan["tables"][0]["fields"][2], hits);
     assert!(run(&engine.setup, &["status"]).contains(&format!("\n  {line}\n")));
 
+    let spared = ask("/api/v1/plan?name=game.1002.so&drop=Score.nick").json();
+    assert_eq!(spared[0]["plan"]["unused_drops"], json!(["Score.nick"]));
     let plans = ask("/api/v1/plan?name=game.1002.so").json();
     assert_eq!(plans[0]["from"], json!({"version": 1001, "name": "game1"}));
     let table = &plans[0]["plan"]["tables"][0];

@@ -137,7 +137,14 @@ impl Backend for Fake {
 
     async fn plan(&self, name: PluginName, drops: Vec<String>) -> Result<Vec<VersionPlan>, Refusal> {
         let refusals = vec![format!("{name} drops {}", drops.join(" and "))];
-        let plan = PlanReport { tables: Vec::new(), notes: Vec::new(), refusals, pause_us: 0, pause_us_max: 0 };
+        let plan = PlanReport {
+            tables: Vec::new(),
+            notes: Vec::new(),
+            refusals,
+            unused_drops: Vec::new(),
+            pause_us: 0,
+            pause_us_max: 0,
+        };
         Ok(vec![VersionPlan { from: game1(), plan }])
     }
 

@@ -29,6 +29,9 @@ pub struct PlanReport {
     pub notes: Vec<String>,
     /// A line for each reason why the plan is refused.
     pub refusals: Vec<String>,
+    /// What was said may be lost, and is not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unused_drops: Vec<String>,
     /// The estimated pause of the room where nothing changes while the plan is carried out in the background. 0 for no world.
     pub pause_us: u64,
     /// The same where everything changes meanwhile.
@@ -126,7 +129,8 @@ impl Plan {
             }
         });
         let (notes, refusals) = (self.notes.clone(), self.refusals.clone());
-        PlanReport { tables: tables.into_iter().chain(dropped).collect(), notes, refusals, pause_us, pause_us_max }
+        let (tables, unused_drops) = (tables.into_iter().chain(dropped).collect(), self.unused_drops.clone());
+        PlanReport { tables, notes, refusals, unused_drops, pause_us, pause_us_max }
     }
 
     fn table(&self, number: usize, plan: &TablePlan, world: Option<&World>) -> TableReport {
@@ -231,7 +235,8 @@ impl fmt::Display for PlanReport {
             writeln!(f, "estimated pause: {idle} us, {all} us if every row changes meanwhile")?;
         }
         self.notes.iter().try_for_each(|line| writeln!(f, "note: {line}"))?;
-        self.refusals.iter().try_for_each(|line| writeln!(f, "refused: {line}"))
+        self.refusals.iter().try_for_each(|line| writeln!(f, "refused: {line}"))?;
+        self.unused_drops.iter().try_for_each(|drop| writeln!(f, "nothing called {drop:?} is lost"))
     }
 }
 
