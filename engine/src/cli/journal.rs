@@ -1,6 +1,7 @@
 //! `engine journal`: what is kept of rooms, for people. Reads only, so an engine may be running.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -10,7 +11,7 @@ use crate::cli::folder::{FolderError, RoomsFolder};
 use crate::journal::files::Disk;
 use crate::journal::frame::{Position, StoredRecord};
 use crate::journal::recovery::check_unborn;
-use crate::journal::segments::{Damage, Found};
+use crate::journal::segments::{Damage, Found, look};
 use crate::journal::snapshots;
 
 /// Records that `tail` shows where nothing else is said.
@@ -57,10 +58,14 @@ pub fn list(data: Option<PathBuf>, config: Option<PathBuf>) -> Result<String, Jo
 /// # Errors
 /// [`JournalError`].
 pub fn tail(room: &str, count: usize, data: Option<PathBuf>, config: Option<PathBuf>) -> Result<String, JournalError> {
-    let rooms = RoomsFolder::open(data, config, Some(room))?;
-    let Some(found) = Found::read(&Disk, &rooms.of(room))? else { return Ok(String::new()) };
-    let first = found.last.seq.saturating_sub(count as u64).max(found.first().seq);
+    let folder = RoomsFolder::open(data, config, Some(room))?.of(room);
+    Ok(look(|| tail_of(&folder, count), Damage::is_gone)?)
+}
+
+fn tail_of(folder: &Path, count: usize) -> Result<String, Damage> {
     let mut text = String::new();
+    let Some(found) = Found::read(&Disk, folder)? else { return Ok(text) };
+    let first = found.last.seq.saturating_sub(count as u64).max(found.first().seq);
     for record in found.records(&Disk, Position { seq: first, hash: 0 }) {
         let _ = writeln!(text, "{}", line(&record?));
     }
@@ -75,44 +80,62 @@ pub fn check(room: Option<&str>, data: Option<PathBuf>, config: Option<PathBuf>)
     let rooms = RoomsFolder::open(data, config, room)?;
     let (mut text, mut wrong) = (String::new(), Vec::new());
     for name in &rooms.names {
-        match check_room(&rooms.of(name)) {
+        match look(|| check_room(&rooms.of(name)), |wrong| wrong.is_any_gone) {
             Ok(line) => {
                 let _ = writeln!(text, "{name}: {line}");
             }
-            Err(reasons) => wrong.extend(reasons.into_iter().map(|reason| format!("{name}: {reason}"))),
+            Err(found) => wrong.extend(found.reasons.into_iter().map(|reason| format!("{name}: {reason}"))),
         }
     }
     if wrong.is_empty() { Ok(text) } else { Err(JournalError::NotSound(format!("{text}{}", wrong.join("\n")))) }
 }
 
-fn check_room(folder: &Path) -> Result<String, Vec<String>> {
-    let failed = |error: &dyn ToString| vec![error.to_string()];
-    let listed = snapshots::list(&Disk, folder).map_err(|error| failed(&error))?;
-    let (mut wrong, mut found) = (Vec::new(), None);
+/// What is wrong with a room.
+#[derive(Default)]
+struct Wrong {
+    reasons: Vec<String>,
+    /// A file has gone between its being listed and being read.
+    is_any_gone: bool,
+}
+
+impl Wrong {
+    fn add(&mut self, reason: String) {
+        self.reasons.push(reason);
+    }
+
+    fn add_damage(&mut self, damage: &Damage) {
+        self.is_any_gone |= damage.is_gone();
+        self.add(damage.to_string());
+    }
+}
+
+fn check_room(folder: &Path) -> Result<String, Wrong> {
+    let (mut wrong, mut found) = (Wrong::default(), None);
+    // Before the journal, which ends after each of them for that.
+    let listed = snapshots::list(&Disk, folder).unwrap_or_else(|error| {
+        wrong.add(error.to_string());
+        Vec::new()
+    });
     match Found::read(&Disk, folder) {
         Ok(None) => match check_unborn(&Disk, folder) {
             Ok(()) => return Ok("never whole, and goes at the next start".to_owned()),
             // As the next start is going to say.
-            Err(error) => wrong.push(error.to_string()),
+            Err(error) => wrong.add(error.to_string()),
         },
         Ok(Some(journal)) => found = Some(journal),
-        Err(damage) => wrong.push(damage.to_string()),
+        Err(damage) => wrong.add_damage(&damage),
     }
     let records = found.as_ref().map_or(0, |found| check_records(found, &mut wrong));
     let mut sound = 0;
     for snapshot in &listed {
-        match check_snapshot_of(found.as_ref(), &snapshot.path) {
-            Ok(()) => sound += 1,
-            Err(reason) => wrong.push(format!("{}: {reason}", snapshot.path.display())),
-        }
+        sound += u64::from(check_snapshot(found.as_ref(), &snapshot.path, &mut wrong));
     }
     let first = found.as_ref().map_or(0, |found| found.first().seq);
     if first > 0 && sound == 0 {
         let first = first + 1;
-        wrong
-            .push(format!("the journal starts with record {first}, and no snapshot is sound: the room does not start"));
+        wrong.add(format!("the journal starts with record {first}, and no snapshot is sound: the room does not start"));
     }
-    if !wrong.is_empty() {
+    if !wrong.reasons.is_empty() {
         return Err(wrong);
     }
     let is_torn = found.is_some_and(|found| found.torn.is_some());
@@ -121,31 +144,44 @@ fn check_room(folder: &Path) -> Result<String, Vec<String>> {
 }
 
 /// How many there are; what is wrong with them is added to `wrong`.
-fn check_records(found: &Found, wrong: &mut Vec<String>) -> u64 {
+fn check_records(found: &Found, wrong: &mut Wrong) -> u64 {
     let mut records = 0;
     for record in found.records(&Disk, found.first()) {
-        let decoded = record.map_err(|damage| damage.to_string()).and_then(|record| {
-            let decoded = Record::decode(record.kind, &record.payload);
-            decoded.map_err(|fault| format!("record {} cannot be read: {fault}", record.seq))
-        });
         records += 1;
-        wrong.extend(decoded.err());
+        match record.map(|record| (record.seq, Record::decode(record.kind, &record.payload))) {
+            Ok((_, Ok(_))) => {}
+            Ok((seq, Err(fault))) => wrong.add(format!("record {seq} cannot be read: {fault}")),
+            Err(damage) => wrong.add_damage(&damage),
+        }
     }
     records
 }
 
-fn check_snapshot_of(found: Option<&Found>, path: &Path) -> Result<(), String> {
-    let head = snapshots::check(&Disk, path).map_err(|error| error.to_string())?;
-    let Some(found) = found else { return Ok(()) };
+/// Whether it is sound; why not is added to `wrong`.
+fn check_snapshot(found: Option<&Found>, path: &Path, wrong: &mut Wrong) -> bool {
+    let shown = path.display();
+    let head = match snapshots::check(&Disk, path) {
+        Ok(head) => head,
+        Err(error) => {
+            wrong.is_any_gone |= error.kind() == ErrorKind::NotFound;
+            wrong.add(format!("{shown}: {error}"));
+            return false;
+        }
+    };
+    let Some(found) = found else { return true };
     let (place, last) = (head.position.seq, found.last.seq);
     if head.room == found.head().room && place > last {
-        return Err(format!(
-            "it was made after record {place}, and the journal ends with record {last}: records are lost"
+        wrong.add(format!(
+            "{shown}: it was made after record {place}, and the journal ends with record {last}: records are lost"
         ));
+        return false;
     }
-    let position = found.position_of(&Disk, head.position.seq).map_err(|damage| damage.to_string())?;
-    let is_of_it = head.room == found.head().room && position == Some(head.position);
-    if is_of_it { Ok(()) } else { Err("it does not belong to this journal".to_owned()) }
+    match found.position_of(&Disk, place) {
+        Ok(position) if head.room == found.head().room && position == Some(head.position) => return true,
+        Ok(_) => wrong.add(format!("{shown}: it does not belong to this journal")),
+        Err(damage) => wrong.add_damage(&damage),
+    }
+    false
 }
 
 /// A record for a person: number, tick, time and what it says.

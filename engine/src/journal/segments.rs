@@ -46,6 +46,30 @@ pub enum Damage {
     Io { what: &'static str, file: String, source: std::io::Error },
 }
 
+/// How often files are listed again that have gone meanwhile. A running engine forgets one in some seconds, and the oldest first.
+const LOOKS_MAX: usize = 8;
+
+impl Damage {
+    /// A file was listed and is not there: beside a running engine it is one that is not needed any more.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
+/// Looks at files again, from their list on, where one of them has gone meanwhile.
+///
+/// # Errors
+/// Those of the last look.
+pub fn look<T, E>(mut look: impl FnMut() -> Result<T, E>, is_gone: impl Fn(&E) -> bool) -> Result<T, E> {
+    let mut looks = 1;
+    loop {
+        match look() {
+            Err(error) if is_gone(&error) && looks < LOOKS_MAX => looks += 1,
+            looked => return looked,
+        }
+    }
+}
+
 /// The journal of a room as it was found, every frame of it checked.
 #[derive(Debug)]
 pub struct Found {
@@ -75,11 +99,15 @@ struct Segment {
 }
 
 impl Found {
-    /// Reads a room's journal; `None` where there is none. Changes nothing.
+    /// Reads a room's journal; `None` where there is none. Changes nothing, and an engine may be writing to it.
     ///
     /// # Errors
     /// [`Damage`].
     pub fn read(files: &dyn Files, folder: &Path) -> Result<Option<Found>, Damage> {
+        look(|| Self::read_listed(files, folder), Damage::is_gone)
+    }
+
+    fn read_listed(files: &dyn Files, folder: &Path) -> Result<Option<Found>, Damage> {
         let paths = segment_paths(files, folder)?;
         let count = paths.len();
         let mut found: Option<Found> = None;

@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     NoSpace,
     /// Half of what was to be written is.
     Short,
+    /// What it is on is not there.
+    Gone,
     /// It is a defect that the call finds.
     Panic,
 }
@@ -37,6 +39,8 @@ struct State {
     fails_at: Option<Failing>,
     /// The call that failed first, as its method is called, and what it was on.
     failed: Option<(&'static str, PathBuf)>,
+    /// The call before which another process removes a file.
+    goes_at: Option<(u64, PathBuf)>,
     /// The state after each call that changes something, if they are kept.
     steps: Option<Vec<State>>,
     /// The call during which the machine or the process ends, and how much of it is done, in 256ths.
@@ -79,6 +83,11 @@ impl MemoryDisk {
     /// Lets the process end during the call with this number, when so many 256ths of it are done.
     pub(crate) fn end_at(&self, call: u64, share: u64) {
         self.0.lock().ends_at = Some((call, share));
+    }
+
+    /// Lets another process remove a file just before the call with this number.
+    pub(crate) fn remove_at(&self, call: u64, path: &Path) {
+        self.0.lock().goes_at = Some((call, path.to_owned()));
     }
 
     /// The disk as it was at that end, and the number of that call; as it is now, if it did not come to that.
@@ -178,6 +187,9 @@ impl MemoryDisk {
     ) -> io::Result<R> {
         let mut state = self.0.lock();
         let call = state.calls;
+        if let Some((_, gone)) = state.goes_at.take_if(|(at, _)| *at == call) {
+            state.names.remove(&gone);
+        }
         if let Some((_, share)) = state.ends_at.filter(|(at, _)| *at == call) {
             let mut end = Box::new(state.clone());
             if bytes > 0 {
@@ -194,6 +206,7 @@ impl MemoryDisk {
                 }
                 let errno = match failing.how {
                     Failure::Io => 5,
+                    Failure::Gone => 2,
                     Failure::NoSpace | Failure::Short => 28,
                     Failure::Panic => panic!("{ON_PURPOSE}: {what}"),
                 };
