@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use room::Record;
@@ -10,9 +11,14 @@ use room::Record;
 use crate::cli::folder::{FolderError, RoomsFolder};
 use crate::journal::files::Disk;
 use crate::journal::frame::{Position, StoredRecord};
-use crate::journal::recovery::check_unborn;
+use crate::journal::keeper::settings_of;
+use crate::journal::recovery::{RecoveryError, check_unborn, versions_of};
 use crate::journal::segments::{Damage, Found, look};
 use crate::journal::snapshots;
+use crate::loader::digest::Sha256;
+use crate::loader::stage::Stage;
+use crate::probation::{FailedVersions, Verdicts};
+use crate::rooms::RoomSettings;
 
 /// Records that `tail` shows where nothing else is said.
 pub const TAIL_RECORDS: usize = 20;
@@ -78,9 +84,10 @@ fn tail_of(folder: &Path, count: usize) -> Result<String, Damage> {
 /// [`JournalError::NotSound`] with a line for each thing that is wrong.
 pub fn check(room: Option<&str>, data: Option<PathBuf>, config: Option<PathBuf>) -> Result<String, JournalError> {
     let rooms = RoomsFolder::open(data, config, room)?;
-    let (mut text, mut wrong) = (String::new(), Vec::new());
+    let data = &rooms.config.data;
+    let (mut text, mut wrong, stage) = (String::new(), check_verdicts(data), Stage::new(data));
     for name in &rooms.names {
-        match look(|| check_room(&rooms.of(name)), |wrong| wrong.is_any_gone) {
+        match look(|| check_room(&rooms.of(name), &stage), |wrong| wrong.is_any_gone) {
             Ok(line) => {
                 let _ = writeln!(text, "{name}: {line}");
             }
@@ -88,6 +95,13 @@ pub fn check(room: Option<&str>, data: Option<PathBuf>, config: Option<PathBuf>)
         }
     }
     if wrong.is_empty() { Ok(text) } else { Err(JournalError::NotSound(format!("{text}{}", wrong.join("\n")))) }
+}
+
+/// What is wrong with that which rooms share, and without which the engine does not start.
+fn check_verdicts(data: &Path) -> Vec<String> {
+    let verdicts = Verdicts::open(Arc::new(Disk), data).err().map(|error| error.to_string());
+    let failed = FailedVersions::open(Arc::new(Disk), data).err().map(|error| error.to_string());
+    verdicts.into_iter().chain(failed).collect()
 }
 
 /// What is wrong with a room.
@@ -109,7 +123,7 @@ impl Wrong {
     }
 }
 
-fn check_room(folder: &Path) -> Result<String, Wrong> {
+fn check_room(folder: &Path, stage: &Stage) -> Result<String, Wrong> {
     let (mut wrong, mut found) = (Wrong::default(), None);
     // Before the journal, which ends after each of them for that.
     let listed = snapshots::list(&Disk, folder).unwrap_or_else(|error| {
@@ -129,6 +143,10 @@ fn check_room(folder: &Path) -> Result<String, Wrong> {
     let mut sound = 0;
     for snapshot in &listed {
         sound += u64::from(check_snapshot(found.as_ref(), &snapshot.path, &mut wrong));
+    }
+    if let Some(found) = &found {
+        wrong.reasons.extend(settings_of::<RoomSettings>(&Disk, folder).err().map(|error| error.to_string()));
+        check_versions(found, folder, stage, &mut wrong);
     }
     let first = found.as_ref().map_or(0, |found| found.first().seq);
     if first > 0 && sound == 0 {
@@ -155,6 +173,21 @@ fn check_records(found: &Found, wrong: &mut Wrong) -> u64 {
         }
     }
     records
+}
+
+/// The plugins that the start and replays need.
+fn check_versions(found: &Found, folder: &Path, stage: &Stage, wrong: &mut Wrong) {
+    let versions = match versions_of(&Disk, folder, found) {
+        Ok(versions) => versions,
+        Err(RecoveryError::Damage(damage)) => return wrong.add_damage(&damage),
+        Err(error) => return wrong.add(error.to_string()),
+    };
+    for sha256 in versions.into_iter().map(Sha256::from) {
+        if let Err(error) = stage.kept(&sha256) {
+            let path = stage.path(&sha256);
+            wrong.add(format!("{}: {error}; put the plugin with this sha256 there", path.display()));
+        }
+    }
 }
 
 /// Whether it is sound; why not is added to `wrong`.
