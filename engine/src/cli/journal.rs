@@ -237,3 +237,128 @@ fn columns(rows: &[[String; 7]]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use expect_test::{Expect, expect};
+    use logic_api::prelude::{Logic, PlayerId, Tick, Version, World, logic};
+    use room::{Input, LogicFault, LogicVersion, Note, RecordKind, Request, Skipped, Stamp, TrialId, encode_input};
+
+    #[derive(World)]
+    struct Nothing {}
+
+    #[logic(linked)]
+    impl Logic for Nothing {}
+
+    /// After number and tick, which are the same for all, and this.
+    #[track_caller]
+    fn check_record(kind: RecordKind, payload: Vec<u8>, time: &str, expected: &Expect) {
+        let line = line(&StoredRecord { seq: 17, tick: 42, kind, payload });
+        let start = format!("      17 tick 42       {time}");
+        expected.assert_eq(line.strip_prefix(&start).unwrap_or_else(|| panic!("{line}")));
+    }
+
+    #[track_caller]
+    fn check(input: &Input, expected: &Expect) {
+        let stamp = Stamp { now_us: 1_767_323_045_000_006, seed: 1 };
+        let mut payload = Vec::new();
+        let kind = encode_input(stamp, input, &LogicVersion::linked::<Nothing>().unwrap(), &mut payload);
+        check_record(kind, payload, "2026-01-02T03:04:05.000006Z ", expected);
+    }
+
+    #[track_caller]
+    fn check_note(note: &Note, expected: &Expect) {
+        let mut payload = Vec::new();
+        let kind = note.encode(&mut payload);
+        check_record(kind, payload, "-                           ", expected);
+    }
+
+    #[test]
+    fn a_line_says_what_came_of_players() {
+        let player = PlayerId(5);
+        let (hello, claims) = (b"ann\n"[..].into(), "{\"sub\":\"a\"}".into());
+        check(
+            &Input::Join { player, hello, claims },
+            &expect![[r#"join of player 5, hello 4 bytes "ann\n", claims "{\"sub\":\"a\"}""#]],
+        );
+        check(&Input::Drop { player }, &expect!["connection of player 5 lost"]);
+        check(&Input::Reconnect { player }, &expect!["player 5 is back"]);
+        check(&Input::Leave { player, reason: "bye".into() }, &expect![[r#"player 5 leaves: "bye""#]]);
+        check(
+            &Input::Message { player, number: 3, bytes: b"up"[..].into() },
+            &expect![[r#"message 3 from player 5, 2 bytes "up""#]],
+        );
+        check(
+            &Input::Message { player, number: 4, bytes: [0xFF; 49][..].into() },
+            &expect![
+                "message 4 from player 5, 49 bytes ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff…"
+            ],
+        );
+        check(&Input::Skip { player, number: 5 }, &expect!["message 5 from player 5 is passed over"]);
+        check(
+            &Input::Presence { player, is_connected: false },
+            &expect!["connection of player 5 lost, unheard by the logic"],
+        );
+        check(&Input::Presence { player, is_connected: true }, &expect!["player 5 is back, unheard by the logic"]);
+    }
+
+    #[test]
+    fn a_line_says_what_came_of_the_room() {
+        check(
+            &Input::Create { config: b"small"[..].into() },
+            &expect![[r#"create on engine 1000, sha256 000000000000, config 5 bytes "small""#]],
+        );
+        check(&Input::Tick, &expect!["tick"]);
+        let (path, query, body) = ("/buy".to_owned(), "a=1".to_owned(), b"{}".to_vec());
+        let request = Request { method: "POST".into(), path, query, body, ..Request::default() };
+        check(&Input::Request(request.into()), &expect![[r#"POST "/buy" query "a=1", body 2 bytes "{}""#]]);
+        check(&Input::Signal { name: "noon".into(), bytes: [][..].into() }, &expect![[r#"signal "noon", 0 bytes"#]]);
+        check(&Input::Terminate { grace: Duration::from_millis(1500) }, &expect!["terminate within 1.5s"]);
+        check(&Input::Dispose, &expect!["dispose"]);
+    }
+
+    #[test]
+    fn a_line_says_what_came_of_versions() {
+        let swap = |drops: &[&str]| {
+            let drops: Vec<String> = drops.iter().map(ToString::to_string).collect();
+            Input::Swap { to: LogicVersion::linked::<Nothing>().unwrap(), drops: drops.into(), trial: TrialId(9) }
+        };
+        check(&swap(&[]), &expect!["swap to engine 1000, sha256 000000000000"]);
+        check(
+            &swap(&["Avatar.hp", "orbs"]),
+            &expect!["swap to engine 1000, sha256 000000000000, dropping Avatar.hp, orbs"],
+        );
+        check(&Input::Confirm, &expect!["the version on trial stays"]);
+        check(&Input::rewind(), &expect!["the version on trial goes: back to before its swap"]);
+        check(
+            &Input::Rewind { without: [2, 7][..].into() },
+            &expect!["the version on trial goes: back to before its swap, without input 2, 7 since then"],
+        );
+    }
+
+    #[test]
+    fn a_line_says_what_was_noted() {
+        let (message, location) = ("the room is spoilt".to_owned(), "src/lib.rs:7:9".to_owned());
+        let fault = LogicFault { version: Version(1001), callback: "tick", message, location, tick: Tick(41) };
+        check_note(
+            &Note::Freeze(fault),
+            &expect!["frozen: version 1001 failed in tick at tick 41, src/lib.rs:7:9: the room is spoilt"],
+        );
+        check_note(&Note::Hash(0xABC), &expect!["state hash 0000000000000abc"]);
+        check_note(
+            &Note::Skipped(Skipped { record: 5, again: 0 }),
+            &expect!["record 5 ended the process: the room goes on without it"],
+        );
+        check_note(
+            &Note::Skipped(Skipped { record: 5, again: 2 }),
+            &expect![
+                "input 2 since the swap, in the rewind of record 5, ended the process: the room goes on without it"
+            ],
+        );
+        check_record(RecordKind(99), vec![1], "", &expect!["kind 99: time: 8 bytes expected, 1 left"]);
+        check_record(RecordKind::HASH, vec![1], "", &expect!["kind 33: state hash: 8 bytes expected, 1 left"]);
+    }
+}
