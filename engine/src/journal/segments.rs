@@ -488,7 +488,7 @@ fn new_segment(files: &dyn Files, folder: &Path, head: &SegmentHead) -> Result<(
 /// Writes a file beside its name, syncs it, has it checked where it is, and gives it the name.
 ///
 /// # Errors
-/// [`LogError`]: from the renaming on it may be there all the same.
+/// [`LogError`]: from the renaming on it may be there all the same. What was half made is removed, if that can be done.
 pub fn place(
     files: &dyn Files,
     path: &Path,
@@ -501,13 +501,19 @@ pub fn place(
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(TEMPORARY_SUFFIX);
     let temporary = PathBuf::from(temporary);
-    let created = files.create(&temporary).and_then(|file| at(|it| it.created).map(|()| file));
-    let file = created.map_err(failed("creating", &temporary))?;
-    write(&file).and_then(|()| at(|it| it.written)).map_err(failed("writing to", &temporary))?;
-    file.sync().and_then(|()| at(|it| it.synced)).map_err(failed("syncing", &temporary))?;
-    check(&temporary).map_err(failed("reading back", &temporary))?;
-    let renamed = files.rename(&temporary, path).and_then(|()| at(|it| it.renamed));
-    renamed.map_err(failed("renaming", &temporary))?;
+    let place = || {
+        let created = files.create(&temporary).and_then(|file| at(|it| it.created).map(|()| file));
+        let file = created.map_err(failed("creating", &temporary))?;
+        write(&file).and_then(|()| at(|it| it.written)).map_err(failed("writing to", &temporary))?;
+        file.sync().and_then(|()| at(|it| it.synced)).map_err(failed("syncing", &temporary))?;
+        check(&temporary).map_err(failed("reading back", &temporary))?;
+        let renamed = files.rename(&temporary, path).and_then(|()| at(|it| it.renamed));
+        renamed.map(|()| file).map_err(failed("renaming", &temporary))
+    };
+    let file = place().inspect_err(|_| {
+        // What fills the disk is not to stay until the next start. The first error is the one that matters.
+        let _best_effort = files.remove(&temporary);
+    })?;
     files.sync_folder(folder).and_then(|()| at(|it| it.placed)).map_err(failed("syncing", folder))?;
     Ok(file)
 }

@@ -229,6 +229,9 @@ fn after_a_snapshot_that_failed_nothing_is_let_go() {
             let told = process.failure().unwrap_or_else(|| panic!("nobody is told of call {call} ({kind} {path:?})"));
             let expected = if failure == Failure::Panic { ON_PURPOSE } else { path.to_str().unwrap() };
             assert!(told.contains(expected), "call {call} ({kind} {path:?}): {told}");
+            let paths = process.disk.paths();
+            let is_clean = !paths.iter().any(|path| path.extension().is_some_and(|kind| kind == "tmp"));
+            assert!(is_clean || failure == Failure::Panic, "call {call} ({kind} {path:?}) leaves {paths:?}");
             assert_eq!(let_go_after(process, next), 0, "call {call} ({kind} {path:?}, {failure:?})");
         }
     }
