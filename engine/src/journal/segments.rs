@@ -14,14 +14,14 @@ use super::files::{Files, OpenFile};
 use super::frame::{
     Frame, FrameFault, HeadFault, Position, SEGMENT_HEAD_BYTES, SegmentHead, StoredRecord, is_torn, read_frame,
 };
-use super::log::{Log, LogError, SyncTask};
+use super::log::{Log, LogError, SyncTask, Task};
 use crate::points::{self, Placing, Point};
 
 /// A segment that has become this long is followed by another one.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 pub(super) const SEGMENT_SUFFIX: &str = ".journal";
 pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
-/// A room on its way out is `.<name>.gone`: no room has a name that starts with a dot.
+/// A room on its way out is `.<name>.<room>.gone`: no room has a name that starts with a dot.
 const GONE_PREFIX: &str = ".";
 const GONE_SUFFIX: &str = ".gone";
 
@@ -428,8 +428,10 @@ impl Log for Segments {
         synced.map_err(failed("syncing", &self.folder))
     }
 
-    fn remove(self: Box<Self>) -> Result<(), LogError> {
-        remove_room(&*self.files, &self.folder)
+    fn remove(self: Box<Self>) -> Result<Task, LogError> {
+        // By a name that no other room of this name has when it goes: one may come and go before this is removed.
+        let gone = set_gone(&*self.files, &self.folder, &format!(".{:016x}", self.head.room))?;
+        Ok(Box::new(move || self.files.remove_folder(&gone).map_err(failed("removing", &gone))))
     }
 }
 
@@ -438,12 +440,18 @@ impl Log for Segments {
 /// # Errors
 /// [`LogError`].
 pub fn remove_room(files: &dyn Files, folder: &Path) -> Result<(), LogError> {
+    let gone = set_gone(files, folder, "")?;
+    files.remove_folder(&gone).map_err(failed("removing", &gone))
+}
+
+/// From here on the room is gone, whatever happens.
+fn set_gone(files: &dyn Files, folder: &Path, mark: &str) -> Result<PathBuf, LogError> {
     let parent = folder.parent().unwrap_or(folder);
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let gone = parent.join(format!("{GONE_PREFIX}{name}{GONE_SUFFIX}"));
+    let gone = parent.join(format!("{GONE_PREFIX}{name}{mark}{GONE_SUFFIX}"));
     files.rename(folder, &gone).map_err(failed("renaming", folder))?;
     files.sync_folder(parent).map_err(failed("syncing", parent))?;
-    files.remove_folder(&gone).map_err(failed("removing", &gone))
+    Ok(gone)
 }
 
 /// Removes the rooms that were on their way out when the process ended.

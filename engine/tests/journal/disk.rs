@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use engine::journal::files::{Files, MappedFile, OpenFile};
 use engine::journal::frame::SECTOR_BYTES;
@@ -23,6 +24,14 @@ pub(crate) enum Failure {
     Gone,
     /// It is a defect that the call finds.
     Panic,
+}
+
+/// A sync that tells that it has begun, and ends when it is told to.
+#[derive(Debug, Clone)]
+struct Gate {
+    suffix: &'static str,
+    begun: Sender<()>,
+    end: Arc<Mutex<Receiver<()>>>,
 }
 
 /// Cheap to clone: the same disk.
@@ -45,6 +54,7 @@ struct State {
     steps: Option<Vec<State>>,
     /// The call during which the machine or the process ends, and how much of it is done, in 256ths.
     ends_at: Option<(u64, u64)>,
+    gate: Option<Gate>,
     /// What was there when it did. The calls of those who do not know yet go on.
     end: Option<Box<State>>,
 }
@@ -83,6 +93,13 @@ impl MemoryDisk {
     /// Lets the process end during the call with this number, when so many 256ths of it are done.
     pub(crate) fn end_at(&self, call: u64, share: u64) {
         self.0.lock().ends_at = Some((call, share));
+    }
+
+    /// Lets the syncs of files of this kind take their time: what tells that one has begun, and what lets it end.
+    pub(crate) fn slow_syncs(&self, suffix: &'static str) -> (Receiver<()>, Sender<()>) {
+        let ((begun, begins), (ends, end)) = (channel(), channel());
+        self.0.lock().gate = Some(Gate { suffix, begun, end: Arc::new(Mutex::new(end)) });
+        (begins, ends)
     }
 
     /// Lets another process remove a file just before the call with this number.
@@ -360,6 +377,13 @@ impl OpenFile for MemoryFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let gate = self.disk.0.lock().gate.clone();
+        if let Some(Gate { begun, end, .. }) = gate.filter(|gate| self.path().to_str().unwrap().ends_with(gate.suffix))
+        {
+            let _ = begun.send(());
+            // Nobody to tell it any more: it ends.
+            let _ = end.lock().recv();
+        }
         self.disk.change(("sync", &self.path()), 0, |state, _| {
             let file = &mut state.files[self.file];
             file.on_disk.clone_from(&file.bytes);
