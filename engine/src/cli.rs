@@ -226,7 +226,8 @@ pub enum JournalCommand {
         #[arg(short = 'n', long, value_name = "N", default_value_t = TAIL_RECORDS)]
         records: usize,
     },
-    /// Read everything that is kept, to the last byte, and say whether it is sound.
+    /// Read everything that is kept, to the last byte, and say whether it is sound: journals and snapshots, what is known of rooms
+    /// and versions, and the plugins that they need.
     Check {
         /// Only this room.
         room: Option<String>,

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use crate::journal::frame::{Position, StoredRecord};
 use crate::journal::log::LogError;
 use crate::journal::recovery::{RecoveryError, oldest_start};
 use crate::journal::replay::{Replay, ReplayError};
-use crate::journal::segments::{Damage, Found};
+use crate::journal::segments::{Damage, Found, look};
 use crate::journal::snapshots;
 use crate::loader::load::Loader;
 
@@ -103,16 +103,27 @@ pub enum ReplayCommandError {
     Told,
 }
 
+impl ReplayCommandError {
+    /// The engine that is running has removed what it does not need any more, or has made what was not there before.
+    fn is_any_gone(&self) -> bool {
+        match self {
+            Self::Damage(damage) | Self::Recovery(RecoveryError::Damage(damage)) => damage.is_gone(),
+            Self::Recovery(RecoveryError::Short { .. } | RecoveryError::NoStart { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
 /// What is replayed, from where to where.
-struct Journey {
-    files: Arc<dyn Files>,
-    folder: PathBuf,
+struct Journey<'a> {
+    files: &'a Arc<dyn Files>,
+    folder: &'a Path,
     found: Found,
-    loader: Loader,
+    loader: &'a Loader,
     until: Option<Tick>,
-    name: String,
+    name: &'a str,
     without: BTreeMap<Skipped, u64>,
-    black_box: Option<RefCell<BlackBox>>,
+    black_box: Option<&'a RefCell<BlackBox>>,
 }
 
 /// Does what the flags say; the text sums it up.
@@ -131,20 +142,26 @@ fn replay_here(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
     let ReplayFlags { room, until, with, drop: drops, dump: to, verify, without, watched, data, config } = flags;
     let rooms = RoomsFolder::open(data, config.clone(), Some(&room))?;
     let folder = rooms.of(&room);
-    let found = Found::read(&Disk, &folder)?.ok_or(ReplayCommandError::Nothing)?;
     let loader = Loader::new(&rooms.config, &rooms.config.data);
     let files: Arc<dyn Files> = Arc::new(Disk);
     let black_box = watched.map(|folder| BlackBox::open(&*files, &folder)).transpose()?.map(RefCell::new);
-    let never = without.into_iter().map(|skipped| (skipped, u64::MAX));
-    let without = never.chain(found.skipped.clone()).collect();
-    let journey = Journey { files, folder, found, loader, until: until.map(Tick), name: room, without, black_box };
     let with = with.map(|plugin| map(&plugin, config)).transpose()?;
-    let (room, mut text) = match with {
-        Some(candidate) => journey.compared(&candidate, drops.into())?,
-        None if verify => journey.verified()?,
-        None => journey.plain()?,
+    let (until, drops): (_, Arc<[String]>) = (until.map(Tick), drops.into());
+    let travel = || {
+        let found = Found::read(&Disk, &folder)?.ok_or(ReplayCommandError::Nothing)?;
+        let never = without.iter().map(|skipped| (*skipped, u64::MAX));
+        let without = never.chain(found.skipped.clone()).collect();
+        let (files, folder, loader, black_box) = (&files, &*folder, &loader, black_box.as_ref());
+        let journey = Journey { files, folder, found, loader, until, name: &room, without, black_box };
+        match &with {
+            Some(candidate) => journey.compared(candidate, Arc::clone(&drops)),
+            None if verify => journey.verified(),
+            None => journey.plain(),
+        }
     };
-    if let Some(until) = journey.until.filter(|until| room.tick() < *until) {
+    // With the versions that the first attempt has loaded the next one is soon past what goes first.
+    let (room, mut text) = look(travel, ReplayCommandError::is_any_gone)?;
+    if let Some(until) = until.filter(|until| room.tick() < *until) {
         text.push_str(&format!("the journal ends at tick {}, before {until}\n", room.tick()));
     }
     match to {
@@ -153,7 +170,7 @@ fn replay_here(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
     }
 }
 
-impl Journey {
+impl Journey<'_> {
     fn find(&self) -> impl FnMut(&VersionMark) -> Result<Arc<LogicVersion>, String> + '_ {
         |mark| self.loader.load_kept(mark).map(|mapped| Arc::clone(&mapped.logic))
     }
@@ -161,16 +178,16 @@ impl Journey {
     /// The room at the oldest place that is kept, and where that is.
     fn start(&self) -> Result<(Replay, Position), ReplayCommandError> {
         let pool = Pool::new();
-        let (room, after) = oldest_start(&self.files, &self.folder, &self.found, &pool, &mut self.find())?;
+        let (room, after) = oldest_start(self.files, self.folder, &self.found, &pool, &mut self.find())?;
         let oldest = room.as_ref().map_or(Tick(0), Room::tick);
         if let Some(until) = self.until.filter(|until| *until < oldest) {
-            return Err(ReplayCommandError::TooEarly { room: self.name.clone(), oldest, until });
+            return Err(ReplayCommandError::TooEarly { room: self.name.to_owned(), oldest, until });
         }
-        Ok((Replay::new(&self.name, &pool, room, self.without.clone()), after))
+        Ok((Replay::new(self.name, &pool, room, self.without.clone()), after))
     }
 
     fn apply(&self, replay: &mut Replay, record: &StoredRecord) -> Result<(), ReplayError> {
-        let mut black_box = self.black_box.as_ref().map(RefCell::borrow_mut);
+        let mut black_box = self.black_box.map(RefCell::borrow_mut);
         replay.apply(record, &mut self.find(), black_box.as_deref_mut())
     }
 
@@ -181,7 +198,7 @@ impl Journey {
         mut each: impl FnMut(&StoredRecord) -> Result<(), ReplayCommandError>,
     ) -> Result<u64, ReplayCommandError> {
         let mut bar = Bar::new(self.found.last.seq - after.seq);
-        for record in self.found.records(&*self.files, after) {
+        for record in self.found.records(&**self.files, after) {
             let record = record?;
             let is_past = |until: Tick| record.tick >= until.0 && record.kind == RecordKind::TICK;
             if self.until.is_some_and(is_past) {
@@ -251,8 +268,7 @@ impl Journey {
                 && let (Some(snapshot), true, Some(room)) =
                     (snapshots.pop(), one.is_as_recorded(record.seq), one.room())
             {
-                compared += 1;
-                self.compare_with(&snapshot, room)?;
+                compared += u64::from(self.compare_with(&snapshot, room)?);
             }
             Ok(())
         })?;
@@ -274,23 +290,25 @@ impl Journey {
 
     /// Newest first.
     fn snapshots_after(&self, after: Position) -> Vec<snapshots::SnapshotFile> {
-        let found = snapshots::list(&*self.files, &self.folder).unwrap_or_default();
+        let found = snapshots::list(&**self.files, self.folder).unwrap_or_default();
         found.into_iter().filter(|snapshot| snapshot.seq > after.seq).collect()
     }
 
-    fn compare_with(&self, snapshot: &snapshots::SnapshotFile, room: &mut Room) -> Result<(), ReplayCommandError> {
+    /// False where it has gone meanwhile.
+    fn compare_with(&self, snapshot: &snapshots::SnapshotFile, room: &mut Room) -> Result<bool, ReplayCommandError> {
         let path = snapshot.path.display();
         let differs = |reason: String| Err(ReplayCommandError::NotVerified(reason));
-        let opened = snapshots::open(&*self.files, &snapshot.path);
+        let opened = snapshots::open(&**self.files, &snapshot.path);
         let (_, mut reader) = match opened {
             Ok(opened) => opened,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => return differs(format!("{path}: {error}")),
         };
         match Room::from_snapshot(&mut reader, &Pool::new(), self.find()) {
             Err(error) => differs(format!("{path}: {error}")),
             Ok(mut kept) => {
                 if kept.state_hash() == room.state_hash() {
-                    return Ok(());
+                    return Ok(true);
                 }
                 let text = first_difference(kept.world(), room.world());
                 let text = text.unwrap_or_else(|| "the state hashes differ".to_owned());

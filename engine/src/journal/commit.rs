@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::batch::Batch;
 use super::failure::{Failure, or_panicked};
 use super::frame::Position;
-use super::log::{Log, LogError, SyncTask};
+use super::log::{Log, LogError, SyncTask, Task};
 use super::writer::{Desk, Writer, sync_at};
 
 /// Orders that wait: a room that is faster than the disk waits for it then.
@@ -43,8 +43,8 @@ pub(super) type AtPosition = Box<dyn FnOnce(Position) + Send>;
 
 /// Opens the log of a room, on the journal's thread.
 pub type OpenLog = Box<dyn FnOnce() -> Result<Box<dyn Log>, LogError> + Send>;
-/// Something else to do on that thread.
-pub type Task = Box<dyn FnOnce() -> Result<(), LogError> + Send>;
+/// Takes what is left to do of a log that was removed.
+pub(super) type Clear = Box<dyn FnOnce(Task) + Send>;
 
 /// Which log a batch is for. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,7 +58,7 @@ pub(super) enum Order {
     SyncAt(Instant),
     Divide(LogId, AtPosition),
     Forget(LogId, Position),
-    Remove(LogId, Release),
+    Remove(LogId, Clear),
     /// Lets go when all before is as safe as it must be for its outputs.
     Written(Release),
     Flush(Release),
@@ -295,9 +295,10 @@ impl Committer {
                 self.with_log(id, |log| log.forget(upto)).transpose()?;
             }
             Order::Remove(id, then) => {
-                self.held.push(then);
                 let log = self.desks.remove(&id).and_then(|desk| desk.place.lock().log.take());
-                log.map_or(Ok(()), Log::remove)?;
+                if let Some(rest) = log.map(Log::remove).transpose()? {
+                    self.held.push(Box::new(move || then(rest)));
+                }
             }
             Order::Written(then) => self.held.push(then),
             Order::Flush(then) if self.syncs_elsewhere() => self.to_flush.push(then),

@@ -15,7 +15,7 @@ pub const JOURNAL_FORMAT: u16 = 2;
 pub const SECTOR_BYTES: usize = 512;
 /// Before the first frame of a segment.
 pub const SEGMENT_HEAD_BYTES: usize = 256;
-pub(super) const FRAME_HEAD_BYTES: usize = 56;
+pub const FRAME_HEAD_BYTES: usize = 56;
 pub(super) const FRAME_TAIL_BYTES: usize = 5;
 /// A payload: the largest body of a request, and what goes with it.
 pub const PAYLOAD_BYTES_MAX: usize = 80 << 20;
@@ -264,7 +264,7 @@ pub fn is_torn(bytes: &[u8], at: usize, head: &SegmentHead, position: Position) 
     });
     // A frame that says it was written when this one was on the disk: then this one was whole once.
     let is_refuted = || {
-        (at + 1..bytes.len().saturating_sub(FRAME_HEAD_BYTES))
+        (at + 1..=bytes.len().saturating_sub(FRAME_HEAD_BYTES))
             .filter(|later| bytes[*later] == FRAME_MAGIC.to_le_bytes()[0])
             .filter_map(|later| frame_head(&bytes[later..]).ok())
             .any(|later| later.room == head.room && later.seq > position.seq && later.synced > position.seq)

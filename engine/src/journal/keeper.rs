@@ -19,7 +19,7 @@ use super::failure::or_panicked;
 use super::files::{Disk, Files};
 use super::frame::Position;
 use super::last_word::LastWord;
-use super::log::{Log, LogError};
+use super::log::{Log, LogError, Task};
 use super::recorder::{Noting, Recorder, Stay};
 use super::recovery::{Recovered, RecoveryError, recover};
 use super::replay::FindVersion;
@@ -79,6 +79,8 @@ impl Debug for Shared {
 pub(super) enum SnapshotTask {
     /// Pages for the copies that a fork is going to cost.
     Reserve { pool: Pool, pages: usize, is_ready: Arc<AtomicBool> },
+    /// Removes what is left of a room that is gone.
+    Clear(Task),
     /// Says so when all before is done.
     End(Sender<()>),
     Write {
@@ -352,11 +354,13 @@ fn carry_out(files: &dyn Files, journal: &Journal, task: SnapshotTask) -> Result
             pool.reserve(pages);
             is_ready.store(true, Ordering::Release);
         }
+        SnapshotTask::Clear(rest) => rest()?,
         SnapshotTask::End(done) => drop(done),
         SnapshotTask::Write { id, folder, room, position, mut image, is_busy, stay } => {
             let tick = image.tick();
             points::reached(Point::SnapshotBegun);
             let mut sound = stay.sound.lock();
+            // Its folder may be gone then, or be that of the next room of its name, which has no snapshot while one is made here.
             let is_over = || stay.is_over.load(Ordering::Acquire);
             if is_over() {
                 return Ok(());

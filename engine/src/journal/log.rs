@@ -38,18 +38,22 @@ pub trait Log: Send + Debug {
     /// # Errors
     /// [`LogError`]; they may be asked for all the same.
     fn forget(&mut self, upto: Position) -> Result<(), LogError>;
-    /// The room is gone, and so is its log.
+    /// The room is gone, and so is its log: another one may be made in its place at once. What is left to do for that takes as
+    /// long as there is much of it, and may run on any thread, beside that other one.
     ///
     /// # Errors
     /// [`LogError`]; it may still be there.
-    fn remove(self: Box<Self>) -> Result<(), LogError>;
+    fn remove(self: Box<Self>) -> Result<Task, LogError>;
 }
+
+/// Something to do, on another thread.
+pub type Task = Box<dyn FnOnce() -> Result<(), LogError> + Send>;
 
 /// Brings records to where they survive the machine.
 pub struct SyncTask {
     /// The last record that it is about.
     pub seq: u64,
-    pub run: Box<dyn FnOnce() -> Result<(), LogError> + Send>,
+    pub run: Task,
 }
 
 /// A call that failed: what it was for, and on what.

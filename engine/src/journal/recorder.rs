@@ -269,13 +269,11 @@ impl Recorder {
 
     /// The room is gone. What was committed before is let go first.
     pub fn remove(self) {
-        let stay = self.stay;
-        stay.is_over.store(true, Ordering::Release);
-        self.keeper.journal().run(Box::new(move || {
-            drop(stay.sound.lock());
-            Ok(())
-        }));
-        self.writer.remove(Box::new(|| {}));
+        // Before its folder goes: nothing is written of it to that of the next room of its name.
+        self.stay.is_over.store(true, Ordering::Release);
+        let keeper = self.keeper;
+        // By the thread of the snapshots: the journal's, which all rooms wait for, has no time for it.
+        self.writer.remove(move |rest| keeper.snapshot(SnapshotTask::Clear(rest)));
     }
 }
 
@@ -313,13 +311,13 @@ impl Noting {
     }
 }
 
-/// How long a room's folder is there for its snapshots: it must not go under one that is being written, nor may one be written
-/// to the folder of the next room of that name.
+/// How long a room's folder is there for its snapshots. It may go under one that is being written, which fails then; but none is
+/// written to the folder of the next room of that name.
 #[derive(Debug, Default)]
 pub(super) struct Stay {
     /// The room is gone: what is being written of it is given up.
     pub(super) is_over: AtomicBool,
-    /// Held to write a snapshot. Those that are known to be sound: read back, and there still.
+    /// Those that are known to be sound: read back, and there still.
     pub(super) sound: Mutex<BTreeSet<u64>>,
 }
 

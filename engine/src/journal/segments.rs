@@ -14,14 +14,14 @@ use super::files::{Files, OpenFile};
 use super::frame::{
     Frame, FrameFault, HeadFault, Position, SEGMENT_HEAD_BYTES, SegmentHead, StoredRecord, is_torn, read_frame,
 };
-use super::log::{Log, LogError, SyncTask};
+use super::log::{Log, LogError, SyncTask, Task};
 use crate::points::{self, Placing, Point};
 
 /// A segment that has become this long is followed by another one.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 pub(super) const SEGMENT_SUFFIX: &str = ".journal";
 pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
-/// A room on its way out is `.<name>.gone`: no room has a name that starts with a dot.
+/// A room on its way out is `.<name>.<room>.gone`: no room has a name that starts with a dot.
 const GONE_PREFIX: &str = ".";
 const GONE_SUFFIX: &str = ".gone";
 
@@ -44,6 +44,30 @@ pub enum Damage {
     Format { file: String, fault: HeadFault, folder: String },
     #[error("{what} {file} failed: {source}")]
     Io { what: &'static str, file: String, source: std::io::Error },
+}
+
+/// How often files are listed again that have gone meanwhile. A running engine forgets one in some seconds, and the oldest first.
+const LOOKS_MAX: usize = 8;
+
+impl Damage {
+    /// A file was listed and is not there: beside a running engine it is one that is not needed any more.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
+/// Looks at files again, from their list on, where one of them has gone meanwhile.
+///
+/// # Errors
+/// Those of the last look.
+pub fn look<T, E>(mut look: impl FnMut() -> Result<T, E>, is_gone: impl Fn(&E) -> bool) -> Result<T, E> {
+    let mut looks = 1;
+    loop {
+        match look() {
+            Err(error) if is_gone(&error) && looks < LOOKS_MAX => looks += 1,
+            looked => return looked,
+        }
+    }
 }
 
 /// The journal of a room as it was found, every frame of it checked.
@@ -75,11 +99,15 @@ struct Segment {
 }
 
 impl Found {
-    /// Reads a room's journal; `None` where there is none. Changes nothing.
+    /// Reads a room's journal; `None` where there is none. Changes nothing, and an engine may be writing to it.
     ///
     /// # Errors
     /// [`Damage`].
     pub fn read(files: &dyn Files, folder: &Path) -> Result<Option<Found>, Damage> {
+        look(|| Self::read_listed(files, folder), Damage::is_gone)
+    }
+
+    fn read_listed(files: &dyn Files, folder: &Path) -> Result<Option<Found>, Damage> {
         let paths = segment_paths(files, folder)?;
         let count = paths.len();
         let mut found: Option<Found> = None;
@@ -400,8 +428,10 @@ impl Log for Segments {
         synced.map_err(failed("syncing", &self.folder))
     }
 
-    fn remove(self: Box<Self>) -> Result<(), LogError> {
-        remove_room(&*self.files, &self.folder)
+    fn remove(self: Box<Self>) -> Result<Task, LogError> {
+        // By a name that no other room of this name has when it goes: one may come and go before this is removed.
+        let gone = set_gone(&*self.files, &self.folder, &format!(".{:016x}", self.head.room))?;
+        Ok(Box::new(move || self.files.remove_folder(&gone).map_err(failed("removing", &gone))))
     }
 }
 
@@ -410,12 +440,18 @@ impl Log for Segments {
 /// # Errors
 /// [`LogError`].
 pub fn remove_room(files: &dyn Files, folder: &Path) -> Result<(), LogError> {
+    let gone = set_gone(files, folder, "")?;
+    files.remove_folder(&gone).map_err(failed("removing", &gone))
+}
+
+/// From here on the room is gone, whatever happens.
+fn set_gone(files: &dyn Files, folder: &Path, mark: &str) -> Result<PathBuf, LogError> {
     let parent = folder.parent().unwrap_or(folder);
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let gone = parent.join(format!("{GONE_PREFIX}{name}{GONE_SUFFIX}"));
+    let gone = parent.join(format!("{GONE_PREFIX}{name}{mark}{GONE_SUFFIX}"));
     files.rename(folder, &gone).map_err(failed("renaming", folder))?;
     files.sync_folder(parent).map_err(failed("syncing", parent))?;
-    files.remove_folder(&gone).map_err(failed("removing", &gone))
+    Ok(gone)
 }
 
 /// Removes the rooms that were on their way out when the process ended.
@@ -460,7 +496,7 @@ fn new_segment(files: &dyn Files, folder: &Path, head: &SegmentHead) -> Result<(
 /// Writes a file beside its name, syncs it, has it checked where it is, and gives it the name.
 ///
 /// # Errors
-/// [`LogError`]: from the renaming on it may be there all the same.
+/// [`LogError`]: from the renaming on it may be there all the same. What was half made is removed, if that can be done.
 pub fn place(
     files: &dyn Files,
     path: &Path,
@@ -473,13 +509,19 @@ pub fn place(
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(TEMPORARY_SUFFIX);
     let temporary = PathBuf::from(temporary);
-    let created = files.create(&temporary).and_then(|file| at(|it| it.created).map(|()| file));
-    let file = created.map_err(failed("creating", &temporary))?;
-    write(&file).and_then(|()| at(|it| it.written)).map_err(failed("writing to", &temporary))?;
-    file.sync().and_then(|()| at(|it| it.synced)).map_err(failed("syncing", &temporary))?;
-    check(&temporary).map_err(failed("reading back", &temporary))?;
-    let renamed = files.rename(&temporary, path).and_then(|()| at(|it| it.renamed));
-    renamed.map_err(failed("renaming", &temporary))?;
+    let place = || {
+        let created = files.create(&temporary).and_then(|file| at(|it| it.created).map(|()| file));
+        let file = created.map_err(failed("creating", &temporary))?;
+        write(&file).and_then(|()| at(|it| it.written)).map_err(failed("writing to", &temporary))?;
+        file.sync().and_then(|()| at(|it| it.synced)).map_err(failed("syncing", &temporary))?;
+        check(&temporary).map_err(failed("reading back", &temporary))?;
+        let renamed = files.rename(&temporary, path).and_then(|()| at(|it| it.renamed));
+        renamed.map(|()| file).map_err(failed("renaming", &temporary))
+    };
+    let file = place().inspect_err(|_| {
+        // What fills the disk is not to stay until the next start. The first error is the one that matters.
+        let _best_effort = files.remove(&temporary);
+    })?;
     files.sync_folder(folder).and_then(|()| at(|it| it.placed)).map_err(failed("syncing", folder))?;
     Ok(file)
 }

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::batch::Batch;
-use super::commit::{AtPosition, Durability, Journal, LogId, Order, Release};
+use super::commit::{AtPosition, Durability, Journal, LogId, Order};
 use super::frame::Position;
-use super::log::Log;
+use super::log::{Log, Task};
 
 /// More than this at once is for the journal's thread: to sum, hash and write it takes long enough for other rooms to notice.
 pub const WRITTEN_HERE_BYTES_MAX: u64 = 64 << 10;
@@ -137,9 +137,10 @@ impl Writer {
         self.journal.order(Order::Divide(self.id, then));
     }
 
-    /// The room is gone, and with it what is kept of it.
-    pub fn remove(self, then: Release) {
-        self.journal.order(Order::Remove(self.id, then));
+    /// The room is gone, and with it what is kept of it. `then` is given what is left to do for that, on the journal's thread, which
+    /// all rooms wait for.
+    pub fn remove(self, then: impl FnOnce(Task) + Send + 'static) {
+        self.journal.order(Order::Remove(self.id, Box::new(then)));
     }
 
     /// Until the result is called, all else is handed over, too.

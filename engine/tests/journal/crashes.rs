@@ -12,7 +12,7 @@ use logic_api::Rng;
 use logic_api::prelude::{Logic, World, logic};
 use room::{Input, Outbox, Pool, Room, Stamp};
 
-use crate::disk::MemoryDisk;
+use crate::disk::{Failure, MemoryDisk};
 use crate::support::{Plain, append, create, folder, found, linked, read_after, read_all, records};
 
 const SEGMENT_BYTES: u64 = 3000;
@@ -199,4 +199,30 @@ fn records_stay_until_two_snapshots_after_them_are_sound() {
     assert_eq!(snapshot(&mut sound).unwrap().seq, 3);
     assert_eq!(sound, BTreeSet::from([3, 4]));
     assert_eq!(snapshots::list(&disk, &folder()).unwrap().len(), snapshots::SNAPSHOTS_KEPT);
+}
+
+/// A running engine forgets what it does not need while others read.
+#[test]
+fn a_segment_that_goes_while_the_journal_is_read_is_not_missed() {
+    let disk = MemoryDisk::default();
+    let mut log = create(&disk, SEGMENT_BYTES);
+    append(&mut log, &records(&mut Rng::new(1), 5, 100)).unwrap();
+    let oldest = disk.paths().remove(0);
+    log.divide().unwrap();
+    append(&mut log, &records(&mut Rng::new(2), 5, 100)).unwrap();
+    let whole = disk.after_kill();
+    let was = found(&whole).unwrap().unwrap();
+    assert_eq!((was.first().seq, was.last.seq), (0, 10));
+    for call in 0..whole.calls() {
+        let disk = disk.after_kill();
+        disk.remove_at(call, &oldest);
+        let found = found(&disk).unwrap().unwrap();
+        // Before its list, between that and its own turn, after that.
+        assert_eq!(found.first().seq, if call < 2 { 5 } else { 0 });
+        assert_eq!(found.last, was.last);
+    }
+    // And not for ever.
+    let disk = disk.after_kill();
+    disk.fail_at(1, Failure::Gone);
+    assert!(found(&disk).unwrap_err().is_gone());
 }

@@ -1,6 +1,8 @@
 //! Cuts, lost sectors and flipped bits: what may have been a write that never reached the disk is cut off, all else is refused.
 
-use engine::journal::frame::{Position, SECTOR_BYTES, SEGMENT_HEAD_BYTES, SegmentHead, is_torn, read_frame};
+use engine::journal::frame::{
+    FRAME_HEAD_BYTES, Position, SECTOR_BYTES, SEGMENT_HEAD_BYTES, SegmentHead, is_torn, read_frame,
+};
 use engine::journal::log::Log;
 use engine::journal::segments::{Damage, ENGINE, Segments};
 use logic_api::Rng;
@@ -89,6 +91,28 @@ fn any_subset_of_the_last_writes_sectors_leaves_the_records_before_it() {
             let kept = torn.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1).max(start);
             check_usable(torn[..kept].to_vec(), &was);
         }
+    }
+}
+
+/// A later frame says that this one was on the disk, with a head that is all that there is of it.
+#[test]
+fn a_hole_in_what_was_synced_is_damage_however_short_the_rest_is() {
+    let (disk, mut rng) = (MemoryDisk::default(), Rng::new(2));
+    let mut log = create(&disk, ROOMY);
+    append(&mut log, &records(&mut rng, 3, 300)).unwrap();
+    let (start, position) = (disk.bytes(&segment(&disk)).len(), log.position());
+    append(&mut log, &[(6, 1, vec![1; 1500])]).unwrap();
+    (log.sync_task().unwrap().run)().unwrap();
+    log.synced(log.position().seq);
+    let next = disk.bytes(&segment(&disk)).len();
+    append(&mut log, &[(6, 1, vec![1; 100])]).unwrap();
+    let mut bytes = disk.bytes(&segment(&disk));
+    let head = SegmentHead::decode(&bytes).unwrap();
+    bytes[start..start.next_multiple_of(SECTOR_BYTES)].fill(0);
+    for len in next..bytes.len() {
+        // With less than its head nothing is known of the later one.
+        let expected = len < next + FRAME_HEAD_BYTES;
+        assert_eq!(is_torn(&bytes[..len], start, &head, position), expected, "{len} after {next}");
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use engine::journal::files::{Files, MappedFile, OpenFile};
 use engine::journal::frame::SECTOR_BYTES;
@@ -19,8 +20,18 @@ pub(crate) enum Failure {
     NoSpace,
     /// Half of what was to be written is.
     Short,
+    /// What it is on is not there.
+    Gone,
     /// It is a defect that the call finds.
     Panic,
+}
+
+/// A sync that tells that it has begun, and ends when it is told to.
+#[derive(Debug, Clone)]
+struct Gate {
+    suffix: &'static str,
+    begun: Sender<()>,
+    end: Arc<Mutex<Receiver<()>>>,
 }
 
 /// Cheap to clone: the same disk.
@@ -37,10 +48,13 @@ struct State {
     fails_at: Option<Failing>,
     /// The call that failed first, as its method is called, and what it was on.
     failed: Option<(&'static str, PathBuf)>,
+    /// The call before which another process removes a file.
+    goes_at: Option<(u64, PathBuf)>,
     /// The state after each call that changes something, if they are kept.
     steps: Option<Vec<State>>,
     /// The call during which the machine or the process ends, and how much of it is done, in 256ths.
     ends_at: Option<(u64, u64)>,
+    gate: Option<Gate>,
     /// What was there when it did. The calls of those who do not know yet go on.
     end: Option<Box<State>>,
 }
@@ -79,6 +93,18 @@ impl MemoryDisk {
     /// Lets the process end during the call with this number, when so many 256ths of it are done.
     pub(crate) fn end_at(&self, call: u64, share: u64) {
         self.0.lock().ends_at = Some((call, share));
+    }
+
+    /// Lets the syncs of files of this kind take their time: what tells that one has begun, and what lets it end.
+    pub(crate) fn slow_syncs(&self, suffix: &'static str) -> (Receiver<()>, Sender<()>) {
+        let ((begun, begins), (ends, end)) = (channel(), channel());
+        self.0.lock().gate = Some(Gate { suffix, begun, end: Arc::new(Mutex::new(end)) });
+        (begins, ends)
+    }
+
+    /// Lets another process remove a file just before the call with this number.
+    pub(crate) fn remove_at(&self, call: u64, path: &Path) {
+        self.0.lock().goes_at = Some((call, path.to_owned()));
     }
 
     /// The disk as it was at that end, and the number of that call; as it is now, if it did not come to that.
@@ -178,6 +204,9 @@ impl MemoryDisk {
     ) -> io::Result<R> {
         let mut state = self.0.lock();
         let call = state.calls;
+        if let Some((_, gone)) = state.goes_at.take_if(|(at, _)| *at == call) {
+            state.names.remove(&gone);
+        }
         if let Some((_, share)) = state.ends_at.filter(|(at, _)| *at == call) {
             let mut end = Box::new(state.clone());
             if bytes > 0 {
@@ -194,6 +223,7 @@ impl MemoryDisk {
                 }
                 let errno = match failing.how {
                     Failure::Io => 5,
+                    Failure::Gone => 2,
                     Failure::NoSpace | Failure::Short => 28,
                     Failure::Panic => panic!("{ON_PURPOSE}: {what}"),
                 };
@@ -347,6 +377,13 @@ impl OpenFile for MemoryFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let gate = self.disk.0.lock().gate.clone();
+        if let Some(Gate { begun, end, .. }) = gate.filter(|gate| self.path().to_str().unwrap().ends_with(gate.suffix))
+        {
+            let _ = begun.send(());
+            // Nobody to tell it any more: it ends.
+            let _ = end.lock().recv();
+        }
         self.disk.change(("sync", &self.path()), 0, |state, _| {
             let file = &mut state.files[self.file];
             file.on_disk.clone_from(&file.bytes);

@@ -81,7 +81,7 @@ fn a_room_that_is_removed_leaves_nothing() {
     let log = create(&disk, SEGMENT_BYTES);
     let writer = journal.add(LogId(1), Box::new(move || Ok(Box::new(log))));
     writer.commit(&mut batch(&records(&mut Rng::new(1), 9, 900)), || {});
-    writer.remove(Box::new(|| {}));
+    writer.remove(|rest| rest().unwrap());
     journal.end();
     assert_eq!(disk.paths(), Vec::<std::path::PathBuf>::new());
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use engine::journal::batch::Batch;
 use engine::journal::frame::Position;
-use engine::journal::log::{Log, LogError, SyncTask};
+use engine::journal::log::{Log, LogError, SyncTask, Task};
 use engine::journal::segments::Segments;
 use engine::journal::writer::{WRITTEN_HERE_BYTES_MAX, Writer};
 use engine::journal::{Durability, Journal, LogId};
@@ -110,8 +110,8 @@ impl Log for ToldLog {
         Ok(())
     }
 
-    fn remove(self: Box<Self>) -> Result<(), LogError> {
-        Ok(())
+    fn remove(self: Box<Self>) -> Result<Task, LogError> {
+        Ok(Box::new(|| Ok(())))
     }
 }
 

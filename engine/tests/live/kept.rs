@@ -395,18 +395,17 @@ fn a_start_that_is_killed_time_and_again_loses_no_input() {
 
 #[test]
 fn a_tick_that_ends_the_process_twice_freezes_the_room() {
-    let mut setup = setup();
-    // A tick may end the process before the request is written; then nobody heard of it, and nothing is left of it.
-    loop {
-        let engine = setup.start();
+    // A tick may end the process before the request is written; then nobody heard of it, and only the black box knows of the tick.
+    let mut setup = loop {
+        let engine = setup().start();
         // What is answered is written, so the room has its folder by then.
         engine.get("/count");
         let _answer = client::try_get(engine.address, "/doom");
-        setup = engine.ended().1;
+        let setup = engine.ended().1;
         if run(&setup, &["journal", "tail", "main"]).contains("/doom") {
-            break;
+            break setup;
         }
-    }
+    };
     // The room is whole before its first tick.
     setup = setup.start_to_die(&["serve"], &[]).ended().1;
     let engine = setup.start();

@@ -9,6 +9,7 @@ mod bad_input;
 mod dev;
 mod ending;
 mod faults;
+mod journal;
 mod kept;
 mod kills;
 mod loading;

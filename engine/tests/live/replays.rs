@@ -120,3 +120,18 @@ fn a_replay_that_does_not_come_to_its_end_says_so() {
     let told = format!("the replay was ended by signal 9, while it was at {ends}");
     assert!(error.starts_with(&told), "{error}");
 }
+
+/// Files go while they are read.
+#[test]
+fn what_is_kept_is_looked_at_while_the_engine_runs() {
+    let engine = setup().with("snapshot_interval_ms = 100").start();
+    let first = engine.setup.data().join("rooms/main/00000000000000000001.journal");
+    engine.until("the oldest records have gone", |_| !first.exists());
+    for _ in 0..25 {
+        engine.get("/count");
+        assert!(run(&engine.setup, &["journal", "check"]).contains(" snapshots are sound"));
+        assert!(run(&engine.setup, &["journal", "list"]).contains("main"));
+        let (code, text, error) = replay(&engine.setup, &["--verify"], &[]);
+        assert_eq!((code, error.as_str()), (Some(0), ""), "{text}");
+    }
+}

@@ -134,8 +134,28 @@ impl Process {
         }
     }
 
+    /// As `snapshot`, without waiting for it.
+    pub(super) fn begin_snapshot(&mut self, at: usize) {
+        let later = Instant::now() + 2 * SNAPSHOT_PERIOD;
+        for is_ready in [false, true] {
+            let (room, recorder) = self.rooms[at].as_mut().unwrap();
+            recorder.snapshot_if_due(room, later);
+            if is_ready {
+                self.keeper.journal().written();
+            } else {
+                self.settle();
+            }
+        }
+    }
+
+    /// Removes a room, and what is kept of it.
+    pub(super) fn remove(&mut self, at: usize) {
+        let (_, recorder) = self.rooms[at].take().unwrap();
+        recorder.remove();
+    }
+
     /// Waits for what was ordered, so that every run makes the same calls on files.
-    fn settle(&self) {
+    pub(super) fn settle(&self) {
         self.keeper.journal().written();
         self.keeper.snapshots_made();
         self.keeper.journal().written();

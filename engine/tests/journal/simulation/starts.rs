@@ -1,14 +1,20 @@
-//! Starts on what is left of a room when more is amiss than a crash may leave: it is refused as it is, or comes back whole.
+//! Starts on what is left of a room when more is amiss than a crash may leave: it is refused as it is, or comes back whole. And the
+//! end of one while a snapshot of it is made.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use engine::journal::Durability;
 use engine::journal::files::Files as _;
 
-use super::failures::begun;
+use super::failures::{begun, input, stamp};
 use super::game::Versions;
 use super::process::{DATA, Process, ROOMS};
 use crate::disk::{Failure, MemoryDisk};
+
+/// For a test that hangs to fail instead; nothing waits this long when all is well.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn folder() -> PathBuf {
     Path::new(DATA).join("rooms").join(ROOMS[0])
@@ -92,5 +98,45 @@ fn a_snapshot_that_cannot_be_read_just_now_stays_where_it_is() {
         disk.fail_once_at(call, Failure::Io);
         let error = recovered.versions(&disk).unwrap_err().to_string();
         assert!(error.contains(disk.failed().unwrap().1.to_str().unwrap()), "{error}");
+    }
+}
+
+/// A room that is closed while a snapshot of it is on its way to a slow disk holds up no other, and its name is free at once.
+#[test]
+fn a_room_that_goes_while_a_snapshot_is_made_of_it_holds_up_nobody() {
+    let versions = Versions::linked();
+    for durability in [Durability::Tick, Durability::Within(Duration::from_secs(24 * 3600))] {
+        let disk = MemoryDisk::default();
+        let mut process = Process::start(disk.clone(), durability).unwrap();
+        let create = room::Input::Create { config: [].into() };
+        for at in [0, 1] {
+            process.create(at, &versions, stamp(0), &create);
+            process.step(at, stamp(1), input(3)).unwrap();
+            process.release(at, 0);
+        }
+        let (begins, ends) = disk.slow_syncs(".snapshot.tmp");
+        process.begin_snapshot(0);
+        begins.recv_timeout(PATIENCE).expect("the snapshot is written");
+        process.remove(0);
+        // On a thread, for a test that fails rather than hangs.
+        let ((told, is_told), versions, create) = (channel(), Versions::linked(), create.clone());
+        let others = std::thread::spawn(move || {
+            process.step(1, stamp(2), input(3)).unwrap();
+            process.release(1, 0);
+            process.create(0, &versions, stamp(2), &create);
+            process.release(0, 0);
+            let _ = told.send(());
+            process
+        });
+        let was_held_up = is_told.recv_timeout(PATIENCE).is_err();
+        drop(ends);
+        let process = others.join().unwrap();
+        assert!(!was_held_up, "the other room waits for the snapshot of one that is gone");
+        process.settle();
+        assert_eq!(process.failure(), None);
+        let of_room = files_of(&disk, "journal");
+        assert_eq!(of_room.len(), 1, "{of_room:?}");
+        assert!(files_of(&disk, "snapshot").is_empty() && files_of(&disk, "tmp").is_empty());
+        assert!(!disk.paths().iter().any(|path| path.to_str().unwrap().contains(".gone")), "{:?}", disk.paths());
     }
 }
