@@ -300,7 +300,7 @@ impl SessionMetrics {
             ),
             refused: register.counters(
                 "hotseat_handshakes_refused_total",
-                "Connections that ended before they were a player's, by cause: refused handshakes of WebSockets, and requests that never ended.",
+                "Connections that ended before they were a player's, by cause: refused handshakes of WebSockets, requests that never ended, and answers that were not read.",
                 &["cause"],
             ),
         }
