@@ -114,6 +114,7 @@ impl From<RoomError> for Refusal {
             RoomError::Frozen { .. } => (Kind::Unavailable, "room-frozen"),
             RoomError::Swapping { .. } => (Kind::Unavailable, "room-swapping"),
             RoomError::Fault(_) => (Kind::Internal, "logic-fault"),
+            RoomError::Step(StepError::NotIn(_)) => (Kind::NotFound, "player-unknown"),
             RoomError::Step(_) => (Kind::Internal, "room-refused"),
             RoomError::NotAccepted { .. } => (Kind::BadRequest, "room-not-accepted"),
             RoomError::NameTaken { .. } => (Kind::Conflict, "room-name-taken"),
