@@ -127,7 +127,7 @@ Examples:
         #[command(flatten)]
         client: ClientFlags,
     },
-    /// Show, open, lock and close the rooms of a running engine.
+    /// Show, open, lock and close the rooms of a running engine, and who is in them.
     #[command(
         args_conflicts_with_subcommands = true,
         after_help = "\
@@ -135,7 +135,9 @@ Examples:
   engine rooms
   engine rooms new duel-7 --label duel --players-max 2 --dispose-when-empty
   engine rooms lock main
-  engine rooms close duel-7 --grace-ms 0"
+  engine rooms close duel-7 --grace-ms 0
+  engine rooms players main
+  engine rooms kick main 4711 --reason 'that is not how we talk here'"
     )]
     Rooms {
         #[command(subcommand)]

@@ -232,6 +232,11 @@ pub enum ConfigError {
     UnknownKey { file: String, line: usize, key: String },
     #[error("{file} line {line}: {key} = {found} is not accepted; accepted is {accepted}")]
     Value { file: String, line: usize, key: String, found: String, accepted: String },
+    #[error(
+        "{file}: pong_timeout_ms = {} is not accepted beside ping_interval_ms = {}; accepted is more than that, for a client that \
+         only answers pings would be silent for too long", .pong_timeout.as_millis(), .ping_interval.as_millis()
+    )]
+    PongBeforePing { file: String, ping_interval: Duration, pong_timeout: Duration },
 }
 
 impl Config {
@@ -256,6 +261,10 @@ impl Config {
     pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
         let mut config = Config::default();
         file::apply(&mut config, file, text)?;
+        if config.pong_timeout <= config.ping_interval {
+            let (ping_interval, pong_timeout) = (config.ping_interval, config.pong_timeout);
+            return Err(ConfigError::PongBeforePing { file: file.to_owned(), ping_interval, pong_timeout });
+        }
         Ok(config)
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logic_api::changes::Changes;
-use logic_api::{Manifest, Version};
+use logic_api::{Manifest, PlayerId, Version};
 use room::{LogicVersion, Pool, Request, Response};
 use wire::Severity;
 
@@ -301,6 +301,10 @@ impl Backend for Engine {
 
     async fn players(&self, room: &str) -> Result<Vec<PlayerStatus>, Refusal> {
         Ok(self.rooms.players(room).await?)
+    }
+
+    async fn kick(&self, room: &str, player: u64, reason: &str) -> Result<(), Refusal> {
+        Ok(self.rooms.leave(room, PlayerId(player), reason.into()).await?)
     }
 
     fn notice(&self, severity: Severity, text: &str) {

@@ -92,6 +92,8 @@ pub struct SessionMetrics {
     connections: [IntGauge; 2],
     pub frames_received: IntCounter,
     pub frames_sent: IntCounter,
+    /// Calls of the kernel, each with all the frames that there were.
+    pub socket_writes: IntCounter,
     /// Messages that had been consumed before, as after a resume.
     pub duplicates: IntCounter,
     pub rtt_seconds: Histogram,
@@ -285,6 +287,8 @@ impl SessionMetrics {
             connections: ["tcp", "websocket"].map(|transport| connections.with_label_values(&[transport])),
             frames_received: register.counter("hotseat_frames_received_total", "Frames from players."),
             frames_sent: register.counter("hotseat_frames_sent_total", "Frames to players."),
+            socket_writes: register
+                .counter("hotseat_socket_writes_total", "Writes to sockets of players, of one frame or of many."),
             duplicates: register
                 .counter("hotseat_duplicates_total", "Messages passed over, because they were consumed before."),
             rtt_seconds: register.add(
@@ -300,7 +304,7 @@ impl SessionMetrics {
             ),
             refused: register.counters(
                 "hotseat_handshakes_refused_total",
-                "Connections that ended before they were a player's, by cause: refused handshakes of WebSockets, and requests that never ended.",
+                "Connections that ended before they were a player's, by cause: refused handshakes of WebSockets, requests that never ended, and answers that were not read.",
                 &["cause"],
             ),
         }

@@ -14,6 +14,8 @@
 //! # }
 //! ```
 
+mod socket;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -37,6 +39,7 @@ use crate::guard::Guard;
 use crate::http::{Backend, Front, RequestLimits};
 use crate::lock::{DataFolder, write_atomically};
 use crate::metrics::RequestMetrics;
+pub(crate) use crate::serve::socket::HttpSocket;
 use crate::stop::Stop;
 use crate::token::{TOKEN_FILE, Token, TokenError};
 
@@ -149,7 +152,8 @@ impl Door {
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         while let Some((stream, peer, slot)) = accept(&listener, &slots, &stop).await {
             while connections.try_join_next().is_some() {}
-            connections.spawn(connection(stream, peer, Arc::clone(&front), stop.clone(), head_timeout, slot));
+            let times = Times { head: head_timeout, stall: limits.timeout };
+            connections.spawn(connection(stream, peer, Arc::clone(&front), stop.clone(), times, slot));
         }
         // Closed first, so that nobody new comes in while the others are waited for.
         drop(listener);
@@ -213,6 +217,15 @@ async fn accept(
     }
 }
 
+/// What a connection of HTTP may take.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// For its first byte, for the head of a request, and until the next one begins.
+    head: Duration,
+    /// For its client to take some more of an answer.
+    stall: Duration,
+}
+
 /// One socket from its first byte to its last. A player's over TCP branches off here, before anything is read; one over
 /// WebSocket in the front, which gets its [`TcpStream`] and the unread bytes back through `hyper::upgrade`. Both have tasks of
 /// their own from then on.
@@ -221,14 +234,14 @@ async fn connection<B: Backend>(
     peer: SocketAddr,
     front: Arc<Front<B>>,
     stop: Stop,
-    head_timeout: Duration,
+    times: Times,
     _slot: OwnedSemaphorePermit,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "TCP_NODELAY was refused");
     }
     let first = tokio::select! {
-        first = timeout(head_timeout, first_byte(&stream)) => first,
+        first = timeout(times.head, first_byte(&stream)) => first,
         () = stop.begun() => return,
     };
     let Ok(Some(first)) = first else {
@@ -248,10 +261,10 @@ async fn connection<B: Backend>(
     let answer = service_fn(|request| async move { Ok::<_, Infallible>(front.answer(peer, request).await) });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
+        .header_read_timeout(times.head)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(READ_AHEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), answer)
+        .serve_connection(TokioIo::new(HttpSocket::new(stream, times.stall)), answer)
         .with_upgrades();
     let ended = tokio::select! {
         biased;
@@ -263,13 +276,22 @@ async fn connection<B: Backend>(
     };
     let Err(error) = ended else { return };
     tracing::debug!(%peer, %error, "a connection ended early");
+    if is_stalled(&error) {
+        front.count_refused("answer-unread");
+    }
     // A connection that is kept alive and says nothing more has not begun a head.
     if error.is_timeout()
         && let Some(parts) = connection.into_parts().filter(|parts| !parts.read_buf.is_empty())
     {
         // Not waited for: it is short, and whoever does not take it has no use for it.
-        let _unread = parts.io.into_inner().try_write(&front.head_timeout(head_timeout));
+        let _unread = parts.io.into_inner().into_stream().try_write(&front.head_timeout(times.head));
     }
+}
+
+/// Whether a connection ended because its client did not take an answer.
+fn is_stalled(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|error| error.kind() == ErrorKind::TimedOut)
 }
 
 /// Without taking it; `None` if there is none.

@@ -111,3 +111,49 @@ impl fmt::Display for Progress {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_phase_is_one_line() {
+        let joining = Progress {
+            phase: Phase::Joining,
+            elapsed: Duration::from_millis(1_400),
+            players: 1_000,
+            joined: 250,
+            refused: 0,
+            disconnects: 0,
+            sent: 0,
+            confirmed: 0,
+            messages_per_second: 0.0,
+            frames_per_second: 0.0,
+            rtt_ms: None,
+            swaps: 0,
+            swaps_refused: 0,
+        };
+        assert_eq!(joining.to_string(), "   1 s  joining 250/1000");
+        let running = Progress {
+            phase: Phase::Running,
+            elapsed: Duration::from_secs(60),
+            joined: 1_000,
+            sent: 600_000,
+            confirmed: 599_990,
+            messages_per_second: 9_999.6,
+            frames_per_second: 20_000.4,
+            rtt_ms: Some((0.51, 2.06)),
+            swaps: 59,
+            ..joining.clone()
+        };
+        assert_eq!(running.to_string(), "  60 s  1000 players  10000 msg/s  20000 frames/s  rtt 0.5/2.1 ms  59 swaps");
+        let amiss =
+            Progress { rtt_ms: None, swaps: 0, swaps_refused: 1, refused: 2, disconnects: 3, ..running.clone() };
+        let line = "  60 s  1000 players  10000 msg/s  20000 frames/s  1 swaps refused  2 refused  3 disconnects";
+        assert_eq!(amiss.to_string(), line);
+        for phase in [Phase::Draining, Phase::Leaving] {
+            let waiting = Progress { phase, rtt_ms: None, swaps: 0, ..running.clone() };
+            assert_eq!(waiting.to_string(), "  60 s  waiting for 10 answers");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::cli::client::Engine;
 use crate::cli::{ClientError, ClientFlags, table};
-use crate::status::{NewRoom, RoomChange, RoomStatus};
+use crate::status::{NewRoom, PlayerStatus, RoomChange, RoomStatus};
 
 /// What is to be done with the rooms.
 #[derive(Debug, Subcommand)]
@@ -59,6 +59,26 @@ pub enum RoomsCommand {
         #[command(flatten)]
         client: ClientFlags,
     },
+    /// Show who is in a room.
+    Players {
+        name: String,
+        /// Print the engine's JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        client: ClientFlags,
+    },
+    /// Take a player out of a room for good. Their token is of no use any more; to join anew is not forbidden.
+    Kick {
+        name: String,
+        /// The number of the player, as `engine rooms players` shows it.
+        player: u64,
+        /// What they are told, and the logic [default: that an operator did it].
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        client: ClientFlags,
+    },
 }
 
 /// Does it, or lists the rooms; the text says what happened.
@@ -103,6 +123,17 @@ pub fn rooms(command: Option<RoomsCommand>, json: bool, client: &ClientFlags) ->
             let grace = grace_ms.map_or_else(String::new, |ms| format!("?grace_ms={ms}"));
             Engine::find(&client)?.ask("DELETE", &format!("{}{grace}", one(&name)), ())?;
             Ok(format!("{name} is closed\n"))
+        }
+        Some(RoomsCommand::Players { name, json, client }) => {
+            let answer = Engine::find(&client)?.ask("GET", &format!("{}/players", one(&name)), ())?;
+            let players: Vec<PlayerStatus> = answer.parse()?;
+            Ok(if json { answer.body } else { table::player_list(&players) })
+        }
+        Some(RoomsCommand::Kick { name, player, reason, client }) => {
+            let reason = reason.map(|reason| format!("?reason={}", utf8_percent_encode(&reason, NON_ALPHANUMERIC)));
+            let target = format!("{}/players/{player}{}", one(&name), reason.unwrap_or_default());
+            Engine::find(&client)?.ask("DELETE", &target, ())?;
+            Ok(format!("{player} is out of {name}\n"))
         }
     }
 }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use jiff::{Timestamp, Unit};
 
-use crate::status::{Decided, Loaded, Outcome, RoomState, RoomStatus, Status, SwapRecord, TrialStatus, VersionName};
+use crate::status::{
+    Decided, Loaded, Outcome, PlayerStatus, RoomState, RoomStatus, Status, SwapRecord, TrialStatus, VersionName,
+};
 
 /// The newest swaps that are shown; the JSON has more.
 const SWAPS_SHOWN_MAX: usize = 10;
@@ -137,6 +139,22 @@ pub(super) fn room_list(rooms: &[RoomStatus]) -> String {
     table.write(&mut text);
     // The empty line that tables of a status have between them.
     if text.is_empty() { "there are no rooms\n".to_owned() } else { text.split_off(1) }
+}
+
+/// `engine rooms players`.
+pub(super) fn player_list(players: &[PlayerStatus]) -> String {
+    let mut table = Table::new(&["<player", "connection", "<round trip", "<inputs"]);
+    for player in players {
+        table.row([
+            player.player.to_string(),
+            if player.connected { "open" } else { "awaited" }.to_owned(),
+            player.rtt_us.map_or_else(|| "-".to_owned(), |rtt_us| format!("{:.1} ms", f64::from(rtt_us) / 1e3)),
+            player.consumed.to_string(),
+        ]);
+    }
+    let mut text = String::new();
+    table.write(&mut text);
+    if text.is_empty() { "nobody is in the room\n".to_owned() } else { text.split_off(1) }
 }
 
 fn state(room: &RoomStatus) -> &'static str {

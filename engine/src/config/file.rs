@@ -338,8 +338,8 @@ mod tests {
             away_grace_ms = 0
             connections_max = 1
             handshake_timeout_ms = 10
-            ping_interval_ms = 600000
-            pong_timeout_ms = 10
+            ping_interval_ms = 10
+            pong_timeout_ms = 600000
             frame_bytes_max = 64
             frames_per_second_max = 0
             queue_bytes_max = 1024
@@ -380,8 +380,8 @@ mod tests {
             away_grace: Duration::ZERO,
             connections_max: 1,
             handshake_timeout: Duration::from_millis(10),
-            ping_interval: Duration::from_secs(600),
-            pong_timeout: Duration::from_millis(10),
+            ping_interval: Duration::from_millis(10),
+            pong_timeout: Duration::from_secs(600),
             frame_bytes_max: 64,
             frames_per_second_max: 0,
             queue_bytes_max: 1024,
@@ -437,6 +437,17 @@ mod tests {
             expect![[r#"
             engine.toml line 1: tick_hz = -1 is not accepted; accepted is a whole number from 0 to 1000 (0: no ticks)
         "#]],
+        );
+    }
+
+    #[test]
+    fn what_contradicts_the_rest_is_told_with_both() {
+        check_refused(
+            &["pong_timeout_ms = 10000", "ping_interval_ms = 50\npong_timeout_ms = 20"],
+            expect![[r#"
+                engine.toml: pong_timeout_ms = 10000 is not accepted beside ping_interval_ms = 10000; accepted is more than that, for a client that only answers pings would be silent for too long
+                engine.toml: pong_timeout_ms = 20 is not accepted beside ping_interval_ms = 50; accepted is more than that, for a client that only answers pings would be silent for too long
+            "#]],
         );
     }
 

@@ -71,6 +71,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Who is in a room.
     fn players(&self, room: &str) -> impl Future<Output = Result<Vec<PlayerStatus>, Refusal>> + Send;
 
+    /// Takes a player out of a room for good: their connection ends, and the logic hears of it, with the reason. In a frozen room
+    /// it hears of it later.
+    fn kick(&self, room: &str, player: u64, reason: &str) -> impl Future<Output = Result<(), Refusal>> + Send;
+
     /// Has every player told something, until it is over.
     fn notice(&self, severity: Severity, text: &str);
 }

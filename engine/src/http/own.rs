@@ -37,6 +37,7 @@ pub(super) fn router<B: Backend>(backend: Arc<B>) -> Router {
         .route(rooms::ALL, rooms::of_all::<B>().fallback(method_not_allowed))
         .route(rooms::ONE, rooms::of_one::<B>().fallback(method_not_allowed))
         .route(rooms::PLAYERS, rooms::players_of_one::<B>().fallback(method_not_allowed))
+        .route(rooms::PLAYER, rooms::player_of_one::<B>().fallback(method_not_allowed))
         .route("/api/v1/notice", post(notice::give::<B>).fallback(method_not_allowed))
         .fallback(not_found)
         .with_state(backend)

@@ -1,4 +1,4 @@
-//! `/api/v1/rooms`: list, open, change and close rooms. Bodies are JSON, and so are the answers.
+//! `/api/v1/rooms`: list, open, change and close rooms, and take players out of them. Bodies are JSON, and so are the answers.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, delete, get};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
+use wire::limits::TEXT_BYTES_MAX;
 
 use crate::config::ROOM_CONFIG_BYTES_MAX;
 use crate::http::own::json;
@@ -20,9 +21,12 @@ use crate::status::RoomStatus;
 pub(super) const ALL: &str = "/api/v1/rooms";
 pub(super) const ONE: &str = "/api/v1/rooms/{name}";
 pub(super) const PLAYERS: &str = "/api/v1/rooms/{name}/players";
+pub(super) const PLAYER: &str = "/api/v1/rooms/{name}/players/{player}";
 
 /// A config whose every byte is escaped in JSON, and the other keys.
 const BODY_BYTES_MAX: usize = 6 * ROOM_CONFIG_BYTES_MAX + 4096;
+/// What a player who is taken out is told, where nothing is said.
+const KICK_REASON: &str = "taken out by an operator";
 /// For a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -36,6 +40,10 @@ pub(super) fn of_one<B: Backend>() -> MethodRouter<Arc<B>> {
 
 pub(super) fn players_of_one<B: Backend>() -> MethodRouter<Arc<B>> {
     get(players::<B>)
+}
+
+pub(super) fn player_of_one<B: Backend>() -> MethodRouter<Arc<B>> {
+    delete(kick::<B>)
 }
 
 async fn list<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
@@ -77,14 +85,7 @@ async fn close<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: Hea
         let grace_ms = query(&uri, "grace_ms", "a number of milliseconds", |text| u64::from_str(text).ok())?;
         backend.close_room(name(&uri), grace_ms).await
     };
-    answer(
-        &headers,
-        closed.await.map(|()| {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response
-        }),
-    )
+    answer(&headers, closed.await.map(|()| done()))
 }
 
 async fn players<B: Backend>(
@@ -93,6 +94,29 @@ async fn players<B: Backend>(
     headers: HeaderMap,
 ) -> Response<Body> {
     answer(&headers, backend.players(&room).await.map(|players| json(&players)))
+}
+
+async fn kick<B: Backend>(
+    State(backend): State<Arc<B>>,
+    Path((room, player)): Path<(String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let kicked = async {
+        let unknown = || Refusal::new(Kind::NotFound, "player-unknown", format!("{player:?} is no number of a player"));
+        let player = player.parse().map_err(|_| unknown())?;
+        let accepted = format!("a text of at most {TEXT_BYTES_MAX} bytes");
+        let is_accepted = |text: &str| (text.len() <= TEXT_BYTES_MAX).then(|| text.to_owned());
+        let reason = query(&uri, "reason", &accepted, is_accepted)?;
+        backend.kick(&room, player, reason.as_deref().unwrap_or(KICK_REASON)).await
+    };
+    answer(&headers, kicked.await.map(|()| done()))
+}
+
+fn done() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
 fn answer(request: &HeaderMap, answer: Result<Response<Body>, Refusal>) -> Response<Body> {

@@ -35,6 +35,9 @@ pub enum RoomError {
     Stuck { room: String, waited_ms: u128 },
     #[error("the room {room} is frozen: {fault}; load a fix")]
     Frozen { room: String, fault: ToldFault },
+    /// Between a swap that ends its freeze and the last room's; or it has as many inputs since the swap as it can take back.
+    #[error("the room {room} is taking a new version; try again")]
+    Swapping { room: String },
     #[error("{0}")]
     Fault(ToldFault),
     /// To a player, what the logic or the world has against it.
@@ -85,6 +88,7 @@ impl RoomError {
             | RoomError::Ended { .. }
             | RoomError::Stuck { .. }
             | RoomError::Frozen { .. }
+            | RoomError::Swapping { .. }
             | RoomError::Fault(_)
             | RoomError::Step(_)
             | RoomError::NotMade { .. } => CloseCode::Failed,
@@ -108,7 +112,9 @@ impl From<RoomError> for Refusal {
             RoomError::Ended { .. } => (Kind::Unavailable, "room-ended"),
             RoomError::Stuck { .. } => (Kind::Unavailable, "room-stuck"),
             RoomError::Frozen { .. } => (Kind::Unavailable, "room-frozen"),
+            RoomError::Swapping { .. } => (Kind::Unavailable, "room-swapping"),
             RoomError::Fault(_) => (Kind::Internal, "logic-fault"),
+            RoomError::Step(StepError::NotIn(_)) => (Kind::NotFound, "player-unknown"),
             RoomError::Step(_) => (Kind::Internal, "room-refused"),
             RoomError::NotAccepted { .. } => (Kind::BadRequest, "room-not-accepted"),
             RoomError::NameTaken { .. } => (Kind::Conflict, "room-name-taken"),

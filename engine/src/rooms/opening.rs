@@ -283,7 +283,10 @@ impl Rooms {
         let place = self.0.registry.find(room)?;
         let (reply, left) = oneshot::channel();
         place.send(Ask::Leave { player, reason, reply })?;
-        left.await.map_err(|_| place.ended())?
+        match timeout(ROOM_TIMEOUT, left).await {
+            Ok(left) => left.map_err(|_| place.ended())?,
+            Err(_) => Err(RoomError::Stuck { room: place.name(), waited_ms: ROOM_TIMEOUT.as_millis() }),
+        }
     }
 
     fn reserve(&self, wanted: &Wanted) -> Result<Admission, RoomError> {

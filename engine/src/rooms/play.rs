@@ -425,7 +425,7 @@ impl Seat {
         let room = self.room.name().to_owned();
         match self.room.frozen() {
             Some(fault) => RoomError::Frozen { room, fault: self.players.house.told(fault) },
-            None => RoomError::Busy { room },
+            None => RoomError::Swapping { room },
         }
     }
 

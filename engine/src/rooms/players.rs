@@ -444,6 +444,20 @@ mod tests {
         assert!(!players.hears(player, &silent) && players.hears(other, &steady));
     }
 
+    #[tokio::test]
+    async fn a_broadcast_is_one_payload_for_all() {
+        let (mut players, mut outlet) = (players(), Outlet::default());
+        for player in 1..=100 {
+            players.connect(PlayerId(player), link().await, 0);
+        }
+        let payload = Arc::<[u8]>::from(*b"to all");
+        players.broadcast(&mut outlet, PlayerId(0), 1, &payload);
+        // However many copies of the bytes there were, they would not be holders of these.
+        assert_eq!(Arc::strong_count(&payload), 1 + 100);
+        drop(outlet.take_batch());
+        assert_eq!(Arc::strong_count(&payload), 1);
+    }
+
     fn players() -> Players {
         let (grace, metrics) = (Duration::from_secs(60), Metrics::new().sessions());
         let house = House { grace, shows_faults: false, notice: Mutex::default(), metrics, keeper: None };

@@ -255,6 +255,7 @@ impl Link {
     }
 
     fn write_once(&self, queue: &Queue) -> io::Result<usize> {
+        self.metrics.socket_writes.inc();
         let mut copied = [0; COPIED_BYTES_MAX];
         match queue.copy(self.framing, &mut copied) {
             Some(bytes) => self.stream.as_ref().write(&copied[queue.written..bytes]),

@@ -16,6 +16,7 @@ use wire::SUBPROTOCOL;
 
 use crate::guard::{bearer, excerpt};
 use crate::http::{Kind, Refusal, parameter};
+use crate::serve::HttpSocket;
 use crate::sessions::connection::Opening;
 use crate::sessions::link::Framing;
 use crate::sessions::lobby::{Lobby, Slot};
@@ -112,8 +113,8 @@ fn cannot_be_rebound(host: &str) -> bool {
 
 /// The socket, and what was read from it behind the request.
 fn taken_apart(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+    let parts = upgraded.downcast::<TokioIo<HttpSocket>>().ok()?;
+    Some((parts.io.into_inner().into_stream(), parts.read_buf.to_vec()))
 }
 
 /// The value of `Sec-WebSocket-Accept`.

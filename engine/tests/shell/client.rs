@@ -52,6 +52,19 @@ async fn rooms_are_listed_opened_locked_and_closed() {
         assert_eq!((opened[0].config.as_deref(), opened[0].dispose_when_empty), (Some("{}"), true));
     }
     assert_eq!(*server.fake.closed.lock().unwrap(), [("main".to_owned(), Some(7))]);
+    check_printed(
+        &server,
+        &["rooms", "players", "main"],
+        expect![[r#"
+                      PLAYER  CONNECTION  ROUND TRIP  INPUTS
+                        4711  open            1.2 ms      12
+            9007199254740991  awaited              -       0
+        "#]],
+    )
+    .await;
+    let kick = ["rooms", "kick", "main", "4711", "--reason", "100 % rude & loud"];
+    check_printed(&server, &kick, expect!["4711 is out of main\n"]).await;
+    assert_eq!(server.fake.kicked.lock().unwrap()[0].2, "100 % rude & loud");
     let data = server.data.path().display().to_string();
     check_failed(&["rooms", "close", "a/b", "--data", &data], "there is no room \"a%2Fb\"").await;
     server.end().await;

@@ -37,6 +37,7 @@ pub(crate) struct Fake {
     pub(crate) verdicts: Mutex<Vec<(Outcome, Option<String>)>>,
     pub(crate) opened: Mutex<Vec<NewRoom>>,
     pub(crate) closed: Mutex<Vec<(String, Option<u64>)>>,
+    pub(crate) kicked: Mutex<Vec<(String, u64, String)>>,
     /// Told when a request or a load begins to stall.
     pub(crate) stalled: Notify,
     /// Ends one stall.
@@ -55,6 +56,7 @@ impl Fake {
             verdicts: Mutex::default(),
             opened: Mutex::default(),
             closed: Mutex::default(),
+            kicked: Mutex::default(),
             stalled: Notify::new(),
             release: Notify::new(),
             loaded: Notify::new(),
@@ -196,8 +198,17 @@ impl Backend for Fake {
         None
     }
 
-    async fn players(&self, _room: &str) -> Result<Vec<PlayerStatus>, Refusal> {
-        Ok(Vec::new())
+    async fn players(&self, room: &str) -> Result<Vec<PlayerStatus>, Refusal> {
+        self.room(room)?;
+        let here = PlayerStatus { player: 4711, connected: true, consumed: 12, rtt_us: Some(1_250) };
+        let awaited = PlayerStatus { player: 9_007_199_254_740_991, connected: false, consumed: 0, rtt_us: None };
+        Ok(vec![here, awaited])
+    }
+
+    async fn kick(&self, room: &str, player: u64, reason: &str) -> Result<(), Refusal> {
+        self.room(room)?;
+        self.kicked.lock().unwrap().push((room.to_owned(), player, reason.to_owned()));
+        Ok(())
     }
 
     fn notice(&self, _severity: wire::Severity, _text: &str) {}

@@ -96,6 +96,32 @@ async fn a_room_is_shown_changed_and_closed_by_its_name() {
 }
 
 #[tokio::test]
+async fn a_player_is_taken_out_by_their_number() {
+    let server = Server::start().await;
+    let players = server.ask("GET", &format!("{MAIN}/players"), &[]).await.json();
+    assert_eq!((&players[0]["player"], &players[1]["connected"]), (&json!(4711), &json!(false)));
+    let of = |target: &str| format!("{MAIN}/players/{target}");
+    for target in ["4711?reason=too%20loud", "7"] {
+        let answer = server.ask("DELETE", &of(target), &[]).await;
+        assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+    }
+    let expected = [(4711, "too loud"), (7, "taken out by an operator")];
+    let expected = expected.map(|(player, reason)| ("main".to_owned(), player, reason.to_owned()));
+    assert_eq!(*server.fake.kicked.lock().unwrap(), expected);
+    let check = async |method: &str, target: &str, status: u16, code: &str| {
+        let answer = server.ask(method, target, &["Accept: application/json"]).await;
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{target}");
+    };
+    check("DELETE", &of("ann"), 404, "player-unknown").await;
+    check("DELETE", &of("-1"), 404, "player-unknown").await;
+    check("DELETE", &of(&format!("7?reason={}", "x".repeat(4097))), 400, "query-malformed").await;
+    check("DELETE", "/api/v1/rooms/duel/players/7", 404, "room-unknown").await;
+    check("GET", &of("7"), 405, "method-not-allowed").await;
+    assert_eq!(server.fake.kicked.lock().unwrap().len(), 2);
+    server.end().await;
+}
+
+#[tokio::test]
 async fn the_list_is_filtered() {
     let server = Server::start().await;
     // The one room has free seats, is not locked, and has no label.
@@ -113,10 +139,13 @@ async fn the_list_is_filtered() {
 #[tokio::test]
 async fn a_page_of_another_origin_opens_no_room() {
     let server = Server::start().await;
-    for (method, target) in [("POST", ALL), ("PATCH", MAIN), ("DELETE", MAIN)] {
+    for (method, target) in
+        [("POST", ALL), ("PATCH", MAIN), ("DELETE", MAIN), ("DELETE", "/api/v1/rooms/main/players/7")]
+    {
         let answer = server.ask(method, target, &["Origin: https://evil.example"]).await;
         assert_eq!((answer.status, answer.code().as_str()), (403, "origin-foreign"), "{method}");
     }
     assert_eq!(server.fake.opened.lock().unwrap().len() + server.fake.closed.lock().unwrap().len(), 0);
+    assert!(server.fake.kicked.lock().unwrap().is_empty());
     server.end().await;
 }

@@ -27,6 +27,24 @@ fn a_clean_run_succeeds_and_tells_its_figures() {
 }
 
 #[test]
+fn while_it_runs_it_says_how_it_goes() {
+    let fake = Fake::start(Manners::default());
+    let [url, _] = fake.urls();
+    let output = swarm(&format!("--url {url} --room main --players 3 --rate 50 --seconds 2 --drain 0.3 --expect echo"));
+    let told = String::from_utf8(output.stderr).unwrap();
+    let words: Vec<_> = told.lines().next().unwrap_or_default().split_whitespace().collect();
+    let [at, "s", "3", "players", messages, "msg/s", frames, "frames/s", "rtt", rtt, "ms"] = words[..] else {
+        panic!("{told:?}");
+    };
+    assert!(at.parse::<u32>().unwrap() >= 1, "{told}");
+    for number in [messages, frames] {
+        assert!((1.0..1000.0).contains(&number.parse::<f64>().unwrap()), "{told}");
+    }
+    let (median, p99) = rtt.split_once('/').unwrap();
+    assert!(median.parse::<f64>().unwrap() <= p99.parse().unwrap(), "{told}");
+}
+
+#[test]
 fn a_loss_fails_where_it_was_asked_to() {
     let mut manners = Manners::default();
     manners.faults[2] = Fault::Lose;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logic_api::prelude::*;
+use wire::CloseCode;
 
 use super::coming_and_going::entry;
-use super::{get, options, start_with, swap_for_good, version};
-use crate::rooms::{FromPlayer, RoomDoor, RoomOptions, Rooms};
+use super::{Gate, get, options, poll_once, start_with, swap_for_good, version};
+use crate::rooms::{FromPlayer, RoomDoor, RoomError, RoomName, RoomOptions, Rooms};
 use crate::sessions::Link;
 use crate::status::RoomState;
 
@@ -74,8 +75,11 @@ macro_rules! recorders {
                 Response::text(self.events.iter().map(line).collect::<Vec<_>>().join("\n"))
             }
 
-            fn upgraded(&mut self, _ctx: &mut Ctx, _from: Version) {
+            fn upgraded(&mut self, ctx: &mut Ctx, _from: Version) {
                 self.mood.spoilt = 0;
+                if ctx.room() == "held" {
+                    UPGRADE_GATE.wait();
+                }
             }
         }
 
@@ -89,6 +93,9 @@ macro_rules! recorders {
 }
 
 recorders! { Early Late }
+
+/// Holds a swap up in the last of the rooms.
+static UPGRADE_GATE: Gate = Gate::new();
 
 /// Somebody who came in, and what must come of what they did.
 struct Guest {
@@ -226,4 +233,28 @@ async fn nothing_is_lost_or_out_of_order_however_often_a_room_freezes() {
         println!("seed {seed}");
         check(seed).await;
     }
+}
+
+#[tokio::test]
+async fn whoever_joins_in_the_middle_of_a_swap_that_thaws_is_told_so() {
+    let names = ["main", "held"].iter().filter_map(|name| RoomName::parse(name)).collect();
+    let rooms = start_with::<Early>(&RoomOptions { names, ..options(1000) }, &Arc::default()).unwrap();
+    freeze(&rooms).await;
+    let swapping = tokio::spawn({
+        let rooms = rooms.clone();
+        async move { swap_for_good(&rooms, &version::<Late>()).await.map(drop).map_err(|error| error.to_string()) }
+    });
+    tokio::task::spawn_blocking(|| UPGRADE_GATE.until_held()).await.unwrap();
+    let admission = rooms.admit("main").await.unwrap();
+    let mut joining = Box::pin(admission.join(PlayerId(1), Arc::from([]), Arc::from(""), entry().await));
+    // They are told when it is known what becomes of the swap; the room has got to them before.
+    assert!(poll_once(&mut joining).is_none());
+    assert!(rooms.players("main").await.unwrap().is_empty());
+    UPGRADE_GATE.open();
+    let refused = joining.await.unwrap_err();
+    assert!(matches!(refused, RoomError::Swapping { .. }), "{refused:?}");
+    assert_eq!(refused.to_string(), "the room main is taking a new version; try again");
+    assert_eq!(refused.close_code(), CloseCode::Failed, "they may come back");
+    assert_eq!(swapping.await.unwrap(), Ok(()));
+    Guest::join(&rooms, 1).await;
 }

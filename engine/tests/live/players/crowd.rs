@@ -6,13 +6,16 @@ use swarm::{Expect, Options, Pace, Stop, Swaps};
 
 use crate::support::{Setup, echoing};
 
+/// A run goes on until there were so many, however busy the machine is.
+const SWAPS: usize = 5;
+
 fn check(url: impl Fn(std::net::SocketAddr) -> String, expect: Expect) {
     let files = ["game.1001.so", "plugin1.so", "plugin2.so"];
     let engine = Setup::new(echoing(), &files).with("frames_per_second_max = 0").with("probation = \"10s\"").start();
     let options = Options {
         players: 40,
         pace: Pace::PerSecond(40.0),
-        duration: Duration::from_secs(2),
+        duration: Duration::from_secs(60),
         expect,
         drain_max: Duration::from_secs(30),
         swaps: Some(Swaps {
@@ -23,13 +26,20 @@ fn check(url: impl Fn(std::net::SocketAddr) -> String, expect: Expect) {
         }),
         ..Options::new(url(engine.address).parse().unwrap())
     };
-    let report = swarm::run(&options, &Stop::default(), |_| {}).unwrap();
+    let stop = Stop::default();
+    let report = swarm::run(&options, &stop, |progress| {
+        if progress.swaps >= SWAPS {
+            stop.begin();
+        }
+    });
+    let report = report.unwrap();
     let messages = &report.messages;
     let wrong = [messages.lost, messages.duplicated, messages.out_of_order, messages.damaged, messages.failed];
     assert_eq!((wrong, report.refused(), report.disconnects()), ([0; 5], 0, 0), "{report}");
     assert_eq!((report.connections.joined, messages.confirmed), (40, messages.sent), "{report}");
     let swaps = report.swaps.as_ref().unwrap();
-    assert!(swaps.done > 0 && swaps.refused.is_empty(), "{report}");
+    assert!(swaps.done >= SWAPS && swaps.refused.is_empty(), "{report}");
+    assert!(report.rtt.inside_swaps.is_some_and(|inside| inside.count > 0), "messages met the swaps: {report}");
 }
 
 #[test]

@@ -11,6 +11,9 @@ const SECRET: &str = "the secret of this test";
 /// Signed with it: `{"sub":"ann","exp":4000000000}`.
 const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhbm4iLCJleHAiOjQwMDAwMDAwMDB9.Jkrhz6Ddmldd_fpBHRv27nNjpubY7XCx8yhqpSiG3F0";
 
+/// The same with `{"sub":"bob","banned":true,"exp":4000000000}`.
+const BANNED: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJib2IiLCJiYW5uZWQiOnRydWUsImV4cCI6NDAwMDAwMDAwMH0.Gjnn2TDe69w2a15Vg108mQ3fyKVpZ9QGxajkpw-spPk";
+
 fn setup(auth: &str) -> Setup {
     let setup = Setup::new(moody(), &["game.1001.so"]).with(&format!("auth = \"{auth}\"\nauth_key = \"players.key\""));
     let key = setup.plugins().join("../players.key");
@@ -28,6 +31,10 @@ fn credentials_come_in_the_join_or_in_the_handshake() {
         client.send(&ClientFrame::Join { room: "", credentials: TOKEN, hello: b"" });
         client.joined();
         assert_eq!(client.hear(), welcome);
+        let mut client = Client::open(engine.address, transport);
+        client.send(&ClientFrame::Join { room: "", credentials: BANNED, hello: b"" });
+        let reason = "a claim says that you are banned".to_owned();
+        assert_eq!(client.closing(), (CloseCode::Refused, reason), "claims reach the logic");
         for credentials in ["", SECRET, &TOKEN[1..]] {
             let mut client = Client::open(engine.address, transport);
             client.send(&ClientFrame::Join { room: "", credentials, hello: b"" });

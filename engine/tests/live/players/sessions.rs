@@ -70,6 +70,29 @@ fn messages_sent_at_once_are_answered_in_order() {
 }
 
 #[test]
+fn what_one_read_is_answered_with_is_one_write() {
+    const MESSAGES: u32 = 200;
+    let engine = start("frames_per_second_max = 0\ntick_hz = 0");
+    for transport in BOTH {
+        let mut client = Client::open(engine.address, transport);
+        client.join(b"");
+        let written = || engine.metric("hotseat_socket_writes_total");
+        let (before, mut all) = (written(), Vec::new());
+        for number in 1..=MESSAGES {
+            let mut bytes = Vec::new();
+            ClientFrame::Message { number, bytes: b"x" }.encode(&mut bytes);
+            all.extend(client.framed(&bytes));
+        }
+        client.send_bytes(&all);
+        (0..MESSAGES).for_each(|_| assert_eq!(client.hear(), "x"));
+        let writes = written() - before;
+        assert!((1..=u64::from(MESSAGES) / 10).contains(&writes), "{writes} writes for {MESSAGES} answers");
+        client.send(&ClientFrame::Leave);
+        assert_eq!(client.closing().0, CloseCode::Left);
+    }
+}
+
+#[test]
 fn a_player_who_was_cut_off_comes_back_by_another_transport() {
     let engine = start("");
     let mut witness = Client::open(engine.address, TCP);

@@ -91,6 +91,29 @@ fn half_open_sockets_are_dropped_and_nobody_waits() {
     witness.is_undisturbed();
 }
 
+#[test]
+fn a_client_that_never_reads_is_cut() {
+    let engine = start("request_timeout_ms = 500");
+    let mut witness = Witness::new(&engine);
+    let descriptors = engine.descriptors();
+    let greedy: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = TcpStream::connect(engine.address).unwrap();
+            // Far more of an answer than sockets hold.
+            let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", engine.address);
+            stream.write_all(request.repeat(1500).as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    // Whoever wants to play comes in meanwhile.
+    Client::open(engine.address, Transport::WebSocket).join(b"");
+    let cut = "hotseat_handshakes_refused_total{cause=\"answer-unread\"} 20";
+    engine.until("they are cut", |engine| engine.get("/metrics").lines().any(|line| line == cut));
+    engine.until("their sockets are closed", |engine| engine.descriptors() <= descriptors);
+    drop(greedy);
+    witness.is_undisturbed();
+}
+
 /// Writes byte by byte, until the engine ends the connection or the bytes; then what was said.
 fn write_slowly(client: &mut Client, every: Duration, bytes: impl Iterator<Item = u8> + Send) -> (CloseCode, String) {
     let mut writer = client.stream.try_clone().unwrap();

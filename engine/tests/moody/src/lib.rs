@@ -131,6 +131,9 @@ impl Logic for Moody {
 
     fn join_attempt(&self, _ctx: &Ctx, _player: PlayerId, join: &Join) -> Admission {
         match join.hello {
+            _ if join.claims.contains("\"banned\":true") => {
+                Admission::Refuse("a claim says that you are banned".to_owned())
+            }
             b"no" => Admission::Refuse("not you".to_owned()),
             b"odd" if Self::version() != Version(1001) => Admission::Refuse("you are odd".to_owned()),
             _ => Admission::Accept,
