@@ -23,8 +23,6 @@ use crate::points::{self, Point};
 
 /// A recovery that takes longer says how far it is, this often.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
-/// Records between two looks at the clock.
-const PROGRESS_RECORDS: usize = 1024;
 /// Records that went another way than before, of which each gets a line.
 const WORRIES_MAX: u32 = 8;
 
@@ -303,27 +301,25 @@ fn replay_all(
 ) -> Result<bool, Stopped> {
     let name = &found.head().name;
     let (count, mut told) = (found.last.seq - after.seq, Instant::now());
-    let mut records = found.records(&**files, after).peekable();
     let (mut is_gone, mut worries) = (false, 0_u32);
-    while records.peek().is_some() {
-        for record in records.by_ref().take(PROGRESS_RECORDS) {
-            let record = record.map_err(Stopped::Damage)?;
-            is_gone |= record.kind == RecordKind::DISPOSE;
-            let applied = {
-                // What the logic had to say, it has said.
-                let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
-                replay.apply(&record, find, Some(&mut *black_box))
-            };
-            match applied {
-                Err(error) if error.is_fatal() => return Err(Stopped::Replay(Box::new(error))),
-                Err(error @ ReplayError::Skipped { .. }) => tracing::error!(room = name, "{error}"),
-                Err(error) if worries < WORRIES_MAX => {
-                    worries += 1;
-                    tracing::error!(room = name, "{error}; see docs/determinism.md");
-                }
-                _ => {}
+    for record in found.records(&**files, after) {
+        let record = record.map_err(Stopped::Damage)?;
+        is_gone |= record.kind == RecordKind::DISPOSE;
+        let applied = {
+            // What the logic had to say, it has said.
+            let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
+            replay.apply(&record, find, Some(&mut *black_box))
+        };
+        match applied {
+            Err(error) if error.is_fatal() => return Err(Stopped::Replay(Box::new(error))),
+            Err(error @ ReplayError::Skipped { .. }) => tracing::error!(room = name, "{error}"),
+            Err(error) if worries < WORRIES_MAX => {
+                worries += 1;
+                tracing::error!(room = name, "{error}; see docs/determinism.md");
             }
+            _ => {}
         }
+        // After each: one may take long.
         if told.elapsed() >= PROGRESS_PERIOD {
             told = Instant::now();
             let done = replay.records;

@@ -135,3 +135,15 @@ fn what_is_kept_is_looked_at_while_the_engine_runs() {
         assert_eq!((code, error.as_str()), (Some(0), ""), "{text}");
     }
 }
+
+/// Whoever waits for a start is told how far it is, however few the records are.
+#[test]
+fn a_slow_recovery_says_how_far_it_is() {
+    let engine = setup().start();
+    engine.until("it ticks", |engine| tick(engine) > 100);
+    let engine = engine.killed().start_as(&["serve"], &[("MOODY_SLOW", "1")]);
+    let log = engine.log();
+    let told = log.split("recovering: ").skip(1).map(|rest| rest.split(' ').next().unwrap());
+    let percents: Vec<u64> = told.map(|percent| percent.parse().unwrap()).collect();
+    assert!(percents.iter().any(|percent| (1..100).contains(percent)) && percents.is_sorted(), "{percents:?}: {log}");
+}

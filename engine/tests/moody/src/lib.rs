@@ -13,7 +13,7 @@
 //!
 //! None of them survives `/trap` in an engine that has `MOODY_TRAP` in its environment, nor `/quit` in one that has `MOODY_QUIT`
 //! (`exit`, or how else), nor returns from `/heavy` in one that has `MOODY_HEAVY`, which names a file that it makes when it is at
-//! it; only the version in `MOODY_HEAVY_IN` does that, if one is there.
+//! it; only the version in `MOODY_HEAVY_IN` does that, if one is there. With `MOODY_SLOW` a tick takes 30 ms.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -118,6 +118,9 @@ impl Logic for Moody {
 
     fn tick(&mut self, ctx: &mut Ctx) {
         self.state.ticks += 1;
+        if std::env::var_os("MOODY_SLOW").is_some() {
+            std::thread::sleep(Duration::from_millis(30));
+        }
         match self.state.listener {
             0 => {}
             EVERYBODY => ctx.broadcast(&[b't'; 1024]),
