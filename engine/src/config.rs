@@ -64,6 +64,8 @@ pub const ROOM_LINGER_MS: Limit = Limit::new(0, 30_000, 86_400_000);
 /// How long a player who has lost the connection is awaited back.
 pub const AWAY_GRACE_MS: Limit = Limit::new(0, 30_000, 86_400_000);
 pub const CONNECTIONS_MAX: Limit = Limit::new(1, 16_384, 1 << 20);
+/// 0 is no limit: behind a proxy all players have one address.
+pub const CONNECTIONS_PER_ADDRESS_MAX: Limit = Limit::new(0, 0, 1 << 20);
 pub const HANDSHAKE_TIMEOUT_MS: Limit = Limit::new(10, 10_000, 600_000);
 pub const PING_INTERVAL_MS: Limit = Limit::new(10, 10_000, 600_000);
 pub const PONG_TIMEOUT_MS: Limit = Limit::new(10, 30_000, 3_600_000);
@@ -165,6 +167,7 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Connections of players at a time.
     pub connections_max: usize,
+    pub connections_per_address_max: usize,
     /// From a connection's beginning to the head of a request, or to the first frame of a player.
     pub handshake_timeout: Duration,
     pub ping_interval: Duration,
@@ -315,6 +318,7 @@ impl Default for Config {
             auth_key: None,
             allowed_origins: Vec::new(),
             connections_max: usize::try_from(CONNECTIONS_MAX.default).expect("asserted above"),
+            connections_per_address_max: 0,
             handshake_timeout: Duration::from_millis(HANDSHAKE_TIMEOUT_MS.default),
             ping_interval: Duration::from_millis(PING_INTERVAL_MS.default),
             pong_timeout: Duration::from_millis(PONG_TIMEOUT_MS.default),

@@ -13,9 +13,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::{
-    ALLOWED_HOSTS_MAX, ALLOWED_ORIGINS_MAX, AWAY_GRACE_MS, CONNECTIONS_MAX, Config, ConfigError, DURABILITY_MS,
-    FRAME_BYTES_MAX, FRAMES_PER_SECOND_MAX, HANDSHAKE_TIMEOUT_MS, Limit, PING_INTERVAL_MS, PLAYERS_MAX,
-    PLUGIN_BYTES_MAX, PONG_TIMEOUT_MS, PROBATION, PROBE_TIMEOUT_MS, QUEUE_BYTES_MAX, REHEARSAL_BYTES_MAX,
+    ALLOWED_HOSTS_MAX, ALLOWED_ORIGINS_MAX, AWAY_GRACE_MS, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, Config,
+    ConfigError, DURABILITY_MS, FRAME_BYTES_MAX, FRAMES_PER_SECOND_MAX, HANDSHAKE_TIMEOUT_MS, Limit, PING_INTERVAL_MS,
+    PLAYERS_MAX, PLUGIN_BYTES_MAX, PONG_TIMEOUT_MS, PROBATION, PROBE_TIMEOUT_MS, QUEUE_BYTES_MAX, REHEARSAL_BYTES_MAX,
     REQUEST_BODY_BYTES_MAX, REQUEST_TIMEOUT_MS, REWRITE_BYTES_MAX, REWRITE_TIMEOUT_MS, ROOM_LINGER_MS, ROOM_THREADS,
     ROOMS_MAX, SNAPSHOT_INTERVAL_MS, SNAPSHOT_JOURNAL_BYTES, TERMINATE_GRACE_MS, TICK_HZ, TimeLimit, WATCHDOG,
     WATCHDOG_RESTART,
@@ -23,7 +23,7 @@ use super::{
 use crate::journal::Durability;
 use crate::rooms::RoomName;
 
-const KEYS: [&str; 38] = [
+const KEYS: [&str; 39] = [
     "listen",
     "plugins",
     "data",
@@ -37,6 +37,7 @@ const KEYS: [&str; 38] = [
     "terminate_grace_ms",
     "away_grace_ms",
     "connections_max",
+    "connections_per_address_max",
     "handshake_timeout_ms",
     "ping_interval_ms",
     "pong_timeout_ms",
@@ -124,6 +125,9 @@ fn set(config: &mut Config, key: &str, value: Value<'_>) -> Result<(), Refused> 
         "terminate_grace_ms" => config.terminate_grace = millis(value, TERMINATE_GRACE_MS)?,
         "away_grace_ms" => config.away_grace = millis(value, AWAY_GRACE_MS)?,
         "connections_max" => config.connections_max = number(value, CONNECTIONS_MAX)?,
+        "connections_per_address_max" => {
+            config.connections_per_address_max = number(value, CONNECTIONS_PER_ADDRESS_MAX)?;
+        }
         "handshake_timeout_ms" => config.handshake_timeout = millis(value, HANDSHAKE_TIMEOUT_MS)?,
         "ping_interval_ms" => config.ping_interval = millis(value, PING_INTERVAL_MS)?,
         "pong_timeout_ms" => config.pong_timeout = millis(value, PONG_TIMEOUT_MS)?,
@@ -170,6 +174,7 @@ fn accepted(key: &str) -> String {
         "terminate_grace_ms" => TERMINATE_GRACE_MS.to_string(),
         "away_grace_ms" => AWAY_GRACE_MS.to_string(),
         "connections_max" => CONNECTIONS_MAX.to_string(),
+        "connections_per_address_max" => format!("{CONNECTIONS_PER_ADDRESS_MAX} (0: no limit)"),
         "handshake_timeout_ms" => HANDSHAKE_TIMEOUT_MS.to_string(),
         "ping_interval_ms" => PING_INTERVAL_MS.to_string(),
         "pong_timeout_ms" => PONG_TIMEOUT_MS.to_string(),
@@ -337,6 +342,7 @@ mod tests {
             terminate_grace_ms = 60000
             away_grace_ms = 0
             connections_max = 1
+            connections_per_address_max = 1
             handshake_timeout_ms = 10
             ping_interval_ms = 10
             pong_timeout_ms = 600000
@@ -379,6 +385,7 @@ mod tests {
             terminate_grace: Duration::from_secs(60),
             away_grace: Duration::ZERO,
             connections_max: 1,
+            connections_per_address_max: 1,
             handshake_timeout: Duration::from_millis(10),
             ping_interval: Duration::from_millis(10),
             pong_timeout: Duration::from_secs(600),
@@ -420,8 +427,8 @@ mod tests {
                 "data = \"a\n",
             ],
             expect![[r#"
-                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, show_faults, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, rehearsal_bytes_max, request_body_bytes_max, request_timeout_ms, probation, watchdog, watchdog_restart
-                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, show_faults, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, rehearsal_bytes_max, request_body_bytes_max, request_timeout_ms, probation, watchdog, watchdog_restart
+                engine.toml line 3: unknown key "lisen"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, connections_per_address_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, show_faults, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, rehearsal_bytes_max, request_body_bytes_max, request_timeout_ms, probation, watchdog, watchdog_restart
+                engine.toml line 1: unknown key "server"; accepted are listen, plugins, data, logic, tick_hz, rooms, room_threads, players_max, rooms_on_demand, room_linger_ms, terminate_grace_ms, away_grace_ms, connections_max, connections_per_address_max, handshake_timeout_ms, ping_interval_ms, pong_timeout_ms, frame_bytes_max, frames_per_second_max, queue_bytes_max, auth, auth_key, allowed_origins, show_faults, durability, snapshot_interval_ms, snapshot_journal_bytes, log, allowed_hosts, plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms, rewrite_bytes_max, rehearsal_bytes_max, request_body_bytes_max, request_timeout_ms, probation, watchdog, watchdog_restart
                 engine.toml line 2: duplicate key, in "data = \"b\""
                 engine.toml line 1: string values must be quoted, expected literal string, in "tick_hz ="
                 engine.toml line 2: unclosed array, expected `]`, in "rooms = [\"a\""

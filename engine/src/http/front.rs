@@ -79,7 +79,7 @@ impl<B: Backend> Front<B> {
         let upgrade = hyper::upgrade::on(&mut request);
         let (head, _body) = request.into_parts();
         let upgraded = match self.lobby() {
-            Some(lobby) => lobby.upgrade(&head, upgrade),
+            Some(lobby) => lobby.upgrade(&head, upgrade, peer.ip()),
             None => Err(Refusal::new(Kind::Unavailable, "nobody-plays", "players cannot connect here")),
         };
         upgraded.unwrap_or_else(|refusal| {

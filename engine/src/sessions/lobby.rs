@@ -1,6 +1,6 @@
 //! The way in for players: who may open a connection, and what becomes of their first frame.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use wire::CloseCode;
 use crate::config::Config;
 use crate::metrics::SessionMetrics;
 use crate::rooms::{Admission, Entry, RoomDoor, RoomError, Rooms};
+use crate::sessions::addresses::{Addresses, FromAddress};
 use crate::sessions::auth::Auth;
 use crate::sessions::bad::Bad;
 use crate::sessions::connection::{Connection, Opening, Request};
@@ -25,6 +26,8 @@ use crate::stop::Stop;
 #[derive(Debug, Clone)]
 pub struct Limits {
     pub connections_max: usize,
+    /// 0: no limit.
+    pub connections_per_address_max: usize,
     /// For the first frame, from the connection's beginning; and for the room's answer to it.
     pub handshake_timeout: Duration,
     pub ping_interval: Duration,
@@ -40,6 +43,7 @@ impl From<&Config> for Limits {
     fn from(config: &Config) -> Limits {
         Limits {
             connections_max: config.connections_max,
+            connections_per_address_max: config.connections_per_address_max,
             handshake_timeout: config.handshake_timeout,
             ping_interval: config.ping_interval,
             pong_timeout: config.pong_timeout,
@@ -65,12 +69,14 @@ pub struct Lobby {
     pub(super) allowed_hosts: Vec<String>,
     /// One for each connection that there may be.
     slots: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
     started: Instant,
 }
 
 /// A connection's place among those that there may be.
 #[derive(Debug)]
-pub(crate) struct Slot(#[expect(dead_code, reason = "held for its end")] OwnedSemaphorePermit);
+#[expect(dead_code, reason = "held for their end")]
+pub(crate) struct Slot(OwnedSemaphorePermit, Option<FromAddress>);
 
 /// Counts a connection for as long as it is there.
 #[derive(Debug)]
@@ -103,9 +109,10 @@ impl Lobby {
     ) -> Lobby {
         let limits = Limits::from(config);
         let slots = Arc::new(Semaphore::new(limits.connections_max));
+        let addresses = Addresses::new(limits.connections_per_address_max);
         let (allowed_origins, allowed_hosts) = (config.allowed_origins.clone(), config.allowed_hosts.clone());
         let started = Instant::now();
-        Lobby { limits, metrics, stop, rooms, auth, tokens, allowed_origins, allowed_hosts, slots, started }
+        Lobby { limits, metrics, stop, rooms, auth, tokens, allowed_origins, allowed_hosts, slots, addresses, started }
     }
 
     /// Somebody who did not come as far as a connection. The cause is a word of the source.
@@ -125,12 +132,13 @@ impl Lobby {
     }
 
     /// # Errors
-    /// There are as many connections as there may be, or the engine is ending.
-    pub(super) fn take_slot(&self) -> Result<Slot, Bad> {
+    /// There are as many connections as there may be, of this address or of all, or the engine is ending.
+    pub(super) fn take_slot(&self, peer: IpAddr) -> Result<Slot, Bad> {
         if self.stop.is_begun() {
             return Err(Bad::new(CloseCode::EngineEnds, "engine-ends", "the engine ends"));
         }
-        Arc::clone(&self.slots).try_acquire_owned().map(Slot).map_err(|_| {
+        let from_address = self.addresses.take(peer)?;
+        Arc::clone(&self.slots).try_acquire_owned().map(|permit| Slot(permit, from_address)).map_err(|_| {
             let reason = format!("{} connections are open (connections_max)", self.limits.connections_max);
             // It passes, so a session that is on its way back is not to end by it.
             Bad::new(CloseCode::Failed, "no-connection", reason)
@@ -139,7 +147,7 @@ impl Lobby {
 
     /// A TCP connection that began with the first byte of the preamble, which has not been read.
     pub(crate) async fn serve_tcp(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        match self.take_slot() {
+        match self.take_slot(peer.ip()) {
             Ok(slot) => self.serve(stream, Framing::Tcp, Opening::default(), slot).await,
             Err(bad) => {
                 tracing::debug!(%peer, reason = %bad.reason, "a player was turned away");

@@ -6,6 +6,7 @@
 //! outputs, at once as far as the kernel takes it, and by the task for the rest. So a message wakes one thread on its way in, and
 //! none on its way through the room and out.
 
+mod addresses;
 mod auth;
 mod token;
 

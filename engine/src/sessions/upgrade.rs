@@ -1,7 +1,7 @@
 //! The opening handshake of a WebSocket (RFC 6455, 4.2): checked here, so that the socket comes back with all its
 //! bytes.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::http::request::Parts;
@@ -38,6 +38,7 @@ impl Lobby {
         self: &Arc<Self>,
         head: &Parts,
         upgrade: OnUpgrade,
+        peer: IpAddr,
     ) -> Result<Response<B>, Refusal> {
         let accept = check_handshake(head)?;
         let subprotocol = subprotocol(&head.headers)?;
@@ -49,7 +50,7 @@ impl Lobby {
             bearer: bearer_of(&head.headers),
             unread: Vec::new(),
         };
-        let slot = self.take_slot().map_err(|bad| Refusal::new(Kind::Unavailable, bad.cause, bad.reason))?;
+        let slot = self.take_slot(peer).map_err(|bad| Refusal::new(Kind::Unavailable, bad.cause, bad.reason))?;
         // A task of its own: that of the HTTP connection has more in it than an idle player's needs.
         tokio::spawn(Arc::clone(self).serve_upgraded(upgrade, opening, slot));
         let mut response = Response::new(B::default());

@@ -96,6 +96,27 @@ fn a_join_storm_gets_the_seats_that_there_are() {
     witness.is_undisturbed();
 }
 
+#[test]
+fn an_address_has_only_so_many_connections() {
+    let engine = start("connections_per_address_max = 4");
+    // The witness has two.
+    let mut witness = Witness::new(&engine);
+    let mut clients = BOTH.map(|transport| Client::open(engine.address, transport));
+    clients.iter_mut().for_each(|client| _ = client.join(b""));
+    let reason = "4 connections of 127.0.0.1 are open (connections_per_address_max)";
+    let mut more = Client::open(engine.address, Transport::Tcp);
+    assert_eq!(more.closing(), (CloseCode::Failed, reason.to_owned()));
+    let (mut more, head) = Client::handshake(engine.address, "/ws", &[]);
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert_eq!(more.body(&head), format!("{reason}\n"));
+    assert_eq!(closes(&engine, "address-full", CloseCode::Failed), 1);
+    assert_eq!(engine.metric("hotseat_handshakes_refused_total{cause=\"address-full\"}"), 1);
+    drop(clients);
+    engine.until("they are gone", |engine| engine.status()["engine"]["connections"] == CONNECTIONS);
+    Client::open(engine.address, Transport::WebSocket).join(b"");
+    witness.is_undisturbed();
+}
+
 /// Half of them hang up at once, some have a token that is none, and some stay, if there is a seat.
 fn storm(engine: &Engine, count: u32) -> Vec<Client> {
     let mut stay = Vec::new();

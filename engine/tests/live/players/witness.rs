@@ -20,10 +20,13 @@ pub(crate) const CONNECTIONS: u64 = 2;
 /// In fewer ticks than these a stall would not show.
 const TICKS_MIN: u64 = 50;
 /// Of the ticks of the quiet room, in hundredths, what is owed to the other.
-const TICKS_PART: u64 = 90;
+const TICKS_PART: u64 = 85;
 /// By how much the longest time without a tick may be longer than the quiet room's.
-const GAP_MAX: Duration = TICK_PERIOD.saturating_mul(5);
-/// How many more of its ticks may be a whole period late, beside a tenth of them.
+/// Once, a busy machine does that by itself: a shorter stall shows in the count, for it comes with each thing that is said.
+const GAP_MAX: Duration = TICK_PERIOD.saturating_mul(15);
+/// How often the witness speaks itself.
+const SAYINGS: usize = 5;
+/// How many more of its ticks may be a whole period late, beside a fifth of them.
 const OVERRUNS_MAX: u64 = 5;
 
 /// Hears each tick, in the room that is played in and in the quiet one.
@@ -53,15 +56,19 @@ impl Witness<'_> {
     /// Still there, and answered; whatever the others made the logic say is passed over. The room has ticked all the while.
     #[track_caller]
     pub(crate) fn is_undisturbed(&mut self) {
-        self.say(b"here");
-        while self.hear() != b"here" {}
+        for _ in 0..SAYINGS {
+            self.say(b"here");
+            while self.hear() != b"here" {}
+        }
         self.quiet.wait_for(TICKS_MIN);
         let [main, quiet] = [&self.main, &self.quiet].map(Listener::so_far);
         let found = format!("{main}; in the quiet room {quiet}");
-        assert!(main.count * 100 >= quiet.count * TICKS_PART, "{found}");
+        // What the quiet room has missed, the machine had no time for; nor for twice that in the other.
+        let owed = (quiet.count * TICKS_PART / 100).saturating_sub(2 * quiet.missed());
+        assert!(main.count >= owed, "{found}; owed were {owed}");
         assert!(main.longest <= quiet.longest * 2 + GAP_MAX, "{found}");
         let overruns = overruns(self.engine);
-        let overruns_max = main.count / 10 + OVERRUNS_MAX;
+        let overruns_max = main.count / 5 + OVERRUNS_MAX;
         let [main, quiet] = [0, 1].map(|room| overruns[room] - self.overruns[room]);
         assert!(main <= quiet * 2 + overruns_max, "{main} ticks overran, and {quiet} of the quiet room; {found}");
     }
@@ -90,8 +97,17 @@ struct Heard {
     /// Since the first one.
     count: u64,
     tick: u64,
+    began: Instant,
     at: Instant,
     longest: Duration,
+}
+
+impl Heard {
+    /// Ticks that there was time for.
+    fn missed(&self) -> u64 {
+        let due = (self.at - self.began).as_micros() / TICK_PERIOD.as_micros();
+        u64::try_from(due).unwrap().saturating_sub(self.count)
+    }
 }
 
 impl Listener {
@@ -141,10 +157,11 @@ fn listen(mut reader: Client, ticks: &Ticks, message: &Sender<Vec<u8>>) {
         let at = Instant::now();
         let mut heard = ticks.heard.lock().unwrap();
         *heard = Some(match *heard {
-            None => Heard { count: 0, tick: header.tick, at, longest: Duration::ZERO },
+            None => Heard { count: 0, tick: header.tick, began: at, at, longest: Duration::ZERO },
             Some(before) => {
                 assert_eq!(header.tick, before.tick + 1, "each tick is told once");
-                Heard { count: before.count + 1, tick: header.tick, at, longest: before.longest.max(at - before.at) }
+                let longest = before.longest.max(at - before.at);
+                Heard { count: before.count + 1, tick: header.tick, at, longest, ..before }
             }
         });
         ticks.more.notify_all();
