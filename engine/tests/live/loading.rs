@@ -111,7 +111,7 @@ fn a_room_of_other_tables_is_not_touched() {
         "the tables of game1 1001, which is running, cannot be carried over to game2 1002; what may be lost can be acknowledged \
          with &drop=NAME"
     );
-    for table in ["avatars", "orbs", "bots", "game", "greeting"] {
+    for table in ["avatars", "orbs", "bots", "game", "askers", "greeting"] {
         let how = format!("say `#[world(dropped(\"{table}\"))]`, or acknowledge it with drop={table}");
         let line = format!("{table}: the table would be dropped with its rows; {how}");
         assert_eq!(lines.next().unwrap(), line);
