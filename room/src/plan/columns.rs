@@ -72,8 +72,7 @@ impl Maker<'_> {
             (Opt { of: from }, to)
                 if self.is_lossy_allowed(path, &format!("{old} -> {new} would lose that there is none")) =>
             {
-                let value = self.column(path, from, to, filling)?;
-                Some(Made { is_same: false, ..value.moved((value_offset(from), 0)) })
+                self.unwrapped(path, from, to, filling)
             }
             (Opt { .. }, _) => None,
             _ => self.lost(path, &format!("{old} -> {new} is no change that keeps the value"), new, filling),
@@ -250,8 +249,21 @@ impl Maker<'_> {
             made.steps.push(Step::Copy { from: 0, to: 0, bytes: 1 });
             return Some(made);
         }
-        let step = OptStep { from: 0, to: 0, values, sizes, steps: value.steps, blank: part.blank(to) };
+        let blank = part.blank(to);
+        let step = OptStep { from: 0, to: 0, has_flag: true, values, sizes, steps: value.steps, blank };
         Some(Made { is_same: value.is_same, ..Made::of(vec![Step::Opt(step)]) })
+    }
+
+    /// What an option was around, and where there is none, the default.
+    fn unwrapped(&mut self, path: &Path, from: &ColumnType, to: &ColumnType, filling: Filling<'_>) -> Option<Made> {
+        let value = self.column(path, from, to, filling)?;
+        if value.is_lost {
+            return Some(Made::lost(to, filling));
+        }
+        let (values, sizes) = ((value_offset(from), 0), (from.size() as usize, to.size() as usize));
+        let blank = filling.value(to).into();
+        let step = OptStep { from: 0, to: 0, has_flag: false, values, sizes, steps: value.steps, blank };
+        Some(Made::of(vec![Step::Opt(step)]))
     }
 
     /// An option around what was there.

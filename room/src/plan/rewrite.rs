@@ -240,14 +240,18 @@ impl Rewrite {
             cancel.check()?;
             let rewritten = work.page(page, world)?;
             self.pages_done += 1;
-            if matches!(plan.change, Change::Rows(_)) {
+            // What is kept is the world's own.
+            let is_new = matches!(plan.change, Change::Rows(_));
+            if is_new {
                 self.bytes += rewritten.page.block.bytes();
             }
             if done.pages.len() == page {
                 done.pages.push(rewritten);
             } else {
                 let known = std::mem::replace(&mut done.pages[page], rewritten);
-                self.bytes = self.bytes.saturating_sub(known.page.block.bytes());
+                if is_new {
+                    self.bytes -= known.page.block.bytes();
+                }
                 before.push(known);
             }
             if self.bytes > self.bytes_max || pages * done.pages[page].page.block.bytes() > TABLE_BYTES_MAX {

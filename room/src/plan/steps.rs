@@ -85,12 +85,14 @@ pub(crate) struct ListStep {
     pub(crate) path: Arc<str>,
 }
 
-/// An `Opt` whose value changes.
+/// An `Opt` whose value changes, or that becomes a plain value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OptStep {
     pub(crate) from: usize,
     pub(crate) to: usize,
-    /// From the flag to the value.
+    /// The new value is an `Opt`, too.
+    pub(crate) has_flag: bool,
+    /// From the flag to the value; without a flag, that is where `to` is.
     pub(crate) values: (usize, usize),
     pub(crate) sizes: (usize, usize),
     pub(crate) steps: Vec<Step>,
@@ -421,7 +423,9 @@ impl ListStep {
 impl OptStep {
     fn one(&self, old: &[u8], new: &mut [u8]) -> Result<(), Misfit> {
         let is_some = old[self.from] != 0;
-        new[self.to] = u8::from(is_some);
+        if self.has_flag {
+            new[self.to] = u8::from(is_some);
+        }
         let value = &mut new[self.to + self.values.1..][..self.sizes.1];
         if is_some {
             let old = &old[self.from + self.values.0..][..self.sizes.0];

@@ -136,6 +136,14 @@ fn every_loss_can_be_acknowledged() {
     check_lost(list(three.clone(), 2), &[2, 0, 0, 0, 2, 3, 0, 0], hp(list(two.clone(), 2)), "[Blue, Red]");
     check_lost(array(three.clone(), 2), &[3, 2], hp(array(two.clone(), 2)), "[Red, Blue]");
 
+    // Where there was none: the default, or what is empty; what there was stays.
+    for (value, expected) in [([0, 0], "100"), ([0, 9], "100"), ([1, 9], "9")] {
+        check_lost(opt(U8), &value, by_default(U8, &[100]), expected);
+        check_lost(opt(U8), &value, by_default(U16, &[100, 0]), expected);
+    }
+    check_lost(opt(U8), &[0, 0], hp(U8), "0");
+    check_lost(opt(three.clone()), &[0, 0], hp(three.clone()), "Red");
+
     // Another type: the default, what is empty, zero, or the first variant.
     let str3 = || Str { capacity: 3 };
     check_lost(str3(), b"\x02ab\0", hp(U16), "0");
