@@ -17,7 +17,9 @@ const SUBPROTOCOL = 'hotseat.1';
 
 /** The close codes after which there is nothing to resume. After any other one the session comes back. */
 const FINAL = new Set([1000, 4401, 4403, 4404, 4409, 4410, 4440, 4503]);
-const LEFT = 1000, TOKEN_INVALID = 4410, FRAME_TOO_LONG = 4413;
+/** A frame is at fault, malformed or too long, and it might be one that goes out again on the next connection. */
+const REFUSED = new Set([4400, 4413]);
+const LEFT = 1000, TOKEN_INVALID = 4410;
 /** A connection that ended without saying why, as a WebSocket calls it. */
 const ABNORMAL = 1006;
 
@@ -115,7 +117,7 @@ export class Session {
   #joinedAt = 0;
   #attempts = 0;
   /** What the engine had consumed when it last closed the connection because of a frame that was too long. */
-  #tooLongAt;
+  #refusedAt;
   #retry;
   #pinging;
   #pings = 0;
@@ -233,7 +235,7 @@ export class Session {
     this.#hangUp();
     // Without a token there is no way back to say it; with one that holds no more it was heard.
     if (this.#leaving && (!this.token || code === TOKEN_INVALID)) return this.#end(LEFT, 'left');
-    if (FINAL.has(code) || (code === FRAME_TOO_LONG && this.#isTooLongAgain())) return this.#end(code, reason);
+    if (FINAL.has(code) || (REFUSED.has(code) && this.#isRefusedAgain())) return this.#end(code, reason);
     // A connection that held for a while was a good one; one that did not counts as another failed attempt.
     if (this.#joinedAt && performance.now() - this.#joinedAt > this.#options.retryMsMax) this.#attempts = 0;
     this.#joinedAt = 0;
@@ -246,9 +248,9 @@ export class Session {
   }
 
   /** The same frame goes out on each connection, first of all: the session could come back with it for ever. */
-  #isTooLongAgain() {
-    const isAgain = this.#tooLongAt === this.consumed;
-    this.#tooLongAt = this.consumed;
+  #isRefusedAgain() {
+    const isAgain = this.#refusedAt === this.consumed;
+    this.#refusedAt = this.consumed;
     return isAgain;
   }
 

@@ -129,12 +129,13 @@ function askForAll() {
   }
 }
 
-function steer(now) {
+/** `isUrgent`: however much waits to be heard. */
+function steer(now, isUrgent = false) {
   const [x, y] = scene.self ? steering.direction(drawing.toWindow(scene.self)) : [0, 0];
   const message = { x: Math.round(x * 127), y: Math.round(y * 127) };
   const changed = message.x !== sent.x || message.y !== sent.y;
   // While there is no connection nothing is sent: nobody wants to go where they wanted to go ten seconds ago.
-  const isHeard = session?.state === 'joined' && session.unconsumed < UNCONSUMED_MAX;
+  const isHeard = session?.state === 'joined' && (isUrgent || session.unconsumed < UNCONSUMED_MAX);
   if (changed && now - sent.at >= SEND_EVERY_MS && isHeard) {
     session.send(Int8Array.of(message.x, message.y));
     sent = { ...message, at: now };
@@ -182,7 +183,8 @@ hud.find('notice-close').addEventListener('click', () => hud.showNotice({ severi
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) {
     steering.release();
-    steer(performance.now() + SEND_EVERY_MS);
+    // Nothing is sent again from here on.
+    steer(performance.now() + SEND_EVERY_MS, true);
   }
 });
 
