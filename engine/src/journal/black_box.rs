@@ -1,5 +1,6 @@
 //! The input under way, noted where it outlives the process: what had begun and not ended when the process did is suspected of
-//! having ended it. Twice in a row, and it is quarantined: the room refuses it, and goes on without it.
+//! having ended it. Time and again, and it is quarantined: the room refuses it, and goes on without it. That is twice in a row if the
+//! process said itself that it ended by it (`last_word.rs`), and five times if it said nothing.
 //!
 //! A rewind is no input of that kind: it has to be carried out. Noted are the inputs that it applies once more.
 //!
@@ -179,6 +180,7 @@ impl BlackBox {
     ) -> Result<(Vec<BlackBox>, Vec<Quarantined>), LogError> {
         let folder = data.join(UNBORN);
         files.make_folder(&folder).map_err(failed("making", &folder))?;
+        files.sync_folder(data).map_err(failed("syncing", data))?;
         let (mut boxes, mut dumped) = (Vec::new(), Vec::new());
         for thread in 0..threads {
             let (black_box, new) = BlackBox::open_named(files, &folder, &format!("{FILE}-{thread}"), last_word)?;
@@ -255,6 +257,10 @@ impl BlackBox {
         bytes[AT_FAULTS..AT_FAULTS + 4].copy_from_slice(&faults.to_le_bytes());
         self.map.store(AT_ENDS, ends);
         self.map.store(AT_BUSY, 0);
+        if cause.is_some() {
+            // It counts once: this start may be killed while it is at the same input again, and say nothing.
+            last_word::forget();
+        }
         Ok(dumped)
     }
 
@@ -267,6 +273,7 @@ impl BlackBox {
     ) -> Result<Quarantined, LogError> {
         let folder = self.folder.join(QUARANTINE);
         files.make_folder(&folder).map_err(failed("making", &folder))?;
+        files.sync_folder(&self.folder).map_err(failed("syncing", &self.folder))?;
         let file = folder.join(format!("{:016x}.{version:016x}", identity.0));
         let put = |path: &Path, bytes: &[u8]| place(files, path, |file| file.append(bytes), |_| Ok(()), None).map(drop);
         put(&file.with_added_extension("txt"), format!("{line}\n").as_bytes())?;

@@ -135,7 +135,7 @@ pub(super) fn ended() {
     here().input.store(0, Ordering::Relaxed);
 }
 
-/// Names this thread to [`say_of`].
+/// Names this thread to [`say_watchdog`].
 pub fn this_thread() -> usize {
     here().thread
 }
@@ -161,14 +161,9 @@ fn say(cause: u64) {
     }
 }
 
-/// The process ends by what another thread is at.
-pub fn say_of(thread: usize, cause: Cause) {
-    let cause = match cause {
-        Cause::Signal(signal) => signal.into(),
-        Cause::Exit => EXIT,
-        Cause::Watchdog => WATCHDOG,
-    };
-    THREADS.lock().get(thread).iter().for_each(|here| write(here, cause));
+/// The watchdog ends the process by what another thread is at.
+pub fn say_watchdog(thread: usize) {
+    THREADS.lock().get(thread).iter().for_each(|here| write(here, WATCHDOG));
 }
 
 fn write(here: &Here, cause: u64) {

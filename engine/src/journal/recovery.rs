@@ -92,12 +92,13 @@ pub fn recover(
         let (file, at, bytes) = (torn.file.display(), torn.at, torn.bytes);
         tracing::warn!("{file}: the last {bytes} bytes, from {at} on, did not reach the disk whole; cut off");
     }
+    let name = found.head().name.clone();
+    let Start { room, after, damaged } = start(files, folder, &found, snapshots_of(&**files, folder)?, pool, find)?;
+    // Not before it is known that the room is not refused for what its files say: then nothing is changed.
     let (mut black_box, quarantined) = BlackBox::open_after(&**files, folder, last_word)?;
     if let Some(quarantined) = quarantined {
         tracing::error!(file = %quarantined.file.display(), "quarantined: {}", quarantined.line);
     }
-    let name = found.head().name.clone();
-    let Start { room, after, damaged } = start(files, folder, &found, snapshots_of(&**files, folder)?, pool, find)?;
     let mut replay = Replay::new(&name, pool, room, found.skipped.clone()).shown_on(beat);
     beat.makes(&name);
     let is_gone =

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::beat::{Beat, Callback};
-use crate::journal::last_word::{self, Cause};
+use crate::journal::last_word;
 use crate::rooms::handle::Rooms;
 use crate::rooms::name::RoomId;
 use crate::rooms::registry::{Place, Registry};
@@ -58,7 +58,7 @@ impl UnderWay {
 
     /// The process ends by it.
     pub fn ends_the_process(&self) {
-        last_word::say_of(self.callback.thread, Cause::Watchdog);
+        last_word::say_watchdog(self.callback.thread);
     }
 
     /// Has the room shown as stuck, or not any more.
