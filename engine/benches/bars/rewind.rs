@@ -1,12 +1,16 @@
-//! What a version that failed costs: ten seconds of a thousand players, applied once more.
+//! What a version that failed costs: ten seconds of a thousand players, applied once more; and the same with the players on sockets.
 
 use crate::measure::{Bar, Report, median, quantile, seconds};
+use crate::server::Engine;
+use crate::sockets::options;
 use bench_logic::operation;
 use engine::journal::black_box::BlackBox;
 use engine::journal::files::Disk;
 use logic_api::PlayerId;
 use room::{Input, Outbox, Pool, Reply, Room, Stamp};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+use swarm::{Options, Pace, Stop};
 
 const PLAYERS: u64 = 1_000;
 const TICKS: u32 = 20 * 10;
@@ -14,6 +18,11 @@ const TICKS: u32 = 20 * 10;
 const MESSAGES_PER_TICK: u64 = PLAYERS / 2;
 
 pub(crate) fn measure(report: &mut Report) {
+    measure_in_process(report);
+    measure_on_sockets(report);
+}
+
+fn measure_in_process(report: &mut Report) {
     let logic = crate::loads::bench_logic();
     let mut outbox = Outbox::new();
     let stamp = Stamp { now_us: 1, seed: 7 };
@@ -75,4 +84,48 @@ pub(crate) fn measure(report: &mut Report) {
         median(&firsts)
     );
     report.add("rewind of 10 s of 1000 players at 20 Hz, median", median(&rewinds), " ms", Bar::AtMost(500.0), detail);
+}
+
+/// A version is loaded, and taken back ten seconds later, by who operates a running engine.
+fn measure_on_sockets(report: &mut Report) {
+    const TRIAL: Duration = Duration::from_secs(10);
+    let logic = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/logic");
+    let engine =
+        Engine::start_on_probation(&[&["--crate", logic, "1"], &["--crate", logic, "2"]], "tick_hz = 20\n", "60s");
+    let options = Options {
+        players: PLAYERS as u32,
+        pace: Pace::PerSecond(10.0),
+        duration: TRIAL + Duration::from_secs(6),
+        ..options(engine.server.address)
+    };
+    let (mut loaded, mut answer) = (None, None);
+    let run = swarm::run(&options, &Stop::default(), |progress| match loaded {
+        None if progress.joined == PLAYERS => {
+            assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+            loaded = Some(Instant::now());
+        }
+        Some(at) if answer.is_none() && at.elapsed() >= TRIAL => {
+            answer = Some(engine.send("POST", "/api/v1/rollback", ""));
+        }
+        _ => {}
+    });
+    let run = run.unwrap_or_else(|error| panic!("{error}"));
+    let answer = answer.expect("the run is longer than that");
+    let rewound: serde_json::Value = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    let room = &rewound["rooms"][0];
+    let figure = |name: &str| room[name].as_u64().unwrap_or_else(|| panic!("no {name} in {answer}"));
+    let (pause_ms, inputs, lost) = (figure("pause_us") as f64 / 1e3, figure("inputs"), figure("lost"));
+    assert!(inputs > 90_000, "{inputs} inputs: the trial was shorter than it should have been");
+    let messages = &run.messages;
+    let wrong = messages.lost + messages.duplicated + messages.out_of_order + messages.damaged + messages.failed + lost;
+    assert!(wrong == 0 && run.refused() == 0, "{run}");
+    let detail = format!(
+        "{inputs} inputs on trial; {} disconnects, {wrong} lost, duplicated or out of order of {} messages; longest silence of a player \
+         {:.0} ms",
+        run.disconnects(),
+        messages.sent,
+        run.longest_silence_ms
+    );
+    report.add("the same with the players on sockets: pause", pause_ms, " ms", Bar::AtMost(500.0), detail);
+    report.add("disconnects by it", run.disconnects() as f64, "", Bar::AtMost(0.0), format!("{PLAYERS} players"));
 }

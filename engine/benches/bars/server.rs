@@ -74,6 +74,12 @@ impl Server {
         Self { address: address.unwrap_or_else(|| panic!("not an address: {line}")), process }
     }
 
+    fn end(&mut self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(process, signal).expect("it runs");
+        self.process.wait().expect("it ends");
+    }
+
     pub(crate) fn bare() -> Self {
         Self::start(Command::new(std::env::current_exe().expect("a path")).arg(BARE))
     }
@@ -95,6 +101,7 @@ impl Drop for Server {
 pub(crate) struct Engine {
     pub(crate) server: Server,
     folder: tempfile::TempDir,
+    probation: &'static str,
 }
 
 impl Engine {
@@ -103,21 +110,27 @@ impl Engine {
         Self::start_with(&[&["1"]], "")
     }
 
-    /// Started on the lowest of these versions, with this config. Each is the words for [`build_so`].
+    /// Started on the lowest of these versions, with this config. Each is the words for [`build_so`]. What is loaded is confirmed at
+    /// once, for one version after the other is.
     pub(crate) fn start_with(builds: &[&[&str]], config: &str) -> Self {
+        Self::start_on_probation(builds, config, "0s")
+    }
+
+    /// The same, where a version is on trial for so long.
+    pub(crate) fn start_on_probation(builds: &[&[&str]], config: &str, probation: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (plugins, data) = (folder.path().join("plugins"), folder.path().join("data"));
+        let plugins = folder.path().join("plugins");
         std::fs::create_dir(&plugins).expect("a folder");
         builds.iter().for_each(|words| build_so(&plugins, words));
-        let config_file = folder.path().join("engine.toml");
-        std::fs::write(&config_file, config).expect("written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_engine"));
-        // Confirmed at once: what is measured loads one version after the other.
-        command.args(["serve", "--listen", "127.0.0.1:0", "--probation", "0s", "--logic", "plugin1.so", "--config"]);
-        command.arg(&config_file).arg("--plugins").arg(&plugins).arg("--data").arg(&data);
-        // The log's lines would be part of what is measured.
-        command.env("RUST_LOG", "warn");
-        Self { server: Server::start(&mut command), folder }
+        std::fs::write(folder.path().join("engine.toml"), config).expect("written");
+        let server = serve(folder.path(), probation);
+        Self { server, folder, probation }
+    }
+
+    /// Ended by a signal, and started again on what it kept.
+    pub(crate) fn start_again(&mut self, signal: rustix::process::Signal) {
+        self.server.end(signal);
+        self.server = serve(self.folder.path(), self.probation);
     }
 
     fn plugins(&self) -> PathBuf {
@@ -148,11 +161,14 @@ impl Engine {
         self.send("GET", target, "")
     }
 
+    /// What is not got is asked for as JSON.
     pub(crate) fn send(&self, method: &str, target: &str, body: &str) -> String {
         let (address, len) = (self.server.address, body.len());
         let mut stream = TcpStream::connect(address).expect("it listens");
-        let head =
-            format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {len}");
+        let accept = if method == "GET" { "*/*" } else { "application/json" };
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\nConnection: close\r\nContent-Length: {len}"
+        );
         write!(stream, "{head}\r\n\r\n{body}").expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
@@ -172,6 +188,17 @@ impl Engine {
     fn proc(&self, what: &str) -> PathBuf {
         Path::new("/proc").join(self.server.process.id().to_string()).join(what)
     }
+}
+
+fn serve(folder: &Path, probation: &str) -> Server {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_engine"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--probation", probation, "--logic", "plugin1.so"]);
+    for (option, name) in [("--config", "engine.toml"), ("--plugins", "plugins"), ("--data", "data")] {
+        command.arg(option).arg(folder.join(name));
+    }
+    // The log's lines would be part of what is measured.
+    command.env("RUST_LOG", "warn");
+    Server::start(&mut command)
 }
 
 /// Builds a plugin for release, the game that ships with the engine if the words name no other crate.
