@@ -168,10 +168,9 @@ fn bring_back(
 ) -> Result<Option<(RoomSettings, Recovered)>, String> {
     let mut find = |mark: &room::VersionMark| loader.load_kept(mark).map(|mapped| Arc::clone(&mapped.logic));
     let started = std::time::Instant::now();
-    // First: a room that is refused for it is left as it is.
-    let settings = keeper.settings(name).map_err(|error| error.to_string())?.unwrap_or_default();
     let recovered = keeper.recover(name, (pool, beat), &mut find).map_err(|error| error.to_string())?;
     let Some(recovered) = recovered else { return Ok(None) };
+    let settings = keeper.settings(name).map_err(|error| error.to_string())?.unwrap_or_default();
     let room = &recovered.room;
     tracing::info!(
         room = name,

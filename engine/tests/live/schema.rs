@@ -64,6 +64,14 @@ pub(crate) fn run(setup: &Setup, words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// What is kept is sound, but that a replay would need the plugin that is gone.
+#[track_caller]
+fn check_misses_only_the_code(setup: &Setup) {
+    let failure = setup.failure(&["journal", "check"]);
+    assert!(failure.starts_with("main: data/versions/"), "{failure}");
+    assert!(failure.ends_with("; put the plugin with this sha256 there"), "{failure}");
+}
+
 #[test]
 fn a_start_on_a_newer_version_takes_kept_rooms_over() {
     let (engine, told) = played();
@@ -133,7 +141,7 @@ fn a_snapshot_opens_under_a_newer_version_when_its_own_is_gone() {
     let engine = engine.killed().start();
     assert_eq!((engine.get("/tally"), versions(&engine)), (told, vec![1002]));
     let setup = engine.killed();
-    assert!(run(&setup, &["journal", "check"]).starts_with("main: "));
+    check_misses_only_the_code(&setup);
 }
 
 #[test]
@@ -207,7 +215,7 @@ fn a_snapshot_is_shown_and_opened_without_an_engine() {
     let failure = setup.failure(&["snapshot", two]);
     assert!(failure.ends_with("cannot be read: its head is damaged"), "{failure}");
     // Nothing was changed by all this.
-    assert!(run(&setup, &["journal", "check"]).starts_with("main: "));
+    check_misses_only_the_code(&setup);
 }
 
 /// An older version has no place for some of what there is. On trial it goes without; taken back, all of it is there again.
