@@ -235,7 +235,7 @@ export class Session {
     this.#hangUp();
     // Without a token there is no way back to say it; with one that holds no more it was heard.
     if (this.#leaving && (!this.token || code === TOKEN_INVALID)) return this.#end(LEFT, 'left');
-    if (FINAL.has(code) || (REFUSED.has(code) && this.#isRefusedAgain())) return this.#end(code, reason);
+    if (FINAL.has(code) || (REFUSED.has(code) && this.#isRefusedAgain(code))) return this.#end(code, reason);
     // A connection that held for a while was a good one; one that did not counts as another failed attempt.
     if (this.#joinedAt && performance.now() - this.#joinedAt > this.#options.retryMsMax) this.#attempts = 0;
     this.#joinedAt = 0;
@@ -248,9 +248,10 @@ export class Session {
   }
 
   /** The same frame goes out on each connection, first of all: the session could come back with it for ever. */
-  #isRefusedAgain() {
-    const isAgain = this.#refusedAt === this.consumed;
-    this.#refusedAt = this.consumed;
+  #isRefusedAgain(code) {
+    const at = `${code} after ${this.consumed}`;
+    const isAgain = this.#refusedAt === at;
+    this.#refusedAt = at;
     return isAgain;
   }
 
