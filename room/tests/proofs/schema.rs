@@ -445,9 +445,9 @@ fn a_step_back_needs_what_would_be_lost_to_be_acknowledged() {
         for (avatar, team) in world.avatars.iter().zip(&teams) {
             let was = match team {
                 Some(two::Team::Blue) => one::Team::Blue,
-                // None is kept as the default of what it is none of.
-                Some(two::Team::Green) | None => one::Team::Green,
-                Some(two::Team::Rouge | two::Team::Black) => one::Team::Red,
+                Some(two::Team::Green) => one::Team::Green,
+                // Where there is none, and for a variant that is gone, the first.
+                Some(two::Team::Rouge | two::Team::Black) | None => one::Team::Red,
             };
             assert_eq!((avatar.team, &*avatar.bio, &*avatar.notes[0]), (was, "", "first"));
         }
