@@ -30,7 +30,8 @@ pub trait Logic: World + LogicInfo + 'static {
     /// A dropped player is back, perhaps as a client that knows nothing any more: send it what `join` sends.
     fn reconnect(&mut self, ctx: &mut Ctx, player: PlayerId) {}
 
-    /// A player is out for good: they left, were kicked, or stayed away too long.
+    /// A player is out for good: they left, were kicked, or stayed away too long. If it panics, they are as one who was dropped, but
+    /// cannot come back, and it is called once more after the grace.
     fn leave(&mut self, ctx: &mut Ctx, player: PlayerId, reason: &str) {}
 
     /// Bytes from a player, as their client sent them.

@@ -135,6 +135,8 @@ pub struct Lost {
     pub number: u32,
     /// What kind of input it was, as its callback is called.
     pub callback: &'static str,
+    /// Why they left, where it was a leave: whoever has left was told so, and must not be in again.
+    pub leave: Option<Arc<str>>,
     pub error: StepError,
 }
 

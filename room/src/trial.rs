@@ -8,6 +8,7 @@ use crate::raw::PROCESS;
 use crate::room::{Back, Room, silence};
 use logic_api::{PlayerId, Tick};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What a room keeps from a swap until it is confirmed or rewound.
 #[derive(Debug)]
@@ -156,7 +157,7 @@ impl Room {
     }
 
     fn once_more(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Option<Lost> {
-        let (callback, player, number) = (input.callback(), input.player(), input.number());
+        let lost = input.lost();
         if let Some(heard) = heard(&input) {
             if self.attempt_unless_frozen(stamp, heard, outbox).is_ok() {
                 return None;
@@ -164,12 +165,11 @@ impl Room {
             outbox.clear();
         }
         let error = self.attempt_unless_frozen(stamp, input, outbox).err()?;
-        Some(self.lost(stamp, Lost { player, number, callback, error }, outbox))
+        Some(self.lost(stamp, lost(error), outbox))
     }
 
     /// As if the logic had panicked in it: what keeps time does not go on without it.
     fn pass_over(&mut self, stamp: Stamp, input: Input, outbox: &mut Outbox) -> Lost {
-        let (callback, player, number) = (input.callback(), input.player(), input.number());
         let error = match &self.frozen {
             Some(fault) => StepError::Frozen(fault.clone()),
             None => {
@@ -182,7 +182,7 @@ impl Room {
                 StepError::Fault(fault)
             }
         };
-        let lost = self.lost(stamp, Lost { player, number, callback, error }, outbox);
+        let lost = self.lost(stamp, input.lost()(error), outbox);
         if heard(&input).is_some() {
             // It is true, though the logic cannot hear of it.
             let _unless_frozen = self.attempt_unless_frozen(stamp, input, outbox);
@@ -244,6 +244,16 @@ impl Input {
             Self::Message { number, .. } | Self::Skip { number, .. } => *number,
             _ => 0,
         }
+    }
+
+    /// It as one that is lost, by an error.
+    fn lost(&self) -> impl FnOnce(StepError) -> Lost + use<> {
+        let (callback, player, number) = (self.callback(), self.player(), self.number());
+        let leave = match self {
+            Self::Leave { reason, .. } => Some(Arc::clone(reason)),
+            _ => None,
+        };
+        move |error| Lost { player, number, callback, leave, error }
     }
 
     /// The callback that it goes to; what a room does without one is called as the input is.

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use logic_api::{PlayerId, Tick};
-use room::{Input, LogicVersion, Malformed, Note, Outbox, Pool, Record, Room, Skipped, Stamp, StepError, VersionMark};
+use room::{
+    Input, LogicVersion, Malformed, Note, Outbox, Pool, Record, Reply, Room, Skipped, Stamp, StepError, VersionMark,
+};
 
 use super::black_box::{BlackBox, Occasion};
 use super::frame::StoredRecord;
@@ -141,12 +143,7 @@ impl Replay {
             Record::Swap { stamp, to, drops, trial } => {
                 (stamp, Input::Swap { to: found(find, &to)?, drops: drops.into(), trial })
             }
-            Record::Input { stamp, input } => {
-                if let Input::Leave { player, .. } = input {
-                    self.leaving.remove(&player);
-                }
-                (stamp, input)
-            }
+            Record::Input { stamp, input } => (stamp, input),
             Record::Note(note) => return self.note(seq, note),
         };
         let Some(running) = self.room.as_ref().map(|room| Arc::clone(room.logic())) else {
@@ -226,13 +223,20 @@ impl Replay {
         };
         self.outbox.drain().for_each(drop);
         drop(room.take_spent());
-        stepped.map(drop)
+        let Reply::Rewound(lost) = stepped? else { unreachable!("a rewind was answered with something else") };
+        // They were told that they are out, and are not.
+        self.leaving.extend(lost.into_iter().filter_map(|lost| Some((lost.player, lost.leave?))));
+        Ok(())
     }
 
     fn step(&mut self, stamp: Stamp, input: Input) -> Result<(), StepError> {
         let Some(room) = self.room.as_mut() else { return Ok(()) };
         let busy = self.beat.step(0, &input);
+        let leaves = matches!(input, Input::Leave { .. }).then(|| input.player());
         let stepped = room.step(stamp, input, &mut self.outbox);
+        if let (Some(player), Ok(_)) = (leaves, &stepped) {
+            self.leaving.remove(&player);
+        }
         drop(busy);
         self.outbox.drain().for_each(drop);
         drop(room.take_spent());

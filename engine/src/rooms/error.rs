@@ -1,5 +1,6 @@
 //! Why a room did not do what it was asked.
 
+use std::time::Duration;
 use std::{fmt, io};
 
 use room::StepError;
@@ -43,6 +44,11 @@ pub enum RoomError {
     /// To a player, what the logic or the world has against it.
     #[error("{0}")]
     Step(StepError),
+    #[error(
+        "player {player} is out and cannot come back, but the logic failed on their leave, and hears of it once more in {} s: {error}",
+        again.as_secs_f64().ceil()
+    )]
+    LeaveFailed { player: u64, again: Duration, error: String },
     #[error("{key} = {found} is not accepted; accepted is {accepted}")]
     NotAccepted { key: &'static str, found: String, accepted: String },
     #[error("there is a room {name} already; give another name, or none for one that is made up")]
@@ -90,6 +96,7 @@ impl RoomError {
             | RoomError::Frozen { .. }
             | RoomError::Swapping { .. }
             | RoomError::Fault(_)
+            | RoomError::LeaveFailed { .. }
             | RoomError::Step(_)
             | RoomError::NotMade { .. } => CloseCode::Failed,
         }
@@ -113,7 +120,7 @@ impl From<RoomError> for Refusal {
             RoomError::Stuck { .. } => (Kind::Unavailable, "room-stuck"),
             RoomError::Frozen { .. } => (Kind::Unavailable, "room-frozen"),
             RoomError::Swapping { .. } => (Kind::Unavailable, "room-swapping"),
-            RoomError::Fault(_) => (Kind::Internal, "logic-fault"),
+            RoomError::Fault(_) | RoomError::LeaveFailed { .. } => (Kind::Internal, "logic-fault"),
             RoomError::Step(StepError::NotIn(_)) => (Kind::NotFound, "player-unknown"),
             RoomError::Step(_) => (Kind::Internal, "room-refused"),
             RoomError::NotAccepted { .. } => (Kind::BadRequest, "room-not-accepted"),

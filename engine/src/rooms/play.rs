@@ -172,7 +172,7 @@ impl Seat {
             }
             FromPlayer::Leave => {
                 let bad = Bad::new(CloseCode::Left, "left", "the player left");
-                self.take_leave(player, "left".into(), bad);
+                let _noted = self.take_leave(player, "left".into(), bad);
             }
             FromPlayer::Gone => {
                 self.players.disconnect(player, Instant::now());
@@ -184,9 +184,9 @@ impl Seat {
 
     /// Takes out who was not back in time.
     pub(super) fn take_overdue_out(&mut self, now: Instant) {
-        while let Some(player) = self.players.take_overdue(now) {
+        while let Some((player, left_because)) = self.players.take_overdue(now) {
             let bad = Bad::new(CloseCode::BadToken, "away", "the player was away for too long");
-            self.put_out(player, "away for too long".into(), bad);
+            self.put_out(player, left_because.unwrap_or_else(|| "away for too long".into()), bad);
             self.settle();
         }
     }
@@ -196,37 +196,63 @@ impl Seat {
         if let Some((link, mut slot)) = self.players.put_out(player) {
             self.outlet.close(&link, &mut slot, bad);
         }
-        self.wish(Wish::Leave { player, reason });
+        let _noted = self.leave(player, reason);
     }
 
     /// As `put_out`, but after what the player sent before, however long that has to wait. The connection ends at once.
-    pub(super) fn take_leave(&mut self, player: PlayerId, reason: Arc<str>, bad: Bad) {
+    ///
+    /// # Errors
+    /// Those of [`Seat::leave`].
+    pub(super) fn take_leave(&mut self, player: PlayerId, reason: Arc<str>, bad: Bad) -> Result<(), StepError> {
         self.players.take_leave(&mut self.outlet, player, bad);
-        self.wish(Wish::Leave { player, reason });
+        self.leave(player, reason)
     }
 
-    /// Players whose leave had to wait when the process ended before this one.
+    /// Players who have left, and are in the world all the same: their leave had to wait when the process before this one ended,
+    /// or was lost by a rewind.
     pub(super) fn go_on_leaving(&mut self, leaving: BTreeMap<PlayerId, Arc<str>>) {
         for (player, reason) in leaving {
-            self.players.leaves(player);
-            self.wish(Wish::Leave { player, reason });
+            if self.room.world().player(player).is_some() {
+                self.players.leaves(player);
+                let _noted = self.leave(player, reason);
+            }
         }
         self.settle();
     }
 
     /// Applies what was wished for, now or when the room takes inputs again.
     fn wish(&mut self, wish: Wish) {
-        if self.is_stalled() || !self.players.waiting.is_empty() {
-            if let (Wish::Leave { player, reason }, Some(recorder)) = (&wish, &mut self.recorder) {
-                // Whoever leaves is told before the logic is, and must not be in again after a crash.
-                recorder.leaves(&self.room, *player, reason);
-            }
-            self.players.wait(wish);
-            // Connections come and go all the same.
-            self.changed();
+        if self.has_to_wait() {
+            self.wait(wish);
         } else {
             self.grant(wish);
         }
+    }
+
+    /// The logic hears that a player has left, now or when the room takes inputs again.
+    ///
+    /// # Errors
+    /// It failed on it, and hears of it once more after the grace. Noted already.
+    fn leave(&mut self, player: PlayerId, reason: Arc<str>) -> Result<(), StepError> {
+        if !self.has_to_wait() {
+            return self.grant_leave(player, reason);
+        }
+        if let Some(recorder) = &mut self.recorder {
+            // Whoever leaves is told before the logic is, and must not be in again after a crash.
+            recorder.leaves(&self.room, player, &reason);
+        }
+        self.wait(Wish::Leave { player, reason });
+        Ok(())
+    }
+
+    fn has_to_wait(&self) -> bool {
+        self.is_stalled() || !self.players.waiting.is_empty()
+    }
+
+    fn wait(&mut self, wish: Wish) {
+        self.players.wait(wish);
+        // Connections come and go all the same.
+        self.changed();
     }
 
     /// Applies what had to wait.
@@ -264,25 +290,29 @@ impl Seat {
                 }
             }
             Wish::Leave { player, reason } => {
-                // Its connection is closed already.
-                self.players.remove(player);
-                self.recorder.iter_mut().for_each(|recorder| recorder.has_left(player));
-                if in_world(self, player).is_some() {
-                    self.grant_leave(player, reason);
-                }
+                let _noted = self.grant_leave(player, reason);
             }
             Wish::Drop(_) | Wish::Reconnect(_) => {}
         }
         self.changed();
     }
 
-    fn grant_leave(&mut self, player: PlayerId, reason: Arc<str>) {
-        if let Err(error) = self.step(Input::Leave { player, reason }) {
-            self.failed(&error);
-            // They are in still, without a connection: once more after the grace, perhaps on better code.
-            self.players.disconnect(player, Instant::now());
+    fn grant_leave(&mut self, player: PlayerId, reason: Arc<str>) -> Result<(), StepError> {
+        // Its connection is closed already.
+        self.players.remove(player);
+        self.recorder.iter_mut().for_each(|recorder| recorder.has_left(player));
+        self.changed();
+        if self.room.world().player(player).is_none() {
+            return Ok(());
+        }
+        let stepped = self.step(Input::Leave { player, reason: Arc::clone(&reason) });
+        if let Err(error) = &stepped {
+            self.failed(error);
+            // Perhaps on better code. Their token is of no use meanwhile.
+            self.players.leaves_again(player, reason, Instant::now());
             self.grant(Wish::Drop(player));
         }
+        stepped.map(drop)
     }
 
     /// A drop, or a return. It is true even if the logic fails on it, so the world takes it without the logic: else the

@@ -115,11 +115,15 @@ pub(super) struct Session {
     /// `None` while they are awaited back.
     pub(super) link: Option<Arc<Link>>,
     slot: Slot,
+    /// When their grace is over, if they have one.
     away_until: Option<Instant>,
     /// A [`Wish::Return`] waits.
     returns: bool,
-    /// A [`Wish::Leave`] waits. The connection is closed; one that is still here has messages that wait before it.
+    /// They have left, and the room is still to hear of it: by a [`Wish::Leave`] that waits, or when their grace is over. The
+    /// connection is closed; one that is still here has messages that wait before it.
     leaves: bool,
+    /// Why they left, where the logic failed on it.
+    left_because: Option<Arc<str>>,
     /// As in the world: what the header of every frame says.
     pub(super) consumed: u32,
     heard: Heard,
@@ -222,6 +226,7 @@ impl Players {
     pub(super) fn put_out(&mut self, player: PlayerId) -> Option<(Arc<Link>, Slot)> {
         let session = self.sessions.get_mut(&player)?;
         let is_open = !std::mem::replace(&mut session.leaves, true);
+        session.away_until = None;
         let had = session.link.take().map(|link| (link, session.slot));
         self.lose_messages_of(&had);
         had.filter(|_| is_open)
@@ -229,8 +234,9 @@ impl Players {
 
     /// As [`Players::put_out`], but what they sent before comes before their leave.
     pub(super) fn take_leave(&mut self, outlet: &mut Outlet, player: PlayerId, bad: Bad) {
-        if let Some(session) = self.sessions.get_mut(&player)
-            && !std::mem::replace(&mut session.leaves, true)
+        let Some(session) = self.sessions.get_mut(&player) else { return };
+        session.away_until = None;
+        if !std::mem::replace(&mut session.leaves, true)
             && let Some(link) = &session.link
         {
             outlet.close(link, &mut session.slot, bad);
@@ -240,9 +246,18 @@ impl Players {
         }
     }
 
-    /// They have left, in a process before this one; the room has not heard of it.
+    /// They have left and know it; the room is still to hear of it.
     pub(super) fn leaves(&mut self, player: PlayerId) {
-        self.sessions.entry(player).or_default().leaves = true;
+        let session = self.sessions.entry(player).or_default();
+        (session.leaves, session.away_until) = (true, None);
+    }
+
+    /// As [`Players::leaves`]: the room hears of it once more when the grace is over.
+    pub(super) fn leaves_again(&mut self, player: PlayerId, reason: Arc<str>, now: Instant) {
+        let until = now + self.house.grace;
+        let session = self.sessions.entry(player).or_default();
+        (session.leaves, session.away_until, session.left_because) = (true, Some(until), Some(reason));
+        self.awaited.push_back((until, player));
     }
 
     pub(super) fn remove(&mut self, player: PlayerId) -> Option<(Arc<Link>, Slot)> {
@@ -321,13 +336,12 @@ impl Players {
         self.awaited.front().map(|(until, _)| *until).into_iter().chain(self.news.due()).min()
     }
 
-    /// Somebody whose grace is over.
-    pub(super) fn take_overdue(&mut self, now: Instant) -> Option<PlayerId> {
+    /// Somebody whose grace is over, and why they left if they did.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Option<(PlayerId, Option<Arc<str>>)> {
         while self.awaited.front().is_some_and(|(until, _)| *until <= now) {
             let (until, player) = self.awaited.pop_front()?;
-            let is_over = |session: &Session| session.away_until == Some(until) && !session.leaves;
-            if self.sessions.get(&player).is_some_and(is_over) {
-                return Some(player);
+            if let Some(session) = self.sessions.get(&player).filter(|session| session.away_until == Some(until)) {
+                return Some((player, session.left_because.clone()));
             }
         }
         None

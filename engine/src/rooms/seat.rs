@@ -241,8 +241,10 @@ impl Seat {
                     None => Err(RoomError::Step(StepError::NotIn(player))),
                     Some(_) => {
                         let bad = Bad::new(CloseCode::Kicked, "taken-out", reason.to_string());
-                        self.take_leave(player, reason, bad);
-                        Ok(())
+                        self.take_leave(player, reason, bad).map_err(|error| {
+                            let (house, player) = (&self.players.house, player.0);
+                            RoomError::LeaveFailed { player, again: house.grace, error: house.told_error(&error) }
+                        })
                     }
                 };
                 self.settle();

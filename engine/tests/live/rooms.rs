@@ -8,7 +8,7 @@ use crate::support::{Engine, Setup, moody};
 
 /// What a command of the engine prints.
 #[track_caller]
-fn run(engine: &Engine, words: &[&str]) -> String {
+pub(crate) fn run(engine: &Engine, words: &[&str]) -> String {
     let output = engine.setup.run(words);
     assert!(output.status.success(), "{words:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()

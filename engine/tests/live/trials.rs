@@ -1,7 +1,10 @@
 //! Versions on trial: what ends a trial, what is left of a version that failed, and what players lose by it.
 
 use serde_json::Value;
+use wire::{ClientFrame, CloseCode};
 
+use crate::players::client::{Client, Transport};
+use crate::rooms::run;
 use crate::support::{Engine, Setup, moody};
 
 /// 1001 fails where 1002 does not: on trial it is the bad one.
@@ -135,6 +138,36 @@ fn what_is_confirmed_stays_whatever_it_does_then() {
     }
     assert_eq!(engine.get("/count"), "103 in 1001\n");
     assert_eq!(engine.metric("hotseat_verdicts_total{verdict=\"confirmed\",why=\"asked\"}"), 1);
+}
+
+/// Whoever left was told so: the room goes back, and they do not come in again.
+#[test]
+fn a_leave_that_a_frozen_room_cannot_take_back_holds() {
+    for end in ["rolled back", "killed", "rolled back and killed"] {
+        let engine = Setup::new(moody(), &["game.1001.so", "plugin2.so"]).with("probation = \"10min\"").start();
+        let mut ann = Client::open(engine.address, Transport::Tcp);
+        let mut bob = Client::open(engine.address, Transport::Tcp);
+        let (left, stays) = (ann.join(b"ann"), bob.join(b"bob"));
+        engine.get("/spoil");
+        engine.until("it freezes", |engine| engine.status()["rooms"][0]["state"] == "frozen");
+        assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+        ann.send(&ClientFrame::Leave);
+        assert_eq!(ann.closing_at_last().0, CloseCode::Left);
+        engine.until("one is in", |engine| engine.status()["rooms"][0]["players"] == 1);
+        if end.starts_with("rolled back") {
+            run(&engine, &["rollback"]);
+        }
+        let engine = if end.ends_with("killed") { engine.killed().start() } else { engine };
+        let room = engine.status()["rooms"][0].clone();
+        assert_eq!((&room["state"], &room["version"]), (&"frozen".into(), &1001.into()), "{end}");
+        let mut late = Client::open(engine.address, Transport::Tcp);
+        late.send(&ClientFrame::Resume { token: &left.token });
+        assert_eq!(late.closing_at_last().0, CloseCode::BadToken, "{end}");
+        assert!(Client::open(engine.address, Transport::Tcp).resume(&stays.token).resumed);
+        // It waits for a version that can take it.
+        assert_eq!(engine.get("/load?name=plugin2.so&force=1"), "done\n");
+        engine.until("one is in", |engine| engine.status()["rooms"][0]["players"] == 1);
+    }
 }
 
 #[test]

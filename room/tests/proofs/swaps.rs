@@ -93,7 +93,16 @@ fn taking_a_swap_back_freezes_a_room_that_was_frozen() {
     room.fault(Input::Tick);
     room.must(Input::swap(linked::<New>()));
     room.tick();
-    assert!(matches!(rewind(&mut room)[..], [Lost { callback: "tick", error: StepError::Frozen(_), .. }]));
+    room.must(Input::Leave { player: PlayerId(1), reason: "home".into() });
+    let lost = rewind(&mut room);
+    let [
+        Lost { callback: "tick", error: StepError::Frozen(_), leave: None, .. },
+        Lost { player: PlayerId(1), callback: "leave", leave: Some(reason), .. },
+    ] = &lost[..]
+    else {
+        panic!("{lost:?}")
+    };
+    assert_eq!(&**reason, "home");
     assert_eq!(room.room.frozen().map(|fault| fault.callback), Some("tick"));
     assert_eq!((room.room.tick().0, version(&room)), (0, 1001));
 }
@@ -106,7 +115,8 @@ fn what_only_the_new_version_takes_is_told_when_its_swap_is_taken_back() {
         room.must(message(what));
     }
     let lost = rewind(&mut room);
-    let [Lost { player: PlayerId(1), number: 2, callback: "message", error: StepError::Fault(_) }] = lost[..] else {
+    let [Lost { player: PlayerId(1), number: 2, callback: "message", error: StepError::Fault(_), .. }] = lost[..]
+    else {
         panic!("{lost:?}")
     };
     assert_eq!(room.room.world().player(PlayerId(1)).map(|player| player.consumed), Some(3));
@@ -239,7 +249,8 @@ fn a_rewind_tells_of_each_input_and_leaves_out_what_ends_the_process() {
         let input = Input::Rewind { without: [first + 1].into() };
         let rewound = room.room.step_watched(support::stamp(1), input, &mut room.outbox, &mut told);
         let Ok(Reply::Rewound(lost)) = rewound else { panic!("{rewound:?}") };
-        let [Lost { player: PlayerId(1), number: 2, callback: "message", error: StepError::Fault(fault) }] = &lost[..]
+        let [Lost { player: PlayerId(1), number: 2, callback: "message", error: StepError::Fault(fault), .. }] =
+            &lost[..]
         else {
             panic!("{lost:?}")
         };

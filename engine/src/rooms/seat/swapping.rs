@@ -135,7 +135,7 @@ impl Seat {
         let Ok(Reply::Rewound(lost)) = self.step(Input::rewind()) else { return Vec::new() };
         self.forget_version();
         self.thaws_when_all_swapped = false;
-        for Lost { player, number, callback, error } in lost.iter().take(LOST_LOGGED_MAX) {
+        for Lost { player, number, callback, error, .. } in lost.iter().take(LOST_LOGGED_MAX) {
             tracing::warn!(
                 room = self.room.name(),
                 player = player.0,
@@ -148,6 +148,9 @@ impl Seat {
             let more = lost.len() - LOST_LOGGED_MAX;
             tracing::warn!(room = self.room.name(), more, "more inputs are lost");
         }
+        // They were told that they are out.
+        let left = lost.iter().filter_map(|lost| Some((lost.player, Arc::clone(lost.leave.as_ref()?))));
+        self.go_on_leaving(left.collect());
         lost
     }
 

@@ -1,6 +1,7 @@
 //! Coming, going, and coming back.
 
 use crate::players::client::{BOTH, Client, Transport};
+use crate::rooms::run;
 use crate::support::{Engine, Setup, moody};
 use wire::{ClientFrame, CloseCode};
 
@@ -350,7 +351,7 @@ fn who_comes_and_goes_is_known_even_if_the_logic_fails_on_it() {
     drop(client);
     assert_eq!(witness.hear(), "dropped");
 
-    // Who cannot be let go is in still, without a connection, and goes on better code.
+    // Whoever leaves is out, though the logic fails on it: for it they are there still, without a connection.
     let mut client = Client::open(engine.address, WEB_SOCKET);
     client.resume(&joined.token);
     client.error();
@@ -358,13 +359,38 @@ fn who_comes_and_goes_is_known_even_if_the_logic_fails_on_it() {
     client.send(&ClientFrame::Leave);
     assert_eq!(client.closing().0, CloseCode::Left);
     assert_eq!((witness.hear(), witness.ask(b"who")), ("dropped".to_owned(), "1 of 2".to_owned()));
+    let mut client = Client::open(engine.address, TCP);
+    client.send(&ClientFrame::Resume { token: &joined.token });
+    assert_eq!(client.closing().0, CloseCode::BadToken);
+    // An operator can have it told again at any time.
+    let id = joined.player.to_string();
+    let kick = ["rooms", "kick", "main", &id, "--reason", "once more"];
+    let failed = engine.setup.failure(&kick);
+    let expected = format!(
+        "player {id} is out and cannot come back, but the logic failed on their leave, and hears of it once more in 3600 s: "
+    );
+    assert!(failed.starts_with(&expected) && failed.ends_with(": the Leave is cursed"), "{failed}");
     assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
     witness.version();
+    assert_eq!(run(&engine, &kick), format!("{id} is out of main\n"));
+    assert_eq!((witness.hear(), players(&engine)), ("gone: once more".to_owned(), (1, 1)));
+}
+
+#[test]
+fn a_leave_that_failed_is_tried_again_after_the_grace() {
+    let engine = start("away_grace_ms = 200");
+    let mut witness = Client::open(engine.address, TCP);
+    witness.join(b"");
     let mut client = Client::open(engine.address, TCP);
-    client.resume(&joined.token);
+    client.join(b"");
+    assert_eq!((witness.hear(), witness.ask(b"curse leave")), ("joined".to_owned(), "cursed".to_owned()));
     client.send(&ClientFrame::Leave);
-    assert_eq!((witness.hear(), witness.hear()), ("back".to_owned(), "gone: left".to_owned()));
-    assert_eq!(players(&engine), (1, 1));
+    assert_eq!((client.closing().0, witness.hear()), (CloseCode::Left, "dropped".to_owned()));
+    let faults = "hotseat_faults_total{room=\"main\"}";
+    engine.until("it has failed more than once", |engine| engine.metric(faults) > 2);
+    assert_eq!(engine.get("/load?name=plugin2.so&confirm=1"), "done\n");
+    witness.version();
+    assert_eq!((witness.hear(), players(&engine)), ("gone: left".to_owned(), (1, 1)));
 }
 
 #[test]
