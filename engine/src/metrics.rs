@@ -23,7 +23,8 @@ use crate::sessions::Bad;
 use crate::status::resident_bytes;
 
 /// From a callback that does next to nothing to one that takes a whole second.
-const STEP_SECONDS: [f64; 13] = [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1e-1, 1.0];
+const STEP_SECONDS: [f64; 14] =
+    [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1e-1, 1.0];
 /// Finest around the periods of common rates, 10 ms to 100 ms: a tick later than that was skipped over.
 const LATE_SECONDS: [f64; 14] =
     [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 1.67e-2, 2.5e-2, 3.33e-2, 5e-2, 1e-1, 2.5e-1, 1.0];

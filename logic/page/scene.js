@@ -86,8 +86,10 @@ export class Scene {
     return found < 0 ? this.#later.length : found;
   }
 
+  /** Where nobody looked for a while, that is long after it was due, and a clock has gone on since then. */
   #applyLater(count, now) {
-    for (const { part } of this.#later.splice(0, count)) this.#apply(part, now);
+    const behind = this.#offset + this.#delay;
+    for (const { time, part } of this.#later.splice(0, count)) this.#apply(part, Math.min(now, time + behind));
   }
 
   #happen(event) {

@@ -43,8 +43,8 @@ pub trait Logic: World + LogicInfo + 'static {
     /// A timer that [`Ctx::after`] has set is due. Called within the tick, before [`Logic::tick`].
     fn timer(&mut self, ctx: &mut Ctx, timer: TimerId, tag: u64) {}
 
-    /// An HTTP request that only reads. `None` passes it on to `request`. Not an input: it may be asked at any time, in any
-    /// number, and not at all on a replay.
+    /// An HTTP request that only reads. `None` passes it on to `request`. Not an input: it may be asked at any time, also
+    /// while the room is frozen, in any number, and not at all on a replay.
     fn query(&self, request: &Request) -> Option<Response> {
         None
     }

@@ -60,6 +60,15 @@ test('what happens in a tick is seen with it', () => {
   assert.deepEqual(scene.ranking().map(({ nick }) => nick), ['ann']);
 });
 
+test('the clock of a round goes on where nobody looks', () => {
+  const scene = moving(5000);
+  scene.take([state(5300, 0.16), { kind: 'round', phase: 1, round: 7, leftMs: 60_000, podium: [] }], 1300);
+  // A tab that is hidden draws nothing.
+  scene.advance(21_300);
+  assert.equal(scene.round.round, 7);
+  near(scene.round.endsAt, 1300 + DELAY_MS + 60_000);
+});
+
 test('nobody looks for an hour', () => {
   const scene = moving(5000);
   scene.advance(1250 + DELAY_MS);

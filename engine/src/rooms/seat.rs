@@ -436,10 +436,7 @@ impl Seat {
     }
 
     fn answer(&mut self, request: Arc<Request>) -> Answer {
-        if let Some(fault) = self.room.frozen() {
-            let fault = self.players.house.told(fault);
-            return Err(RoomError::Frozen { room: self.room.name().to_owned(), fault });
-        }
+        // Of a frozen room, too: the page of a game is to be had while players wait for the fix.
         if self.has_query {
             let busy = self.beat.query(self.board.id.0);
             let answered = match &mut self.recorder {
@@ -455,6 +452,10 @@ impl Seat {
                     return Err(RoomError::Fault(self.players.house.told(&fault)));
                 }
             }
+        }
+        if let Some(fault) = self.room.frozen() {
+            let fault = self.players.house.told(fault);
+            return Err(RoomError::Frozen { room: self.room.name().to_owned(), fault });
         }
         let stepped = self.step(Input::Request(request));
         if self.show_at.is_none() {

@@ -41,6 +41,7 @@ fn a_tick_that_panics_freezes_the_room_until_a_fix_is_loaded() {
     assert_eq!((status, code.as_str()), (503, "room-frozen"));
     assert!(reason.starts_with("the room main is frozen: version 1001 failed in tick at tick "), "{reason}");
     assert!(reason.ends_with(": the room is spoilt; load a fix"), "{reason}");
+    assert_eq!(engine.get("/peek"), "2 in 1001\n", "what only reads is answered, so a game's page can be loaded again");
     assert_eq!(engine.get("/count?room=other"), "1 in 1001\n");
     assert_eq!(engine.get("/healthz"), "ready\n");
 
