@@ -55,7 +55,7 @@ fn check_refused_by(line: &str, name: &str, expected: (u16, &str, &str)) {
 }
 
 /// What another process makes of the journal.
-fn state_hash(engine: &Engine) -> String {
+pub(crate) fn state_hash(engine: &Engine) -> String {
     run(&engine.setup, &["replay"]).split("state hash ").nth(1).unwrap()[..16].to_owned()
 }
 
