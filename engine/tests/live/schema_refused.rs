@@ -153,6 +153,9 @@ fn what_a_load_does_to_tables_is_told_before_and_afterwards() {
     assert_eq!(plan["refusals"], json!([line]));
     let hits = json!({"field": "Score.hits", "was": null, "old": "u32", "new": "u8", "how": "refused"});
     assert_eq!(plan["tables"][0]["fields"][2], hits);
+    let lossy = ask("/api/v1/plan?name=game.1003.so&drop=Score.hits").json();
+    let hits = &lossy[0]["plan"]["tables"][0]["fields"][2];
+    assert_eq!((&hits["how"], &hits["loses"]), (&"lossy".into(), &"values above 255".into()));
     assert!(run(&engine.setup, &["status"]).contains(&format!("\n  {line}\n")));
 
     let spared = ask("/api/v1/plan?name=game.1002.so&drop=Score.nick").json();

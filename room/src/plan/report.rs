@@ -80,6 +80,12 @@ pub struct FieldReport {
     pub old: Option<String>,
     pub new: Option<String>,
     pub how: How,
+    /// What is lost where that is lossy: `values above 255`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loses: Option<String>,
+    /// The fields of a row in it, also of one in a list, an option or an array; none where all of these are copied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldReport>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,9 +93,15 @@ pub struct FieldReport {
 pub enum How {
     Copied,
     Renamed,
+    /// Every value has a place in the new type.
     Converted,
+    /// Converted if the values of every row have a place, else refused.
+    Checked,
+    /// Converted, and acknowledged that values may be lost.
+    Lossy,
     Default,
     Migrated,
+    /// With a new type: nothing of the old values is left, which was acknowledged.
     Dropped,
     Refused,
 }
@@ -98,12 +110,38 @@ impl FieldReport {
     pub(super) fn new(path: &str, old: Option<&FieldSchema>, new: Option<&FieldSchema>, how: How) -> Self {
         let was = old.filter(|old| new.is_some_and(|new| new.name != old.name)).map(|old| old.name.clone());
         let shown = |field: Option<&FieldSchema>| field.map(|field| field.column.to_string());
-        Self { field: path.to_owned(), was, old: shown(old), new: shown(new), how }
+        Self { was, old: shown(old), new: shown(new), ..Self::rows(path, how) }
     }
 
     /// Of whole rows.
     pub(super) fn rows(path: &str, how: How) -> Self {
-        Self { field: path.to_owned(), was: None, old: None, new: None, how }
+        Self { field: path.to_owned(), was: None, old: None, new: None, how, loses: None, fields: Vec::new() }
+    }
+
+    /// The same with the fields of a row in it, if there is anything to tell of them.
+    pub(super) fn with_fields(self, fields: Vec<Self>) -> Self {
+        let is_told = fields.iter().any(|field| field.copied() == 0);
+        Self { fields: if is_told { fields } else { Vec::new() }, ..self }
+    }
+
+    /// Fields that are copied, those of rows in it one by one.
+    fn copied(&self) -> usize {
+        match self.fields.is_empty() {
+            true => usize::from(self.how == How::Copied),
+            false => self.fields.iter().map(Self::copied).sum(),
+        }
+    }
+
+    /// A line for each that is not just copied. That of a row goes without saying where those of its fields say all.
+    fn write_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_told = match self.fields.is_empty() {
+            true => self.how != How::Copied,
+            false => self.was.is_some() || self.old != self.new,
+        };
+        if is_told {
+            writeln!(f, "  {self}")?;
+        }
+        self.fields.iter().try_for_each(|field| field.write_lines(f))
     }
 }
 
@@ -227,8 +265,13 @@ impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for table in &self.tables {
             writeln!(f, "{table}")?;
-            let told = table.fields.iter().filter(|field| field.how != How::Copied);
-            told.into_iter().try_for_each(|field| writeln!(f, "  {field}"))?;
+            table.fields.iter().try_for_each(|field| field.write_lines(f))?;
+            match table.fields.iter().map(FieldReport::copied).sum() {
+                0usize => {}
+                _ if table.how != TableHow::Rewritten => {}
+                1 => writeln!(f, "  1 more field, copied")?,
+                copied => writeln!(f, "  {copied} more fields, copied")?,
+            }
         }
         if self.pause_us_max > 0 {
             let (idle, all) = (self.pause_us, self.pause_us_max);
@@ -282,11 +325,15 @@ impl fmt::Display for FieldReport {
             How::Copied => "copied",
             How::Renamed => "renamed",
             How::Converted => "converted",
+            How::Checked => "converted if every row fits",
+            How::Lossy => "converted, loses ",
             How::Default => "new, by default",
             How::Migrated => "migrated",
+            How::Dropped if self.new.is_some() => "its values dropped",
             How::Dropped => "dropped",
             How::Refused => "refused",
-        })
+        })?;
+        f.write_str(self.loses.as_deref().unwrap_or_default())
     }
 }
 

@@ -535,6 +535,7 @@ heroes: was avatars, rows of 64 bytes become 104, 92 rows, indexes made anew
   Hero.best: List<u16, 3> -> List<u32, 5>, converted
   Hero.half: f32, migrated
   Hero.bio: Text, dropped
+  2 more fields, copied
 orbs: dropped, 107 rows
 estimated pause: 100 us, 162 us if every row changes meanwhile
 "

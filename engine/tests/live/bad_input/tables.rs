@@ -32,6 +32,7 @@ fn fields_come_and_go_while_the_rooms_play_on() {
           Greeting.nick: was name, Str<32> -> Str<40>, converted
         signs: was marks, rows of 8 bytes become 16, 3 rows
           Sign.weight: u32, new, by default
+          1 more field, copied
         scores: new
     "#]]
     .assert_eq(&plan[..end]);
