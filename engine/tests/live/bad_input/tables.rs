@@ -37,6 +37,15 @@ fn fields_come_and_go_while_the_rooms_play_on() {
     "#]]
     .assert_eq(&plan[..end]);
     assert_eq!(engine.hello(), "game1 1001", "a plan changes nothing");
+    // What is said may be lost and is not is told where no table changes, too; and a load is refused for it.
+    assert_eq!(engine.get("/api/v1/plan?name=base.so"), "the tables stay as they are\n");
+    let plan = engine.get("/api/v1/plan?name=base.so&drop=orbs");
+    assert!(
+        plan.contains("marks: stays as it is, 3 rows\n") && plan.ends_with("\nnothing called \"orbs\" is lost\n"),
+        "{plan}"
+    );
+    let (status, code, _) = engine.refusal("/load?name=base.so&drop=orbs");
+    assert_eq!((status, code.as_str()), (400, "drop-unknown"));
 
     engine.must_load("more.so");
     assert_eq!(engine.get("/"), "game1 1001: 3 signs of 6\n");
