@@ -1,6 +1,6 @@
 //! Keys and unique columns that change places, types and names, while the rows go on changing; and the way back.
 
-use crate::support::{linked, test_room};
+use crate::support::{linked, test_room, version};
 use logic_api::prelude::*;
 use room::plan::{Cancel, Rewrite};
 use room::testing::TestRoom;
@@ -108,37 +108,24 @@ fn values(number: u32) -> [u32; 3] {
     [number * 7_919 % 50_021, number * 31 % 40_009, number * 17 % 30_011]
 }
 
-/// A version whose avatars are these. It looks every row up in its indexes before it says that it has taken them over.
-macro_rules! version {
+/// A version that looks every row up in its indexes before it says that it has taken them over.
+macro_rules! indexed {
     ($name:ident, $version:literal, { $($avatar:tt)* }, |$table:ident, $row:ident| [$($found:expr),*]) => {
-        #[allow(dead_code, reason = "what counts is what the engine does with the tables")]
-        mod $name {
-            use super::*;
-
+        version!($name, $version, avatars: Avatar, {
             #[derive(Debug, Row)]
             #[repr(C)]
             pub(super) struct Avatar { $($avatar)* }
-
-            #[derive(Debug, World)]
-            pub(super) struct New {
-                avatars: Table<Avatar>,
+        } fn upgraded(&mut self, _ctx: &mut Ctx, _from: Version) {
+            let $table = &self.avatars;
+            for $row in $table {
+                let found: &[Option<&Avatar>] = &[$($found),*];
+                assert!(found.iter().all(|found| std::ptr::eq(found.unwrap(), $row)), "{:?}", $row);
             }
-
-            #[logic(linked, version = $version)]
-            impl Logic for New {
-                fn upgraded(&mut self, _ctx: &mut Ctx, _from: Version) {
-                    let $table = &self.avatars;
-                    for $row in $table {
-                        let found: &[Option<&Avatar>] = &[$($found),*];
-                        assert!(found.iter().all(|found| std::ptr::eq(found.unwrap(), $row)), "{:?}", $row);
-                    }
-                }
-            }
-        }
+        });
     };
 }
 
-version!(exchanged, 2, {
+indexed!(exchanged, 2, {
     #[row(unique)]
     number: u32,
     #[row(key)]
@@ -149,7 +136,7 @@ version!(exchanged, 2, {
     team: Team,
 }, |table, row| [table.find(row.seat), table.find_by(Avatar::BY_NUMBER, row.number)]);
 
-version!(moved, 3, {
+indexed!(moved, 3, {
     number: u32,
     #[row(unique)]
     seat: u32,
@@ -160,7 +147,7 @@ version!(moved, 3, {
     team: Team,
 }, |table, row| [table.find(row.place), table.find_by(Avatar::BY_SEAT, row.seat)]);
 
-version!(renamed, 4, {
+indexed!(renamed, 4, {
     #[row(unique, was = "place")]
     spot: u32,
     #[row(key, was = "seat")]
@@ -172,7 +159,7 @@ version!(renamed, 4, {
     team: Team,
 }, |table, row| [table.find(row.chair), table.find_by(Avatar::BY_SPOT, row.spot), table.find_by(Avatar::BY_NICK, row.nick)]);
 
-version!(widened, 5, {
+indexed!(widened, 5, {
     #[row(unique, was = "number")]
     count: u64,
     #[row(unique)]
@@ -192,7 +179,7 @@ version!(widened, 5, {
     table.find_by(Avatar::BY_PAIR, row.pair)
 ]);
 
-version!(none, 6, {
+indexed!(none, 6, {
     number: u32,
     seat: u32,
     place: u32,
@@ -201,7 +188,7 @@ version!(none, 6, {
     team: Team,
 }, |table, _row| []);
 
-version!(teams, 7, {
+indexed!(teams, 7, {
     #[row(key)]
     number: u32,
     #[row(unique)]
