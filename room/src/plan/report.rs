@@ -5,6 +5,7 @@ use crate::raw::RawTable;
 use crate::world::World;
 use logic_api::schema::FieldSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Pages that are looked at during a swap to see whether they have changed, in a microsecond.
@@ -132,16 +133,17 @@ impl FieldReport {
         }
     }
 
-    /// A line for each that is not just copied. That of a row goes without saying where those of its fields say all.
-    fn write_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// A line for each that is not just copied, or `refused` with the reason. That of a row goes without saying where those of its
+    /// fields say all.
+    fn write_lines(&self, f: &mut fmt::Formatter<'_>, refused: &BTreeSet<&str>) -> fmt::Result {
         let is_told = match self.fields.is_empty() {
-            true => self.how != How::Copied,
+            true => self.how != How::Copied && !refused.contains(&*self.field),
             false => self.was.is_some() || self.old != self.new,
         };
         if is_told {
             writeln!(f, "  {self}")?;
         }
-        self.fields.iter().try_for_each(|field| field.write_lines(f))
+        self.fields.iter().try_for_each(|field| field.write_lines(f, refused))
     }
 }
 
@@ -263,9 +265,10 @@ impl PlanReport {
 
 impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refused = self.refusals.iter().filter_map(|line| Some(line.split_once(": ")?.0)).collect();
         for table in &self.tables {
             writeln!(f, "{table}")?;
-            table.fields.iter().try_for_each(|field| field.write_lines(f))?;
+            table.fields.iter().try_for_each(|field| field.write_lines(f, &refused))?;
             match table.fields.iter().map(FieldReport::copied).sum() {
                 0usize => {}
                 _ if table.how != TableHow::Rewritten => {}

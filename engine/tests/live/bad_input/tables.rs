@@ -82,12 +82,19 @@ fn a_plan_of_two_files_needs_no_engine() {
     let (old, new) = (engine.setup.plugins().join("more.so"), engine.setup.plugins().join("base.so"));
     let words = ["plan", old.to_str().unwrap(), new.to_str().unwrap(), "--drop", "scores", "--drop", "nobody"];
     let output = engine.setup.run(&words);
+    assert_eq!(
+        (output.status.code(), output.stderr.as_slice()),
+        (Some(1), &b""[..]),
+        "a script sees that it is refused"
+    );
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("saboteurs 1000 -> game1 1001:\ngreeting: rows of 56 bytes become 40\n"), "{text}");
     assert!(text.ends_with("acknowledge it with drop=Mark.weight\nnothing called \"nobody\" is lost\n"), "{text}");
     let output = engine.setup.run(&[&words[..], &["--json"]].concat());
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json[0]["plan"]["tables"][2]["how"], "dropped");
+    let output = engine.setup.run(&[&words[..], &["--drop", "Greeting.version", "--drop", "Mark.weight"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
     engine.end();
 }
 

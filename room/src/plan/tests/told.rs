@@ -106,8 +106,6 @@ fn every_kind_of_change_is_told_with_what_it_loses() {
           Avatar.pos.x: f32 -> f64, converted
           Avatar.pos.v: was y, f32, renamed
           Avatar.pos.w: u8, new, by default
-          Avatar.pos.z: f32, refused
-          Avatar.parts.size: f64 -> f32, refused
           Avatar.gone: u8, dropped
           1 more field, copied
         refused: Avatar.pos.z: f32 would be dropped; say `#[row(dropped("z"))]`, or acknowledge it with drop=Avatar.pos.z
