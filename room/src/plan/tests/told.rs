@@ -165,3 +165,47 @@ fn a_row_in_a_row_is_told_by_its_fields() {
     "#]],
     );
 }
+
+#[test]
+fn what_becomes_a_key_or_unique_is_told() {
+    use ColumnType::{U16, U32};
+    let of = |unique, name: &str, column| Field { unique, ..field(name, column) };
+    let old = [
+        of(Unique::Key, "number", U32),
+        of(Unique::Unique, "seat", U32),
+        of(Unique::Unique, "place", U16),
+        of(Unique::No, "name", U16),
+        of(Unique::No, "same", U16),
+    ];
+    let new = [
+        of(Unique::Unique, "number", U32),
+        of(Unique::Key, "seat", U32),
+        of(Unique::No, "place", U32),
+        of(Unique::Unique, "name", U16),
+        of(Unique::No, "same", U16),
+    ];
+    check_told(
+        &side(&old, &[]),
+        &side(&new, &[]),
+        &[],
+        &expect![[r#"
+        avatars: rows of 16 bytes become 16, an index made anew
+          Avatar.number: u32, copied, becomes unique
+          Avatar.seat: u32, copied, becomes the key
+          Avatar.place: u16 -> u32, converted, unique no more
+          Avatar.name: u16, copied, becomes unique
+          1 more field, copied
+    "#]],
+    );
+    // With no bytes moved at all.
+    let old = side(&[of(Unique::No, "number", U32)], &[]);
+    check_told(
+        &old,
+        &side(&[of(Unique::Key, "number", U32)], &[]),
+        &[],
+        &expect![[r#"
+        avatars: stays as it is, an index made anew
+          Avatar.number: u32, copied, becomes the key
+    "#]],
+    );
+}
