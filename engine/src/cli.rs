@@ -22,7 +22,7 @@ pub use check::{CheckError, check};
 pub use client::{ClientError, confirm, load, roll_back, status};
 pub use folder::FolderError;
 pub use journal::{JournalError, TAIL_RECORDS, check as check_journal, list as list_journals, tail as tail_journal};
-pub use plan::plan;
+pub use plan::{FilesPlan, plan};
 pub use replay::{ReplayCommandError, ReplayFlags, replay};
 pub use rooms::{RoomsCommand, rooms};
 pub use snapshot::{SnapshotCommandError, SnapshotFlags, snapshot};
@@ -187,7 +187,9 @@ Nothing that is kept is changed, and the engine may be running.")]
     #[command(after_help = "\
 Examples:
   engine plan plugins/game.1001.so plugins/game.1002.so
-  engine plan plugins/game.1002.so plugins/game.1001.so --drop Avatar.level --json")]
+  engine plan plugins/game.1002.so plugins/game.1001.so --drop Avatar.level --json
+
+The exit status is 1 if a load would be refused for it.")]
     Plan {
         /// The plugin that runs.
         old: PathBuf,

@@ -37,6 +37,9 @@ enum Failure {
     Client(#[from] ClientError),
     #[error(transparent)]
     Check(#[from] CheckError),
+    /// What would be refused has been asked for, and is the answer.
+    #[error("{0}")]
+    PlanRefused(String),
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error(transparent)]
@@ -76,9 +79,12 @@ fn main() -> ExitCode {
     }
     match run(Cli::parse().command) {
         Ok(text) => {
-            // A reader that went away (`engine status | head`) is no failure.
-            let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+            print(&text);
             ExitCode::SUCCESS
+        }
+        Err(Failure::PlanRefused(text)) => {
+            print(&text);
+            ExitCode::FAILURE
         }
         Err(failure) => {
             if !matches!(failure, Failure::Replay(ReplayCommandError::Told)) {
@@ -89,6 +95,11 @@ fn main() -> ExitCode {
     }
 }
 
+fn print(text: &str) {
+    // A reader that went away (`engine status | head`) is no failure.
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+}
+
 /// The text is what the command prints on standard output at its end.
 fn run(command: Command) -> Result<String, Failure> {
     match command {
@@ -96,7 +107,10 @@ fn run(command: Command) -> Result<String, Failure> {
         Command::New { path, hotseat } => Ok(new_game(&path, hotseat.as_deref())?),
         Command::Dev(flags) => develop(flags).map(|()| String::new()),
         Command::Load { name, confirm, force, drop, client } => Ok(cli::load(&name, (confirm, force), &drop, &client)?),
-        Command::Plan { old, new, drop, json, config } => Ok(cli::plan(&old, &new, &drop, json, config)?),
+        Command::Plan { old, new, drop, json, config } => {
+            let cli::FilesPlan { text, is_refused } = cli::plan(&old, &new, &drop, json, config)?;
+            if is_refused { Err(Failure::PlanRefused(text)) } else { Ok(text) }
+        }
         Command::Confirm { client } => Ok(cli::confirm(&client)?),
         Command::Rollback { reason, client } => Ok(cli::roll_back(reason.as_deref(), &client)?),
         Command::Status { json, client } => Ok(cli::status(json, &client)?),

@@ -24,7 +24,7 @@ use names::{Names, match_names, old_names};
 use std::sync::Arc;
 use steps::Step;
 
-pub use report::{FieldReport, How, PlanReport, TableHow, TableReport};
+pub use report::{FieldReport, How, PlanReport, Role, TableHow, TableReport};
 pub use rewrite::{Cancel, Rewrite, RewriteError};
 
 pub(crate) use columns::check_value;

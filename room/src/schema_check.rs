@@ -1,6 +1,9 @@
 //! Whether a schema can be held.
 
-use crate::limits::{COLUMN_DEPTH_MAX, INDEXES_PER_TABLE_MAX, ROW_BYTES_MAX, STR_BYTES_MAX, TABLES_MAX};
+use crate::limits::{
+    COLUMN_DEPTH_MAX, FIELDS_MAX, FIELDS_PER_TABLE_MAX, INDEXES_PER_TABLE_MAX, NAME_BYTES_MAX, ROW_BYTES_MAX,
+    STR_BYTES_MAX, TABLES_MAX, VARIANTS_MAX,
+};
 use crate::plan::{check_value, has_heap, heap_offsets};
 use logic_api::changes::{Changes, FieldChanges};
 use logic_api::schema::{ColumnType, EnumSchema, FieldSchema, RowSchema, Schema, TableSchema, Unique};
@@ -10,13 +13,21 @@ use std::collections::BTreeSet;
 pub(crate) fn check(schema: &Schema) -> Result<(), Vec<String>> {
     let mut reasons = Vec::new();
     if schema.tables.len() > TABLES_MAX {
-        reasons.push(format!("{} tables, at most {TABLES_MAX} are possible", schema.tables.len()));
+        return Err(vec![format!("{} tables, at most {TABLES_MAX} are possible", schema.tables.len())]);
     }
     for (number, table) in schema.tables.iter().enumerate() {
+        reasons.extend(check_name("a table", &table.name));
         if schema.tables[..number].iter().any(|other| other.name == table.name) {
             reasons.push(format!("two tables are called `{}`", table.name));
         }
         check_table(table, &mut reasons);
+    }
+    // Nothing that is deeper than may be has passed.
+    if reasons.is_empty() {
+        let fields: usize = schema.tables.iter().map(|table| fields_in_row(&table.row)).sum();
+        if fields > FIELDS_MAX {
+            reasons.push(format!("{fields} fields in all tables, at most {FIELDS_MAX} are possible"));
+        }
     }
     if reasons.is_empty() { Ok(()) } else { Err(reasons) }
 }
@@ -46,8 +57,38 @@ fn check_row(row: &RowSchema, reasons: &mut Vec<String>) {
         Some(field) => {
             reasons.push(format!("{}.{}: more than {COLUMN_DEPTH_MAX} columns in each other", row.name, field.name));
         }
-        None => check_fields(row, reasons),
+        None => match fields_in_row(row) {
+            0..=FIELDS_PER_TABLE_MAX => check_fields(row, reasons),
+            fields => {
+                let advice = "those of rows in it count too; an array is one field";
+                reasons.push(format!(
+                    "{}: {fields} fields, at most {FIELDS_PER_TABLE_MAX} are possible; {advice}",
+                    row.name
+                ));
+            }
+        },
     }
+}
+
+/// With those of the rows in it.
+fn fields_in_row(row: &RowSchema) -> usize {
+    fn within(column: &ColumnType) -> usize {
+        match column {
+            ColumnType::Row(row) => fields_in_row(row),
+            ColumnType::List { of, .. } | ColumnType::Opt { of } | ColumnType::Array { of, .. } => within(of),
+            _ => 0,
+        }
+    }
+    row.fields.iter().map(|field| 1 + within(&field.column)).sum()
+}
+
+/// Names go into lines that people read, a line for each field.
+fn check_name(of: &str, name: &str) -> Option<String> {
+    if name.is_empty() || name.contains(char::is_control) {
+        return Some(format!("{of} is called {name:?}, which is no name"));
+    }
+    let is_long = name.len() > NAME_BYTES_MAX;
+    is_long.then(|| format!("{of} has a name of {} bytes, at most {NAME_BYTES_MAX} are possible", name.len()))
 }
 
 /// More than as many levels of rows, lists, options and arrays, so that nothing else should go down into it.
@@ -66,6 +107,8 @@ fn check_fields(row: &RowSchema, reasons: &mut Vec<String>) {
     if row.size == 0 || !row.align.is_power_of_two() || row.align > 16 || !row.size.is_multiple_of(row.align.max(1)) {
         reasons.push(format!("{}: {} bytes aligned to {} are no layout", row.name, row.size, row.align));
     }
+    reasons.extend(check_name("a row", &row.name));
+    reasons.extend(row.fields.iter().find_map(|field| check_name(&format!("a field of {}", row.name), &field.name)));
     let mut names = BTreeSet::new();
     if let Some(field) = row.fields.iter().find(|field| !names.insert(&*field.name)) {
         reasons.push(format!("{}: two fields are called `{}`", row.name, field.name));
@@ -115,6 +158,14 @@ fn check_enum(of: &EnumSchema) -> Option<String> {
     }
     if of.variants.is_empty() {
         return Some(format!("the enum {} has no variant", of.name));
+    }
+    if of.variants.len() > VARIANTS_MAX {
+        let count = of.variants.len();
+        return Some(format!("the enum {} has {count} variants, at most {VARIANTS_MAX} are possible", of.name));
+    }
+    let named = of.variants.iter().map(|(name, _)| ("a variant", name)).chain([("an enum", &of.name)]);
+    if let Some(what) = named.into_iter().find_map(|(of, name)| check_name(of, name)) {
+        return Some(what);
     }
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     // What is not in its bytes does not tell a number from another.
@@ -288,6 +339,49 @@ mod tests {
         let table = |number: usize| TableSchema { name: format!("t{number}"), ..one.tables[0].clone() };
         let many = Schema { tables: (0..=TABLES_MAX).map(table).collect() };
         assert_eq!(check(&many), Err(vec!["257 tables, at most 256 are possible".into()]));
+        for (lie, expected) in [
+            ("", "a table is called \"\", which is no name"),
+            ("a\nb", "a table is called \"a\\nb\", which is no name"),
+            (&"n".repeat(129), "a table has a name of 129 bytes, at most 128 are possible"),
+        ] {
+            let lying = Schema { tables: vec![TableSchema { name: lie.into(), ..one.tables[0].clone() }] };
+            assert_eq!(check(&lying), Err(vec![expected.into()]));
+        }
+        let blank = RowSchema { name: String::new(), ..one.tables[0].row.clone() };
+        check_lie(blank, &["a row is called \"\", which is no name"]);
+        check_lie(
+            row(&[("a\tb", ColumnType::U8, Unique::No)]),
+            &["a field of Avatar is called \"a\\tb\", which is no name"],
+        );
+        check_column_lie(team(1, &[("", 1)]), "Avatar.hp: a variant is called \"\", which is no name");
+    }
+
+    /// As many as there may be pass, and one more does not: of a row, with the rows in it, and of all tables.
+    #[test]
+    fn fields_are_not_too_many() {
+        let wide = |fields: usize| {
+            let names: Vec<String> = (0..fields).map(|number| format!("f{number}")).collect();
+            row(&names.iter().map(|name| (name.as_str(), ColumnType::U8, Unique::No)).collect::<Vec<_>>())
+        };
+        let of = |row: RowSchema| Schema { tables: vec![TableSchema { name: "avatars".into(), single: false, row }] };
+        assert_eq!(check(&of(wide(FIELDS_PER_TABLE_MAX))), Ok(()));
+        let most = "at most 1024 are possible; those of rows in it count too; an array is one field";
+        check_lie(wide(10_000), &[&format!("Avatar: 10000 fields, {most}")]);
+        let inner = |fields| array(ColumnType::Row(wide(fields)), 2);
+        assert_eq!(check(&of(row(&[("parts", inner(1023), Unique::No)]))), Ok(()));
+        check_lie(row(&[("parts", inner(1024), Unique::No)]), &[&format!("Avatar: 1025 fields, {most}")]);
+
+        let tables = |fields: usize| {
+            let table = |number| TableSchema { name: format!("t{number}"), ..of(wide(fields)).tables.remove(0) };
+            Schema { tables: (0..TABLES_MAX).map(table).collect() }
+        };
+        assert_eq!(check(&tables(FIELDS_MAX / TABLES_MAX)), Ok(()));
+        let many = check(&tables(FIELDS_MAX / TABLES_MAX + 1)).unwrap_err();
+        assert_eq!(many, ["16640 fields in all tables, at most 16384 are possible"]);
+        let names: Vec<String> = (0..=VARIANTS_MAX).map(|number| format!("V{number}")).collect();
+        let variants: Vec<(&str, i64)> = names.iter().map(String::as_str).zip(0..).collect();
+        assert_eq!(check(&of(row(&[("hp", team(2, &variants[1..]), Unique::No)]))), Ok(()));
+        check_column_lie(team(2, &variants), "Avatar.hp: the enum Team has 4097 variants, at most 4096 are possible");
     }
 
     #[test]

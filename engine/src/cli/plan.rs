@@ -9,6 +9,13 @@ use room::plan::Plan;
 use crate::cli::check::{CheckError, Looked};
 use crate::status::{VersionName, VersionPlan};
 
+/// What a plan is, in words or as JSON, and whether it may be carried out.
+#[derive(Debug)]
+pub struct FilesPlan {
+    pub text: String,
+    pub is_refused: bool,
+}
+
 /// Compares the tables of two plugin files; `drops` is what may be lost. JSON has the form of `/api/v1/plan`.
 ///
 /// # Errors
@@ -19,15 +26,16 @@ pub fn plan(
     drops: &[String],
     json: bool,
     config: Option<PathBuf>,
-) -> Result<String, CheckError> {
+) -> Result<FilesPlan, CheckError> {
     let [old, new] = [Looked::at(old, config.clone())?, Looked::at(new, config)?].map(|looked| looked.summary);
     let (old_schema, new_schema) = (Arc::new(old.manifest.schema), Arc::new(new.manifest.schema));
     let plan = Plan::new(&old_schema, &old.changes, &new_schema, &new.changes, drops);
+    let is_refused = !plan.refusals().is_empty();
     let from = VersionName { version: old.manifest.version.0, name: old.manifest.name };
     let report = VersionPlan { from, plan: plan.report(None) };
     if json {
         let json = serde_json::to_string_pretty(&[report]).expect("the status types have string keys only");
-        return Ok(json + "\n");
+        return Ok(FilesPlan { text: json + "\n", is_refused });
     }
     let VersionPlan { from, plan: report } = report;
     let mut text = format!("{} {} -> {} {}:\n", from.name, from.version, new.manifest.name, new.manifest.version);
@@ -37,5 +45,5 @@ pub fn plan(
     } else {
         let _ = write!(text, "{report}");
     }
-    Ok(text)
+    Ok(FilesPlan { text, is_refused })
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use logic_api::Manifest;
 use logic_api::changes::Changes;
 use logic_api::schema::Schema;
-use room::plan::{Cancel, Plan, Rewrite, RewriteError};
-use room::{LogicVersion, Room, Stamp};
+use room::plan::{Cancel, Plan, PlanReport, Rewrite, RewriteError};
+use room::{LogicVersion, Room, Stamp, World};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -39,21 +39,15 @@ pub(super) fn check(
     let to = VersionName { version: manifest.version.0, name: manifest.name.clone() };
     let refuse = |refusal: Refusal| Refused { refusal, to: Some(to.clone()) };
     let new = Arc::new(manifest.schema.clone());
+    let mut plans = Plans::to(&new, changes, drops);
+    rooms.logics().iter().for_each(|(_, logic)| plans.add(logic, None));
+    planned.set(plans.told());
     let mut lines: Vec<String> = Vec::new();
-    let (mut from, mut plans) = (None, Vec::new());
-    let mut unused: Vec<String> = drops.to_vec();
-    for logic in distinct(rooms) {
-        let plan = Plan::new(logic.schema(), logic.changes(), &new, changes, drops);
-        unused.retain(|drop| plan.unused_drops().contains(drop));
-        if !plan.is_nothing() {
-            plans.push(VersionPlan { from: version_name(&logic), plan: plan.report(None) });
-        }
-        if !plan.refusals().is_empty() {
-            lines.extend(plan.refusals().iter().filter(|line| !lines.contains(line)).cloned().collect::<Vec<_>>());
-            from.get_or_insert(logic);
-        }
+    let mut from = None;
+    for OfVersion { logic, plan, .. } in plans.all.iter().filter(|of| !of.plan.refusals().is_empty()) {
+        lines.extend(plan.refusals().iter().filter(|line| !lines.contains(line)).cloned().collect::<Vec<_>>());
+        from.get_or_insert(logic);
     }
-    planned.set(plans);
     if let Some(from) = from {
         let reason = format!(
             "the tables of {} {}, which is running, cannot be carried over to {} {}; what may be lost can be acknowledged with \
@@ -65,36 +59,79 @@ pub(super) fn check(
         );
         return Err(refuse(Refusal::new(Kind::Conflict, "schema-differs", reason).with_details(lines)));
     }
-    if let Some(drop) = unused.first() {
+    if let Some(drop) = plans.unused_drops().first() {
         let reason = format!("nothing called {drop:?} is lost by this load; leave drop={drop} out");
         return Err(refuse(Refusal::new(Kind::BadRequest, "drop-unknown", reason)));
     }
     Ok(())
 }
 
-/// The versions that run in rooms, each once.
-fn distinct(rooms: &Rooms) -> Vec<Arc<LogicVersion>> {
-    let mut distinct: Vec<Arc<LogicVersion>> = Vec::new();
-    for (_, logic) in rooms.logics() {
-        if !distinct.iter().any(|known| Arc::ptr_eq(known, &logic)) {
-            distinct.push(logic);
-        }
-    }
-    distinct
+/// The plans from the versions that run in rooms to another one, each made once.
+struct Plans<'a> {
+    new: &'a Arc<Schema>,
+    changes: &'a Changes,
+    drops: &'a [String],
+    all: Vec<OfVersion>,
 }
 
-/// The plan for a room beside those of rooms that run the same version.
-fn add_plan(plans: &mut Vec<VersionPlan>, room: &Room, new: &Arc<Schema>, changes: &Changes, drops: &[String]) {
-    let logic = room.logic();
-    let plan = Plan::new(logic.schema(), logic.changes(), new, changes, drops);
-    if plan.is_nothing() {
-        return;
+struct OfVersion {
+    logic: Arc<LogicVersion>,
+    plan: Plan,
+    report: PlanReport,
+}
+
+impl<'a> Plans<'a> {
+    fn to(new: &'a Arc<Schema>, changes: &'a Changes, drops: &'a [String]) -> Self {
+        Self { new, changes, drops, all: Vec::new() }
     }
-    let (from, plan) = (version_name(logic), plan.report(Some(room.world())));
-    match plans.iter_mut().find(|known| known.from == from) {
-        Some(known) => known.plan.add(&plan),
-        None => plans.push(VersionPlan { from, plan }),
+
+    /// For a room that runs this version, beside those that do so too.
+    fn add(&mut self, logic: &Arc<LogicVersion>, world: Option<&World>) {
+        match self.all.iter_mut().find(|of| is_same(&of.logic, logic)) {
+            Some(OfVersion { plan, report, .. }) => {
+                if let Some(world) = world {
+                    report.add(&plan.report(Some(world)));
+                }
+            }
+            None => {
+                let plan = Plan::new(logic.schema(), logic.changes(), self.new, self.changes, self.drops);
+                let report = plan.report(world);
+                self.all.push(OfVersion { logic: Arc::clone(logic), plan, report });
+            }
+        }
     }
+
+    fn has_work(&self) -> bool {
+        self.all.iter().any(|of| !of.plan.is_nothing())
+    }
+
+    /// What may be lost, and no plan loses: what one has no use for may be for another.
+    fn unused_drops(&self) -> Vec<String> {
+        let is_unused = |drop: &&String| self.all.iter().all(|of| of.plan.unused_drops().contains(drop));
+        self.drops.iter().filter(is_unused).cloned().collect()
+    }
+
+    /// What there is to say of the tables: the plans that change some. Only the first tells of drops that are unused, and is there
+    /// for that alone where nothing else is.
+    fn told(&self) -> Vec<VersionPlan> {
+        let unused = self.unused_drops();
+        let is_told = |(number, of): &(usize, &OfVersion)| {
+            !of.plan.is_nothing() || (*number == 0 && !unused.is_empty() && !self.has_work())
+        };
+        let told = self.all.iter().enumerate().filter(is_told).enumerate().map(|(place, (_, of))| {
+            let unused_drops = if place == 0 { unused.clone() } else { Vec::new() };
+            VersionPlan { from: version_name(&of.logic), plan: PlanReport { unused_drops, ..of.report.clone() } }
+        });
+        told.collect()
+    }
+}
+
+/// Rooms whose code is gone have a version each, made of what their snapshots say.
+fn is_same(one: &Arc<LogicVersion>, other: &Arc<LogicVersion>) -> bool {
+    let says_the_same = || {
+        version_name(one) == version_name(other) && one.schema() == other.schema() && one.changes() == other.changes()
+    };
+    Arc::ptr_eq(one, other) || says_the_same()
 }
 
 impl Loads {
@@ -110,11 +147,9 @@ impl Loads {
             Err(Refusal::new(Kind::Internal, "load-broken", "the plan ended without a result; see the log"))
         })?;
         let new = Arc::new(manifest.schema);
-        let mut plans = Vec::new();
-        for (room, _) in self.rooms.twins().await? {
-            add_plan(&mut plans, &room, &new, &changes, &drops);
-        }
-        Ok(plans)
+        let mut plans = Plans::to(&new, &changes, &drops);
+        self.rooms.twins().await?.iter().for_each(|(room, _)| plans.add(room.logic(), Some(room.world())));
+        Ok(plans.told())
     }
 
     /// Rewrites the tables of every room, on a thread of its own: all of them first, then what has changed since.
@@ -129,12 +164,10 @@ impl Loads {
         for round in 0..ROUNDS_MAX {
             let twins = self.rooms.twins().await?;
             if round == 0 {
-                let (new, changes) = (to.logic.schema(), to.logic.changes());
-                let mut plans = Vec::new();
-                twins.iter().for_each(|(room, _)| add_plan(&mut plans, room, new, changes, drops));
-                let has_work = !plans.is_empty();
-                planned.set(plans);
-                if !has_work {
+                let mut plans = Plans::to(to.logic.schema(), to.logic.changes(), drops);
+                twins.iter().for_each(|(room, _)| plans.add(room.logic(), Some(room.world())));
+                planned.set(plans.told());
+                if !plans.has_work() {
                     return Ok(TableRewrites::default());
                 }
             }
@@ -256,4 +289,87 @@ pub(super) fn large(what: &str) -> Refusal {
 pub(super) fn unfit(line: String) -> Refusal {
     let reason = "a row has no place in the tables of the new version";
     Refusal::new(Kind::Conflict, "row-unfit", reason).with_details([line])
+}
+
+#[cfg(test)]
+#[expect(dead_code, reason = "what counts is what the tables are")]
+mod tests {
+    use super::*;
+    use logic_api::prelude::*;
+
+    mod one {
+        use super::*;
+
+        #[derive(Debug, Row)]
+        #[repr(C)]
+        pub(super) struct Mark {
+            number: u32,
+        }
+
+        #[derive(Debug, World)]
+        pub(super) struct Game {
+            marks: Table<Mark>,
+            orbs: Table<Mark>,
+        }
+
+        #[logic(linked, version = 1)]
+        impl Logic for Game {}
+    }
+
+    mod two {
+        use super::*;
+
+        #[derive(Debug, Row)]
+        #[repr(C)]
+        pub(super) struct Mark {
+            number: u32,
+            hp: u8,
+        }
+
+        #[derive(Debug, World)]
+        pub(super) struct Game {
+            marks: Table<Mark>,
+        }
+
+        #[logic(linked, version = 2)]
+        impl Logic for Game {}
+    }
+
+    mod three {
+        use super::*;
+
+        #[derive(Debug, World)]
+        pub(super) struct Game {
+            marks: Table<one::Mark>,
+        }
+
+        #[logic(linked, version = 3)]
+        impl Logic for Game {}
+    }
+
+    /// What is told of drops, for each version that has a plan, where rooms on these go to the third.
+    fn unused(logics: &[Arc<LogicVersion>], drops: &[&str]) -> Vec<(u32, Vec<String>)> {
+        let to = LogicVersion::linked::<three::Game>().unwrap();
+        let drops: Vec<String> = drops.iter().map(|drop| (*drop).to_owned()).collect();
+        let mut plans = Plans::to(to.schema(), to.changes(), &drops);
+        logics.iter().for_each(|logic| plans.add(logic, None));
+        plans.told().into_iter().map(|told| (told.from.version, told.plan.unused_drops)).collect()
+    }
+
+    #[test]
+    fn a_drop_is_unused_if_no_room_has_a_use_for_it_and_told_once() {
+        let [one, two, three] = [
+            LogicVersion::linked::<one::Game>().unwrap(),
+            LogicVersion::linked::<two::Game>().unwrap(),
+            LogicVersion::linked::<three::Game>().unwrap(),
+        ];
+        let (all, some) = (&[one.clone(), two.clone(), one, three.clone()], &[three, two]);
+        let none = Vec::new;
+        assert_eq!(unused(all, &["orbs", "Mark.hp"]), [(1, none()), (2, none())]);
+        assert_eq!(unused(all, &["orbs", "typo", "Mark.hp"]), [(1, vec!["typo".into()]), (2, none())]);
+        assert_eq!(unused(some, &["orbs", "Mark.hp"]), [(2, vec!["orbs".into()])]);
+        // Also where no table changes, and only then is there a plan that does nothing.
+        assert_eq!(unused(&all[3..], &["typo"]), [(3, vec!["typo".into()])]);
+        assert_eq!(unused(&all[3..], &[]), []);
+    }
 }

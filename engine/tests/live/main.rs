@@ -20,6 +20,7 @@ mod points;
 mod replays;
 mod rooms;
 mod schema;
+mod schema_made_up;
 mod schema_refused;
 mod second_act;
 mod skipped;

@@ -55,7 +55,7 @@ fn check_refused_by(line: &str, name: &str, expected: (u16, &str, &str)) {
 }
 
 /// What another process makes of the journal.
-fn state_hash(engine: &Engine) -> String {
+pub(crate) fn state_hash(engine: &Engine) -> String {
     run(&engine.setup, &["replay"]).split("state hash ").nth(1).unwrap()[..16].to_owned()
 }
 
@@ -153,6 +153,9 @@ fn what_a_load_does_to_tables_is_told_before_and_afterwards() {
     assert_eq!(plan["refusals"], json!([line]));
     let hits = json!({"field": "Score.hits", "was": null, "old": "u32", "new": "u8", "how": "refused"});
     assert_eq!(plan["tables"][0]["fields"][2], hits);
+    let lossy = ask("/api/v1/plan?name=game.1003.so&drop=Score.hits").json();
+    let hits = &lossy[0]["plan"]["tables"][0]["fields"][2];
+    assert_eq!((&hits["how"], &hits["loses"]), (&"lossy".into(), &"values above 255".into()));
     assert!(run(&engine.setup, &["status"]).contains(&format!("\n  {line}\n")));
 
     let spared = ask("/api/v1/plan?name=game.1002.so&drop=Score.nick").json();

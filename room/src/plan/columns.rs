@@ -51,9 +51,7 @@ impl Maker<'_> {
         match (old, new) {
             (Text, Text | Blob) | (Blob, Blob) => Some(Made::heap()),
             // What is no UTF-8 reads as an empty text.
-            (Blob, Text) => self
-                .is_lossy_allowed(path, &format!("{old} -> {new} would lose bytes that are no UTF-8"))
-                .then(Made::heap),
+            (Blob, Text) => self.may_lose(path, (old, new), "bytes that are no UTF-8").then(Made::heap),
             (Id { row: one }, Id { row: two }) => match self.lost_id(one, two) {
                 None => Some(Made::copy(8)),
                 Some(lost) => self.lost(path, &format!("{old} -> {new} {lost}"), new, filling),
@@ -69,9 +67,7 @@ impl Maker<'_> {
             }
             (Opt { of: from }, Opt { of: to }) => self.option(path, from, (new, to), filling),
             (from, Opt { of: to }) => self.wrapped(path, from, (new, to), filling),
-            (Opt { of: from }, to)
-                if self.is_lossy_allowed(path, &format!("{old} -> {new} would lose that there is none")) =>
-            {
+            (Opt { of: from }, to) if self.may_lose(path, (old, new), "that there is none") => {
                 self.unwrapped(path, from, to, filling)
             }
             (Opt { .. }, _) => None,
@@ -94,7 +90,7 @@ impl Maker<'_> {
         let step = match from.lost_in(to) {
             None => Step::Widen { from: 0, to: 0, numbers },
             Some(lost) => {
-                if !self.is_lossy_allowed(path, &format!("{} -> {} would lose {lost}", old.0, new.0)) {
+                if !self.may_lose(path, (old.0, new.0), &lost) {
                     return None;
                 }
                 Step::Narrow { from: 0, to: 0, numbers }
@@ -111,7 +107,7 @@ impl Maker<'_> {
             std::cmp::Ordering::Less => Made { is_same: false, ..copy },
             std::cmp::Ordering::Greater => {
                 let capacities = (from as usize, to as usize);
-                let cut = self.is_acknowledged(path);
+                let cut = self.may_cut(path, || format!("what is longer than {to} bytes"));
                 Made::of(vec![Step::Str(StrStep { from: 0, to: 0, capacities, cut, path: path.shown() })])
             }
         })
@@ -128,7 +124,8 @@ impl Maker<'_> {
         let mut gone = old.variants.iter().map(|(name, number)| Some((*number, name.clone()))).collect::<Vec<_>>();
         sources.iter().flatten().for_each(|source| gone[*source] = None);
         let mut gone: Vec<(i64, String)> = gone.into_iter().flatten().collect();
-        if !gone.is_empty() && self.is_acknowledged(path) {
+        let names = || gone.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ");
+        if !gone.is_empty() && self.may_cut(path, || format!("the variants {}", names())) {
             let value = filling.value(&ColumnType::Enum(new.clone()));
             let is_it = |number: i64| number.to_le_bytes()[..value.len()] == value;
             let (_, number) = new.variants.iter().find(|(_, number)| is_it(*number)).or(new.variants.first())?;
@@ -171,10 +168,7 @@ impl Maker<'_> {
     ) -> Option<Made> {
         let (len, new_len) = (len as usize, new_len as usize);
         let strides = (from.size() as usize, to.size() as usize);
-        if new_len < len
-            && !self
-                .is_lossy_allowed(path, &format!("{old} -> {new} would lose the items from the {} on", nth(new_len)))
-        {
+        if new_len < len && !self.may_lose(path, (old, new), &format!("the items from the {} on", nth(new_len + 1))) {
             return None;
         }
         let item = self.column(path, from, to, filling.part(0, strides.1))?;
@@ -223,7 +217,8 @@ impl Maker<'_> {
             made.steps.push(Step::Copy { from: 0, to: 0, bytes: 4 });
             return Some(made);
         }
-        let cut = capacities.1 < capacities.0 && self.is_acknowledged(path);
+        let is_shorter = capacities.1 < capacities.0;
+        let cut = is_shorter && self.may_cut(path, || format!("the items from the {} on", nth(capacities.1 + 1)));
         let (steps, path) = (item.steps, path.shown());
         let blank = part.blank(to);
         let step = ListStep { from: 0, to: 0, items, strides, capacities, steps, blank, cut, path };

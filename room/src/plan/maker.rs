@@ -29,9 +29,22 @@ pub(super) struct Maker<'a> {
     is_view: bool,
     /// What of nested rows a view does not read.
     unread: Vec<String>,
+    /// Of the field that is being matched.
+    pub(super) told: Told,
     /// What is left out, and no loss.
     pub(super) notes: Vec<String>,
     pub(super) refusals: Vec<String>,
+}
+
+/// What the report tells of a field beside its types.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// What is lost, which was acknowledged.
+    pub(super) losses: Vec<String>,
+    /// It is for the rows to say whether something is lost.
+    pub(super) is_checked: bool,
+    /// The fields of a row in it.
+    fields: Vec<FieldReport>,
 }
 
 /// Where the rows are that are matched.
@@ -151,17 +164,21 @@ impl Row {
         source: Option<(&FieldSchema, usize)>,
         field: &FieldSchema,
         number: usize,
-        made: Made,
+        (made, told): (Made, Told),
     ) {
         let (source, source_number) = source.unzip();
         let how = match source {
             None => How::Default,
             Some(_) if made.is_lost => How::Dropped,
+            Some(_) if !told.losses.is_empty() => How::Lossy,
+            Some(_) if told.is_checked => How::Checked,
             Some(_) if !made.is_same => How::Converted,
             Some(source) if source.name != field.name => How::Renamed,
             Some(_) => How::Copied,
         };
-        self.fields.push(FieldReport::new(&path.row, source, Some(field), how));
+        let loses = (how == How::Lossy).then(|| told.losses.join(", and "));
+        let report = FieldReport { loses, ..FieldReport::new(&path.row, source, Some(field), how) };
+        self.fields.push(report.with_fields(told.fields));
         self.same[number] = source_number.filter(|_| made.is_same);
         let from = source.map_or(0, |source| source.offset as usize);
         self.made.is_same &= made.is_same && source.is_some_and(|source| source.offset == field.offset);
@@ -195,6 +212,7 @@ impl<'a> Maker<'a> {
             same_rows: BTreeSet::new(),
             is_view: false,
             unread: Vec::new(),
+            told: Told::default(),
             notes: Vec::new(),
             refusals: Vec::new(),
         }
@@ -268,13 +286,35 @@ impl<'a> Maker<'a> {
         is_acknowledged
     }
 
+    /// Whether a part of the values may be lost: `loss` is which, as in `values above 255`.
+    pub(super) fn may_lose(&mut self, path: &Path, (old, new): (&ColumnType, &ColumnType), loss: &str) -> bool {
+        let is_allowed = self.is_lossy_allowed(path, &format!("{old} -> {new} would lose {loss}"));
+        if is_allowed {
+            self.told.losses.push(loss.to_owned());
+        }
+        is_allowed
+    }
+
+    /// Whether what the new type has no place for may be lost. If not, each row is looked at.
+    pub(super) fn may_cut(&mut self, path: &Path, loss: impl FnOnce() -> String) -> bool {
+        let is_allowed = self.is_acknowledged(path);
+        match is_allowed {
+            true => self.told.losses.push(loss()),
+            false => self.told.is_checked = true,
+        }
+        is_allowed
+    }
+
     pub(super) fn nested(&mut self, path: &Path, old: &RowSchema, new: &RowSchema) -> Option<Made> {
         let before = self.refusals.len();
         let said = self.new.changes.row(new);
         if said.is_some_and(|said| said.migrate.is_some()) && !self.has_same_fields(old, new) {
             self.say(path, IN_A_ROW);
         }
+        // What was told of the field that this row is in is not of the row's.
+        let told = std::mem::take(&mut self.told);
         let row = self.row(path, old, new, Place::Nested);
+        self.told = Told { fields: row.fields, ..told };
         (self.refusals.len() == before).then_some(row.made)
     }
 
@@ -318,9 +358,13 @@ impl<'a> Maker<'a> {
                 let unread = self.unread.drain(..).map(|what| (sources[number].unwrap_or_default(), what));
                 row.unread.extend(unread);
             }
+            let told = std::mem::take(&mut self.told);
             match made {
-                Some(made) => row.put(&path, source.zip(sources[number]), field, number, made),
-                None => row.fields.push(FieldReport::new(&path.row, source, Some(field), How::Refused)),
+                Some(made) => row.put(&path, source.zip(sources[number]), field, number, (made, told)),
+                None => {
+                    let report = FieldReport::new(&path.row, source, Some(field), How::Refused);
+                    row.fields.push(report.with_fields(told.fields));
+                }
             }
             sources[number].into_iter().for_each(|source| row.is_read[source] = true);
         }
@@ -394,7 +438,11 @@ impl<'a> Maker<'a> {
                 continue;
             }
             let is_said = said.is_some_and(|said| said.dropped.contains(&field.name));
-            if !self.is_acknowledged(&path) && !is_said {
+            let how = match self.is_acknowledged(&path) || is_said {
+                true => How::Dropped,
+                false => How::Refused,
+            };
+            if how == How::Refused {
                 let part = row.unread.iter().find(|(of, _)| *of == number);
                 let part = part.map_or_else(String::new, |(_, what)| format!(", since {what}"));
                 // What its own migration reads in part cannot be called dropped.
@@ -402,10 +450,10 @@ impl<'a> Maker<'a> {
                     true => "read all of it".to_owned(),
                     false => format!("say `#[row(dropped(\"{}\"))]`", field.name),
                 };
-                let how = format!("{say}, or acknowledge it with drop={}", path.row);
-                self.say(&path, &format!("{} would be dropped{part}; {how}", field.column));
+                let say = format!("{say}, or acknowledge it with drop={}", path.row);
+                self.say(&path, &format!("{} would be dropped{part}; {say}", field.column));
             }
-            row.fields.push(FieldReport::new(&path.row, Some(field), None, How::Dropped));
+            row.fields.push(FieldReport::new(&path.row, Some(field), None, how));
         }
     }
 

@@ -3,8 +3,9 @@
 use super::{Change, IndexPlan, Plan, TablePlan};
 use crate::raw::RawTable;
 use crate::world::World;
-use logic_api::schema::FieldSchema;
+use logic_api::schema::{FieldSchema, Unique};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Pages that are looked at during a swap to see whether they have changed, in a microsecond.
@@ -80,6 +81,15 @@ pub struct FieldReport {
     pub old: Option<String>,
     pub new: Option<String>,
     pub how: How,
+    /// Where it was something else in its table, or is new there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub becomes: Option<Role>,
+    /// What is lost where that is lossy: `values above 255`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loses: Option<String>,
+    /// The fields of a row in it, also of one in a list, an option or an array; none where all of these are copied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldReport>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,23 +97,78 @@ pub struct FieldReport {
 pub enum How {
     Copied,
     Renamed,
+    /// Every value has a place in the new type.
     Converted,
+    /// Converted if the values of every row have a place, else refused.
+    Checked,
+    /// Converted, and acknowledged that values may be lost.
+    Lossy,
     Default,
     Migrated,
+    /// With a new type: nothing of the old values is left, which was acknowledged.
     Dropped,
     Refused,
+}
+
+/// What a column is in its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Key,
+    Unique,
+    Plain,
 }
 
 impl FieldReport {
     pub(super) fn new(path: &str, old: Option<&FieldSchema>, new: Option<&FieldSchema>, how: How) -> Self {
         let was = old.filter(|old| new.is_some_and(|new| new.name != old.name)).map(|old| old.name.clone());
         let shown = |field: Option<&FieldSchema>| field.map(|field| field.column.to_string());
-        Self { field: path.to_owned(), was, old: shown(old), new: shown(new), how }
+        let is_other = |new: &&FieldSchema| new.unique != old.map_or(Unique::No, |old| old.unique);
+        let becomes = new.filter(is_other).map(|new| match new.unique {
+            Unique::Key => Role::Key,
+            Unique::Unique => Role::Unique,
+            Unique::No => Role::Plain,
+        });
+        Self { was, old: shown(old), new: shown(new), becomes, ..Self::rows(path, how) }
     }
 
     /// Of whole rows.
     pub(super) fn rows(path: &str, how: How) -> Self {
-        Self { field: path.to_owned(), was: None, old: None, new: None, how }
+        let field = path.to_owned();
+        Self { field, was: None, old: None, new: None, how, becomes: None, loses: None, fields: Vec::new() }
+    }
+
+    /// The same with the fields of a row in it, if there is anything to tell of them.
+    pub(super) fn with_fields(self, mut fields: Vec<Self>) -> Self {
+        // A key is one of the rows of a table only.
+        fields.iter_mut().for_each(|field| field.becomes = None);
+        let is_told = fields.iter().any(|field| field.copied() == 0);
+        Self { fields: if is_told { fields } else { Vec::new() }, ..self }
+    }
+
+    /// Fields that are copied, those of rows in it one by one.
+    fn copied(&self) -> usize {
+        match self.fields.is_empty() {
+            true => usize::from(self.is_untouched()),
+            false => self.fields.iter().map(Self::copied).sum(),
+        }
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.how == How::Copied && self.becomes.is_none()
+    }
+
+    /// A line for each that is not just copied, or `refused` with the reason. That of a row goes without saying where those of its
+    /// fields say all.
+    fn write_lines(&self, f: &mut fmt::Formatter<'_>, refused: &BTreeSet<&str>) -> fmt::Result {
+        let is_told = match self.fields.is_empty() {
+            true => !self.is_untouched() && !refused.contains(&*self.field),
+            false => self.was.is_some() || self.old != self.new,
+        };
+        if is_told {
+            writeln!(f, "  {self}")?;
+        }
+        self.fields.iter().try_for_each(|field| field.write_lines(f, refused))
     }
 }
 
@@ -225,10 +290,16 @@ impl PlanReport {
 
 impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refused = self.refusals.iter().filter_map(|line| Some(line.split_once(": ")?.0)).collect();
         for table in &self.tables {
             writeln!(f, "{table}")?;
-            let told = table.fields.iter().filter(|field| field.how != How::Copied);
-            told.into_iter().try_for_each(|field| writeln!(f, "  {field}"))?;
+            table.fields.iter().try_for_each(|field| field.write_lines(f, &refused))?;
+            match table.fields.iter().map(FieldReport::copied).sum() {
+                0usize => {}
+                _ if table.how != TableHow::Rewritten => {}
+                1 => writeln!(f, "  1 more field, copied")?,
+                copied => writeln!(f, "  {copied} more fields, copied")?,
+            }
         }
         if self.pause_us_max > 0 {
             let (idle, all) = (self.pause_us, self.pause_us_max);
@@ -282,10 +353,20 @@ impl fmt::Display for FieldReport {
             How::Copied => "copied",
             How::Renamed => "renamed",
             How::Converted => "converted",
+            How::Checked => "converted if every row fits",
+            How::Lossy => "converted, loses ",
             How::Default => "new, by default",
             How::Migrated => "migrated",
+            How::Dropped if self.new.is_some() => "its values dropped",
             How::Dropped => "dropped",
             How::Refused => "refused",
+        })?;
+        f.write_str(self.loses.as_deref().unwrap_or_default())?;
+        f.write_str(match self.becomes {
+            Some(Role::Key) => ", becomes the key",
+            Some(Role::Unique) => ", becomes unique",
+            Some(Role::Plain) => ", unique no more",
+            None => "",
         })
     }
 }

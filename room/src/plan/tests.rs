@@ -3,6 +3,7 @@
 mod made_up;
 mod property;
 mod refusals;
+mod told;
 mod values;
 
 use super::columns::round_up;

@@ -22,6 +22,7 @@ mod rehearsals;
 mod rooms;
 mod schema;
 mod schema_ids;
+mod schema_keys;
 mod schema_refused;
 mod schema_single;
 mod snapshots;

@@ -1,6 +1,6 @@
 //! Migrations against the rows that they are for: what they do not read is lost as little in silence as anything else.
 
-use crate::support::{linked, test_room};
+use crate::support::{linked, test_room, version};
 use logic_api::prelude::*;
 use room::testing::TestRoom;
 use room::{Input, StepError};
@@ -31,28 +31,7 @@ impl Logic for World {
     }
 }
 
-/// A version whose avatars are these.
-macro_rules! version {
-    ($name:ident, $version:literal, $(#[$world:meta])* { $($avatar:tt)* }) => {
-        #[allow(dead_code, reason = "what counts is what the engine does with the tables")]
-        mod $name {
-            use logic_api::prelude::*;
-
-            $($avatar)*
-
-            #[derive(Debug, World)]
-            pub(super) struct World {
-                $(#[$world])*
-                pub(super) avatars: Table<Avatar>,
-            }
-
-            #[logic(linked, version = $version)]
-            impl Logic for World {}
-        }
-    };
-}
-
-version!(field_reads_a_part, 2, {
+version!(field_reads_a_part, 2, avatars: Avatar, {
     #[derive(Debug, Row)]
     #[repr(C)]
     struct OldPos {
@@ -74,7 +53,7 @@ version!(field_reads_a_part, 2, {
     }
 });
 
-version!(part_beside_the_whole, 3, {
+version!(part_beside_the_whole, 3, avatars: Avatar, {
     #[derive(Debug, Row)]
     #[repr(C)]
     struct OldPos {
@@ -97,7 +76,7 @@ version!(part_beside_the_whole, 3, {
     }
 });
 
-version!(own_source_in_part, 6, {
+version!(own_source_in_part, 6, avatars: Avatar, {
     #[derive(Debug, Row)]
     #[repr(C)]
     struct OldPos {
@@ -119,7 +98,7 @@ version!(own_source_in_part, 6, {
     }
 });
 
-version!(of_another_row, 7, {
+version!(of_another_row, 7, avatars: Avatar, {
     #[derive(Debug, Row)]
     #[repr(C)]
     struct OldAvatar {
@@ -137,7 +116,7 @@ version!(of_another_row, 7, {
     }
 });
 
-version!(in_a_row, 8, {
+version!(in_a_row, 8, avatars: Avatar, {
     #[derive(Debug, Row)]
     #[repr(C)]
     struct OldPos {
@@ -161,7 +140,7 @@ version!(in_a_row, 8, {
     }
 });
 
-version!(row_in_a_row, 9, {
+version!(row_in_a_row, 9, avatars: Avatar, {
     #[derive(Debug, Row)]
     #[repr(C)]
     struct OldPos {
@@ -185,7 +164,7 @@ version!(row_in_a_row, 9, {
     }
 });
 
-version!(row_reads_a_part, 4, {
+version!(row_reads_a_part, 4, avatars: Avatar, {
     #[derive(Debug, Row)]
     #[repr(C)]
     struct OldPos {
@@ -212,6 +191,7 @@ version!(
     table_reads_a_part,
     5,
     #[world(migrate = |old: &[OldAvatar]| old.iter().map(|old| Avatar { hp: old.hp, x: old.pos.x }).collect())]
+    avatars: Avatar,
     {
         #[derive(Debug, Row)]
         #[repr(C)]
@@ -251,17 +231,17 @@ fn check<L: Logic>(expected: &[&str]) {
 
 #[test]
 fn what_a_field_reads_of_a_nested_row_may_not_be_a_part() {
-    check::<field_reads_a_part::World>(&[
+    check::<field_reads_a_part::New>(&[
         "Avatar.pos: Pos would be dropped, since OldAvatar.pos.y: f32 is not read; say `#[row(dropped(\"pos\"))]`, or acknowledge \
          it with drop=Avatar.pos",
     ]);
-    check::<own_source_in_part::World>(&[
+    check::<own_source_in_part::New>(&[
         "Avatar.pos: Pos would be dropped, since OldAvatar.pos.y: f32 is not read; read all of it, or acknowledge it with \
          drop=Avatar.pos",
     ]);
-    room().swap_dropping::<field_reads_a_part::World>(&["Avatar.pos"]).unwrap();
+    room().swap_dropping::<field_reads_a_part::New>(&["Avatar.pos"]).unwrap();
     // What goes over as a whole beside it is not lost.
-    let mut room = room().swap::<part_beside_the_whole::World>().unwrap();
+    let mut room = room().swap::<part_beside_the_whole::New>().unwrap();
     room.read(|world| {
         let avatar = world.avatars.iter().next().unwrap();
         assert_eq!((avatar.x, avatar.pos.x, avatar.pos.y), (1.5, 1.5, 2.5));
@@ -275,19 +255,19 @@ fn what_a_row_or_a_table_reads_of_a_nested_row_may_not_be_a_part() {
         "Avatar.pos: Pos would be dropped; say `#[row(dropped(\"pos\"))]`, or acknowledge it with drop=Avatar.pos",
         "Avatar: its migration does not fit: OldAvatar.pos.y: f32 is not read",
     ];
-    check::<row_reads_a_part::World>(&lost);
-    check::<table_reads_a_part::World>(&lost);
+    check::<row_reads_a_part::New>(&lost);
+    check::<table_reads_a_part::New>(&lost);
 }
 
 /// It may be one from yet another version, so it is no reason to refuse what goes without it; but it is told.
 #[test]
 fn a_migration_that_does_not_fit_is_not_left_out_in_silence() {
     let mut room = room();
-    let report = room.room().plan_swap(&linked::<of_another_row::World>(), &[]).report(None);
+    let report = room.room().plan_swap(&linked::<of_another_row::New>(), &[]).report(None);
     let misfit = "Avatar: its migration does not fit, and is left out: OldAvatar has other fields than Avatar";
     assert_eq!((report.notes.as_slice(), report.refusals.len()), (&[misfit.to_owned()][..], 0));
     assert!(report.to_string().ends_with(&format!("\nnote: {misfit}\n")), "{report}");
-    let mut room = room.swap::<of_another_row::World>().unwrap();
+    let mut room = room.swap::<of_another_row::New>().unwrap();
     room.read(|world| {
         let avatar = world.avatars.iter().next().unwrap();
         assert_eq!((avatar.hp, avatar.level, avatar.pos.x, avatar.pos.y), (7, 1, 1.5, 2.5));
@@ -297,6 +277,6 @@ fn a_migration_that_does_not_fit_is_not_left_out_in_silence() {
 #[test]
 fn a_migration_in_a_row_within_a_row_is_refused() {
     let what = "a migration does not run in a row within a row; give one above the field of the table's row, or above that row";
-    check::<in_a_row::World>(&[&format!("Avatar.pos.half: {what}")]);
-    check::<row_in_a_row::World>(&[&format!("Avatar.pos: {what}")]);
+    check::<in_a_row::New>(&[&format!("Avatar.pos.half: {what}")]);
+    check::<row_in_a_row::New>(&[&format!("Avatar.pos: {what}")]);
 }

@@ -531,10 +531,11 @@ heroes: was avatars, rows of 64 bytes become 104, 92 rows, indexes made anew
   Hero.number: u32 -> u64, converted
   Hero.health: was hp, i32 -> f64, converted
   Hero.team: Team -> Opt<Team>, converted
-  Hero.name: Str<8> -> Str<16>, converted
+  Hero.name: Str<8> -> Str<16>, converted, becomes unique
   Hero.best: List<u16, 3> -> List<u32, 5>, converted
   Hero.half: f32, migrated
   Hero.bio: Text, dropped
+  2 more fields, copied
 orbs: dropped, 107 rows
 estimated pause: 100 us, 162 us if every row changes meanwhile
 "

@@ -1,6 +1,6 @@
 //! Changes of tables that fail: the old version goes on, and its world is what it was, to the last bit.
 
-use crate::support::{hush, linked, signal, test_room, try_linked};
+use crate::support::{hush, linked, signal, test_room, try_linked, version};
 use logic_api::prelude::*;
 use room::plan::{Cancel, Rewrite, RewriteError};
 use room::testing::TestRoom;
@@ -46,35 +46,10 @@ impl Logic for Old {
     }
 }
 
-/// A version whose orbs are these.
-macro_rules! version {
-    ($name:ident, $version:literal, $(#[$world:meta])* { $($orb:tt)* }) => {
-        #[allow(dead_code, reason = "what counts is what the engine does with the tables")]
-        mod $name {
-            use super::*;
-
-            $($orb)*
-
-            #[derive(Debug, World)]
-            pub(super) struct New {
-                $(#[$world])*
-                orbs: Table<Orb>,
-            }
-
-            #[logic(linked, version = $version)]
-            impl Logic for New {
-                fn upgraded(&mut self, _ctx: &mut Ctx, _from: Version) {
-                    assert!($version != 8, "on purpose");
-                }
-            }
-        }
-    };
-}
-
-version!(panics, 2, {
+version!(panics, 2, orbs: Orb, {
     #[derive(Debug, Row)]
     #[repr(C)]
-    struct Orb {
+    pub(super) struct Orb {
         number: u32,
         #[row(migrate = half)]
         half: f32,
@@ -86,7 +61,7 @@ version!(panics, 2, {
     }
 });
 
-version!(no_variant, 3, {
+version!(no_variant, 3, orbs: Orb, {
     #[derive(Debug, Row, Clone, Copy, PartialEq)]
     #[repr(u8)]
     enum Color {
@@ -96,7 +71,7 @@ version!(no_variant, 3, {
 
     #[derive(Debug, Row)]
     #[repr(C)]
-    struct Orb {
+    pub(super) struct Orb {
         number: u32,
         #[row(migrate = color)]
         color: Color,
@@ -114,10 +89,10 @@ version!(no_variant, 3, {
     }
 });
 
-version!(unique, 4, {
+version!(unique, 4, orbs: Orb, {
     #[derive(Debug, Row)]
     #[repr(C)]
-    struct Orb {
+    pub(super) struct Orb {
         #[row(unique, migrate = tens)]
         tens: u64,
         #[row(was = "number")]
@@ -133,10 +108,11 @@ version!(
     whole,
     5,
     #[world(migrate = ranked)]
+    orbs: Orb,
     {
         #[derive(Debug, Row)]
         #[repr(C)]
-        struct Orb {
+        pub(super) struct Orb {
             rank: u64,
         }
 
@@ -151,10 +127,11 @@ version!(
     too_few,
     6,
     #[world(migrate = ranked)]
+    orbs: Orb,
     {
         #[derive(Debug, Row)]
         #[repr(C)]
-        struct Orb {
+        pub(super) struct Orb {
             rank: u64,
         }
 
@@ -166,40 +143,42 @@ version!(
     }
 );
 
-version!(default_panics, 7, {
+version!(default_panics, 7, orbs: Orb, {
     #[derive(Debug, Row)]
     #[repr(C)]
-    struct Orb {
+    pub(super) struct Orb {
         number: u32,
         #[row(default = u8::try_from(std::hint::black_box(300)).expect("on purpose"))]
         level: u8,
     }
 });
 
-version!(upgraded_panics, 8, {
+version!(upgraded_panics, 8, orbs: Orb, {
     #[derive(Debug, Row)]
     #[repr(C)]
-    struct Orb {
+    pub(super) struct Orb {
         number: u64,
         #[row(default = 3)]
         level: u8,
     }
+} fn upgraded(&mut self, _ctx: &mut Ctx, _from: Version) {
+    panic!("on purpose");
 });
 
-version!(text, 9, {
+version!(text, 9, orbs: Orb, {
     #[derive(Debug, Row)]
     #[repr(C)]
-    struct Orb {
+    pub(super) struct Orb {
         number: u32,
         #[row(migrate = |old: &super::Orb| Text::new(&format!("orb {}", old.number)))]
         name: Text,
     }
 });
 
-version!(stale, 10, {
+version!(stale, 10, orbs: Orb, {
     #[derive(Debug, Row)]
     #[repr(C)]
-    struct Orb {
+    pub(super) struct Orb {
         number: u32,
         #[row(migrate = |old: &Older| old.weight)]
         weight: f32,
@@ -212,19 +191,19 @@ version!(stale, 10, {
     }
 });
 
-version!(unique_number, 11, {
+version!(unique_number, 11, orbs: Orb, {
     #[derive(Debug, Row)]
     #[repr(C)]
-    struct Orb {
+    pub(super) struct Orb {
         #[row(unique)]
         number: u32,
     }
 });
 
-version!(wider, 12, {
+version!(wider, 12, orbs: Orb, {
     #[derive(Debug, Row)]
     #[repr(C)]
-    struct Orb {
+    pub(super) struct Orb {
         number: u64,
     }
 });

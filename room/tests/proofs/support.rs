@@ -168,3 +168,28 @@ impl Counter {
         self.0.get()
     }
 }
+
+/// A version whose world is a table of such rows, with what callbacks a test needs of it.
+macro_rules! version {
+    ($name:ident, $version:literal, $(#[$world:meta])* $table:ident: $row:ident, { $($rows:tt)* } $($callbacks:tt)*) => {
+        #[allow(dead_code, reason = "what counts is what the engine does with the tables")]
+        mod $name {
+            use super::*;
+
+            $($rows)*
+
+            #[derive(Debug, World)]
+            pub(super) struct New {
+                $(#[$world])*
+                pub(super) $table: Table<$row>,
+            }
+
+            #[logic(linked, version = $version)]
+            impl Logic for New {
+                $($callbacks)*
+            }
+        }
+    };
+}
+
+pub(crate) use version;

@@ -4,7 +4,7 @@ use expect_test::expect;
 
 use super::{
     contracts::{Edit, of_other_contract},
-    plugins::{cargo, good, saboteur},
+    plugins::{cargo, good, saboteur, with_text_spoiled},
     refusals::start,
 };
 
@@ -52,15 +52,7 @@ fn another_contract_is_refused_by_what_differs() {
 #[test]
 fn a_manifest_that_cannot_be_decoded_is_refused() {
     let engine = start(&good(1001, "game1"));
-    // The plugin's name in its own memory, made what no text is.
-    let name = "undecodable";
-    let mut bytes = good(1002, name).to_vec();
-    let at: Vec<_> = (0..bytes.len() - name.len()).filter(|&at| bytes[at..].starts_with(name.as_bytes())).collect();
-    assert!(!at.is_empty(), "the name is somewhere in it");
-    for at in at {
-        bytes[at..at + name.len()].fill(0xFF);
-    }
-    engine.put("undecodable.so", &bytes);
+    engine.put("undecodable.so", &with_text_spoiled(&good(1002, "undecodable"), "undecodable"));
     engine.check_refused(
         "undecodable.so",
         422,

@@ -16,6 +16,6 @@ mod tables;
 mod to_and_fro;
 
 mod contracts;
-mod plugins;
+pub(crate) mod plugins;
 mod refusals;
 mod traces;

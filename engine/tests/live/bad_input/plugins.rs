@@ -13,7 +13,7 @@ use engine::loader::digest::Sha256;
 use rustix::fs::{FlockOperation, flock};
 
 /// A plugin's file, unsealed.
-pub(super) type Bytes = Arc<[u8]>;
+pub(crate) type Bytes = Arc<[u8]>;
 
 /// Where tests keep what they build.
 pub(super) fn scratch() -> &'static Path {
@@ -56,7 +56,7 @@ pub(super) fn build(command: &mut Command) -> HashMap<String, Bytes> {
 }
 
 /// The saboteur of this name, from `engine/tests/saboteurs/examples`.
-pub(super) fn saboteur(name: &str) -> Bytes {
+pub(crate) fn saboteur(name: &str) -> Bytes {
     static ALL: LazyLock<HashMap<String, Bytes>> =
         LazyLock::new(|| build(cargo().args(["build", "--package", "saboteurs", "--examples"])));
     Arc::clone(ALL.get(name).unwrap_or_else(|| panic!("there is no saboteur {name}")))
@@ -73,6 +73,15 @@ pub(super) fn good(version: u32, name: &str) -> Bytes {
         made.remove("good").expect("cargo names every artifact, also one that it need not build again")
     });
     Arc::clone(plugin)
+}
+
+/// A text in the plugin's own memory made what no text is.
+pub(crate) fn with_text_spoiled(plugin: &[u8], text: &str) -> Vec<u8> {
+    let mut bytes = plugin.to_vec();
+    let at: Vec<_> = (0..bytes.len() - text.len()).filter(|&at| bytes[at..].starts_with(text.as_bytes())).collect();
+    assert!(!at.is_empty(), "{text} is somewhere in it");
+    at.into_iter().for_each(|at| bytes[at..at + text.len()].fill(0xFF));
+    bytes
 }
 
 /// With the trailer that `scripts/build_so.sh` appends.

@@ -32,10 +32,20 @@ fn fields_come_and_go_while_the_rooms_play_on() {
           Greeting.nick: was name, Str<32> -> Str<40>, converted
         signs: was marks, rows of 8 bytes become 16, 3 rows
           Sign.weight: u32, new, by default
+          1 more field, copied
         scores: new
     "#]]
     .assert_eq(&plan[..end]);
     assert_eq!(engine.hello(), "game1 1001", "a plan changes nothing");
+    // What is said may be lost and is not is told where no table changes, too; and a load is refused for it.
+    assert_eq!(engine.get("/api/v1/plan?name=base.so"), "the tables stay as they are\n");
+    let plan = engine.get("/api/v1/plan?name=base.so&drop=orbs");
+    assert!(
+        plan.contains("marks: stays as it is, 3 rows\n") && plan.ends_with("\nnothing called \"orbs\" is lost\n"),
+        "{plan}"
+    );
+    let (status, code, _) = engine.refusal("/load?name=base.so&drop=orbs");
+    assert_eq!((status, code.as_str()), (400, "drop-unknown"));
 
     engine.must_load("more.so");
     assert_eq!(engine.get("/"), "game1 1001: 3 signs of 6\n");
@@ -72,12 +82,19 @@ fn a_plan_of_two_files_needs_no_engine() {
     let (old, new) = (engine.setup.plugins().join("more.so"), engine.setup.plugins().join("base.so"));
     let words = ["plan", old.to_str().unwrap(), new.to_str().unwrap(), "--drop", "scores", "--drop", "nobody"];
     let output = engine.setup.run(&words);
+    assert_eq!(
+        (output.status.code(), output.stderr.as_slice()),
+        (Some(1), &b""[..]),
+        "a script sees that it is refused"
+    );
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("saboteurs 1000 -> game1 1001:\ngreeting: rows of 56 bytes become 40\n"), "{text}");
     assert!(text.ends_with("acknowledge it with drop=Mark.weight\nnothing called \"nobody\" is lost\n"), "{text}");
     let output = engine.setup.run(&[&words[..], &["--json"]].concat());
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json[0]["plan"]["tables"][2]["how"], "dropped");
+    let output = engine.setup.run(&[&words[..], &["--drop", "Greeting.version", "--drop", "Mark.weight"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
     engine.end();
 }
 

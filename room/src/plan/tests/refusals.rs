@@ -29,7 +29,7 @@ fn every_refusal_says_what_is_lost() {
         &["Avatar.hp: Id<Orb> -> Id<Ball> names rows of another table; give a migration"],
     );
     check_column(id("Orb"), U64, &["Avatar.hp: Id<Orb> -> u64 is no change that keeps the value; give a migration"]);
-    let shorter = "Avatar.hp: [u8; 3] -> [u8; 2] would lose the items from the 2nd on; give a migration";
+    let shorter = "Avatar.hp: [u8; 3] -> [u8; 2] would lose the items from the 3rd on; give a migration";
     check_column(array(U8, 3), array(U8, 2), &[shorter]);
     let team = enumeration(&[("Red", 1), ("Blue", 2)], 1);
     let filled = "Avatar.hp: [Team; 1] -> [Team; 2] has no value for the new items; give it `#[row(default = …)]`, whose last items \
