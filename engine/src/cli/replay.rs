@@ -27,6 +27,7 @@ use crate::journal::replay::{Replay, ReplayError};
 use crate::journal::segments::{Damage, Found, look};
 use crate::journal::snapshots;
 use crate::loader::load::Loader;
+use crate::progress::{Pace, percent};
 
 /// How often the bar moves.
 const BAR_PERIOD: Duration = Duration::from_millis(100);
@@ -427,30 +428,32 @@ fn note(lines: &mut Vec<String>, applied: Result<(), ReplayError>) -> Result<(),
 struct Bar {
     count: u64,
     done: u64,
-    shown: Instant,
+    pace: Pace,
     is_shown: bool,
 }
 
 impl Bar {
     fn new(count: u64) -> Self {
-        Self { count, done: 0, shown: Instant::now(), is_shown: false }
+        Self { count, done: 0, pace: Pace::new(BAR_PERIOD, Instant::now()), is_shown: false }
     }
 
     fn step(&mut self, record: &StoredRecord) {
         self.done += 1;
         if !self.done.is_multiple_of(BAR_RECORDS)
-            || self.shown.elapsed() < BAR_PERIOD
+            || !self.pace.is_due(Instant::now())
             || !std::io::stderr().is_terminal()
         {
             return;
         }
-        (self.shown, self.is_shown) = (Instant::now(), true);
-        let full = usize::try_from(self.done * BAR_CHARS as u64 / self.count.max(1)).unwrap_or(0).min(BAR_CHARS);
-        let percent = self.done * 100 / self.count.max(1);
-        let bar = format!("{}{}", "#".repeat(full), ".".repeat(BAR_CHARS - full));
+        self.is_shown = true;
         // Whoever closed standard error does not watch.
-        let _ = write!(std::io::stderr(), "\r[{bar}] {percent:>3} % tick {} ", record.tick);
+        let _ = write!(std::io::stderr(), "\r{} tick {} ", bar(percent(self.done, self.count)), record.tick);
     }
+}
+
+fn bar(percent: u64) -> String {
+    let full = usize::try_from(percent).unwrap_or(100) * BAR_CHARS / 100;
+    format!("[{}{}] {percent:>3} %", "#".repeat(full), ".".repeat(BAR_CHARS - full))
 }
 
 impl Drop for Bar {
