@@ -32,8 +32,6 @@ use crate::progress::{Pace, percent};
 /// How often the bar moves.
 const BAR_PERIOD: Duration = Duration::from_millis(100);
 const BAR_CHARS: usize = 30;
-/// Records between two looks at the clock.
-const BAR_RECORDS: u64 = 256;
 
 #[derive(Debug, Clone, Args)]
 pub struct ReplayFlags {
@@ -439,10 +437,8 @@ impl Bar {
 
     fn step(&mut self, record: &StoredRecord) {
         self.done += 1;
-        if !self.done.is_multiple_of(BAR_RECORDS)
-            || !self.pace.is_due(Instant::now())
-            || !std::io::stderr().is_terminal()
-        {
+        // With each record: one may take long.
+        if !self.pace.is_due(Instant::now()) || !std::io::stderr().is_terminal() {
             return;
         }
         self.is_shown = true;
