@@ -185,6 +185,13 @@ impl Journey<'_> {
         Ok((Replay::new(self.name, &pool, room, self.without.clone()), after))
     }
 
+    /// The same room twice. Not by two looks at the snapshots: a running engine may have removed the oldest between them.
+    fn starts(&self) -> Result<(Replay, Replay, Position), ReplayCommandError> {
+        let (mut one, after) = self.start()?;
+        let two = Replay::new(self.name, &Pool::new(), one.room().map(Room::twin), self.without.clone());
+        Ok((one, two, after))
+    }
+
     fn apply(&self, replay: &mut Replay, record: &StoredRecord) -> Result<(), ReplayError> {
         let mut black_box = self.black_box.map(RefCell::borrow_mut);
         replay.apply(record, &mut self.find(), black_box.as_deref_mut())
@@ -235,8 +242,7 @@ impl Journey<'_> {
 
     /// Twice at once, so that what is never the same shows at the first tick, and with all that was noted at the time.
     fn verified(&self) -> Result<(Room, String), ReplayCommandError> {
-        let (mut one, after) = self.start()?;
-        let (mut two, _) = self.start()?;
+        let (mut one, mut two, after) = self.starts()?;
         let mut snapshots = self.snapshots_after(after);
         let (mut hashes, mut compared, mut skipped) = (0_u64, 0_u64, BTreeSet::new());
         let records = self.records(after, |record| {
@@ -322,8 +328,7 @@ impl Journey<'_> {
         candidate: &Arc<LogicVersion>,
         drops: Arc<[String]>,
     ) -> Result<(Room, String), ReplayCommandError> {
-        let (mut was, after) = self.start()?;
-        let (mut other, _) = self.start()?;
+        let (mut was, mut other, after) = self.starts()?;
         let mut lines = Vec::new();
         let mut difference = None;
         // Without the version that was, there is nothing to compare with; the candidate goes on from the snapshot all the same.
