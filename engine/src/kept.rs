@@ -169,9 +169,14 @@ fn bring_back(
 ) -> Result<Option<(RoomSettings, Recovered)>, String> {
     let mut find = |mark: &room::VersionMark| loader.load_kept(mark).map(|mapped| Arc::clone(&mapped.logic));
     let started = std::time::Instant::now();
+    let settings = keeper.settings(name).map_err(|error| error.to_string());
+    // Before anything is changed: a room that is refused is left as it is.
+    if keeper.has_journal(name).map_err(|error| error.to_string())? {
+        settings.as_ref().map_err(String::clone)?;
+    }
     let recovered = keeper.recover(name, (pool, beat), &mut find).map_err(|error| error.to_string())?;
     let Some(recovered) = recovered else { return Ok(None) };
-    let settings = keeper.settings(name).map_err(|error| error.to_string())?.unwrap_or_default();
+    let settings = settings?.unwrap_or_default();
     let room = &recovered.room;
     tracing::info!(
         room = name,

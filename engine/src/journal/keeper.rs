@@ -23,7 +23,7 @@ use super::log::{Log, LogError, Task};
 use super::recorder::{Noting, Recorder, Stay};
 use super::recovery::{Recovered, RecoveryError, recover};
 use super::replay::FindVersion;
-use super::segments::{SEGMENT_BYTES, Segments, failed, place, remove_gone};
+use super::segments::{Damage, SEGMENT_BYTES, Segments, failed, has_journal, place, remove_gone};
 use super::snapshots;
 use crate::beat::Beat;
 use crate::points::{self, Point};
@@ -236,6 +236,14 @@ impl Keeper {
         find: &mut FindVersion<'_>,
     ) -> Result<Option<Recovered>, RecoveryError> {
         recover(&self.0.files, &self.folder(name), self.0.last_word, (pool, beat, &self.0.progress), find)
+    }
+
+    /// Whether there is a room, to be brought back or refused. One without a journal was never told of, and goes.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn has_journal(&self, name: &str) -> Result<bool, Damage> {
+        has_journal(&*self.0.files, &self.folder(name))
     }
 
     /// Who is told how far the start is.

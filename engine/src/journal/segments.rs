@@ -540,6 +540,14 @@ pub fn place(
     Ok(file)
 }
 
+/// Whether there is a journal, sound or not.
+///
+/// # Errors
+/// [`Damage::Io`].
+pub(super) fn has_journal(files: &dyn Files, folder: &Path) -> Result<bool, Damage> {
+    Ok(!segment_paths(files, folder)?.is_empty())
+}
+
 fn segment_paths(files: &dyn Files, folder: &Path) -> Result<Vec<PathBuf>, Damage> {
     let listed = files.list(folder);
     let names = listed.map_err(|source| Damage::Io { what: "listing", file: shown(folder), source })?;
