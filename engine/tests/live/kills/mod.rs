@@ -11,6 +11,7 @@ mod twin;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -38,8 +39,11 @@ const SNAPSHOT_BYTES: usize = 64 << 10;
 const INPUT_BYTES_MAX: usize = players::MESSAGE_BYTES_MAX + 100;
 // A segment goes when two snapshots have come after it. Between two kills there is one at most, so the twin misses none.
 const _: () = assert!((PLAYERS + 1) * EACH_MAX as usize * INPUT_BYTES_MAX < 2 * SNAPSHOT_BYTES);
-/// Starts in a row that are killed. An input that is under way in five of them is taken for what ends the process.
-const STARTS_MAX: u32 = 3;
+/// Starts in a row that are killed, as the first ones are, which make the rooms. An input that is under way in five of them is taken
+/// for what ends the process.
+const STARTS_MAX: u64 = 3;
+/// What a start takes, until it is known.
+const START: Duration = Duration::from_millis(300);
 
 /// One life of the engine, as those see it who have to do with it.
 #[derive(Clone, Copy)]
@@ -58,7 +62,7 @@ struct Life<'a> {
 /// When an engine is killed.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
-    /// After the spawn, by this part of what the first start took.
+    /// After the spawn, by this part of what a whole start took.
     Start { permille: u64 },
     /// So long after so many answers.
     Answers { count: usize, then: Duration },
@@ -75,7 +79,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(rng: &mut Rng, starts_before: u32) -> Plan {
+    fn new(rng: &mut Rng, starts_before: u64) -> Plan {
         let micros = |rng: &mut Rng, max: u64| Duration::from_micros(rng.below(max));
         let moment = match rng.below(10) {
             0..4 if starts_before < STARTS_MAX => Moment::Start { permille: rng.below(1100) },
@@ -112,8 +116,8 @@ struct Cast {
     players: Vec<Player>,
     askers: Vec<Asker>,
     operator: Operator,
-    /// What the first start took.
-    start: Duration,
+    /// What a start takes that is not killed, once there was one.
+    start: Option<Duration>,
 }
 
 impl fmt::Display for Cast {
@@ -128,7 +132,7 @@ impl Cast {
     fn new() -> Cast {
         let places = (0..PLAYERS * ROOMS.len()).map(|place| Player::new(place, ROOMS[place % ROOMS.len()]));
         let (players, askers) = (places.collect(), ROOMS.map(Asker::new).into());
-        Cast { players, askers, operator: Operator::default(), start: Duration::ZERO }
+        Cast { players, askers, operator: Operator::default(), start: None }
     }
 
     fn accounts(&self) -> Accounts<'_> {
@@ -142,14 +146,12 @@ impl Cast {
             self.operator.loads.clear();
             let engine = setup.start_unheard(&["serve"], &[]);
             // Waits for nothing: the moment is random.
-            std::thread::sleep(self.start * u32::try_from(permille).unwrap() / 1000);
+            std::thread::sleep(self.start.unwrap_or(START) * u32::try_from(permille).unwrap() / 1000);
             return engine.killed();
         }
         let spawned = Instant::now();
         let engine = setup.start();
-        if self.start.is_zero() {
-            self.start = spawned.elapsed();
-        }
+        self.start.get_or_insert(spawned.elapsed());
         self.operator.come(&engine);
         self.under_load(engine, plan)
     }
@@ -194,7 +196,15 @@ fn link_segments(setup: &Setup, links: &Path) {
         for entry in std::fs::read_dir(setup.data().join("rooms").join(room)).into_iter().flatten() {
             let path = entry.unwrap().path();
             let link = links.join(path.file_name().unwrap());
-            if path.extension().is_some_and(|extension| extension == "journal") && !link.exists() {
+            if path.extension().is_none_or(|extension| extension != "journal") {
+                continue;
+            }
+            let inode = |path: &Path| path.metadata().map(|data| data.ino()).ok();
+            // A room that was never whole is made anew.
+            if inode(&link).is_some_and(|linked| Some(linked) != inode(&path)) {
+                std::fs::remove_file(&link).unwrap();
+            }
+            if !link.exists() {
                 std::fs::hard_link(path, link).unwrap();
             }
         }
@@ -218,10 +228,10 @@ fn a_killed_engine_has_lost_nothing_and_doubled_nothing() {
     let (links, mut rng, mut cast, mut starts) = (setup.path("links"), Rng::new(seed.0), Cast::new(), 0);
     let mut twin = None;
     for kill in 1..=kills {
-        // There is something to bring back.
-        let first = Moment::Answers { count: 20, then: Duration::ZERO };
-        let plan = Plan::new(&mut rng, starts);
-        let plan = if kill == 1 { Plan { moment: first, ..plan } } else { plan };
+        let mut plan = Plan::new(&mut rng, starts);
+        if kill <= STARTS_MAX {
+            plan.moment = Moment::Start { permille: rng.below(1100) };
+        }
         println!("kill {kill}: {plan:?}");
         starts = if let Moment::Start { .. } = plan.moment { starts + 1 } else { 0 };
         link_segments(&setup, &links);

@@ -42,10 +42,8 @@ pub(super) struct Visit {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// The Join was sent, and not answered.
+    /// The Join was sent, and not answered by a Joined.
     Joining,
-    /// The room took nobody just then.
-    Refused,
     In,
     /// The Leave was sent, and not answered.
     Leaving,
@@ -134,8 +132,7 @@ impl Visit {
                     return Some(Some(client));
                 }
                 Said::Else => continue,
-                // Swapped just then.
-                Said::Closing(CloseCode::Failed) if was == Standing::Joining => self.standing = Standing::Refused,
+                // The room takes nobody just then.
                 Said::Closing(CloseCode::Failed) => {}
                 Said::Closing(CloseCode::BadToken) if matches!(was, Standing::Leaving | Standing::Out) => {
                     self.standing = Standing::Out;
