@@ -5,9 +5,10 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 usage="usage: kills.sh [N]
-Kills a release build of the engine N times (1000 if not given) in the middle of messages and requests and starts it again each
-time. Players send again what they do not know to be consumed, and the world counts; a room that is never killed is given what
-they sent, and has the same state hashes. The tests do so 50 times."
+Kills a release build of the engine N times (1000 if not given) at random moments: in the middle of messages, requests, joins and
+leaves, while a version is being loaded, confirmed or taken back, and in its starts; and starts it again each time. Players send
+again what they do not know to be consumed, and the world counts; rooms that are never killed are given what they sent, and have
+the same state hashes. The tests do so 50 times. HOTSEAT_SEED=S has the same moments again, as far as a real process can."
 
 kills=${1:-1000}
 if [[ $kills == -h || $kills == --help ]]; then

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use room::{Again, Input, Watch};
 
 use crate::journal::last_word;
+use crate::progress::Part;
 
 /// Of one thread and its helper. Written by whichever has the rooms, read by anybody.
 ///
@@ -87,10 +88,10 @@ impl Beat {
         self.begin(room, Self::place_of(input), input.player())
     }
 
-    /// Shows what a rewind applies once more as callbacks of their own, for together they may take longer than any callback. To be
-    /// used while the rewind is under way.
-    pub fn rewinding<'a>(&'a self, watch: &'a mut dyn Watch) -> Rewinding<'a> {
-        Rewinding { beat: self, watch }
+    /// Shows what a rewind applies once more as callbacks of their own, for together they may take longer than any callback; `part`
+    /// counts them. To be used while the rewind is under way.
+    pub fn rewinding<'a>(&'a self, watch: &'a mut dyn Watch, part: Option<Part>) -> Rewinding<'a> {
+        Rewinding { beat: self, watch, part }
     }
 
     fn place_of(input: &Input) -> u8 {
@@ -158,6 +159,7 @@ impl Drop for Busy<'_> {
 pub struct Rewinding<'a> {
     beat: &'a Beat,
     watch: &'a mut dyn Watch,
+    part: Option<Part>,
 }
 
 impl fmt::Debug for Rewinding<'_> {
@@ -174,6 +176,7 @@ impl Watch for Rewinding<'_> {
 
     fn ended(&mut self) {
         self.watch.ended();
+        self.part.iter_mut().for_each(|part| part.step(1));
         self.beat.go_on(REWIND, PlayerId(0));
     }
 }
@@ -235,7 +238,7 @@ mod tests {
             (shown.room, shown.name, shown.player)
         };
         let (mut nobody, stamp, tick) = ((), Stamp::default(), Tick(0));
-        let mut rewinding = beat.rewinding(&mut nobody);
+        let mut rewinding = beat.rewinding(&mut nobody, None);
         for number in 1..3 {
             let again = Again { trial: TrialId(1), number, stamp, input: &input, tick, running: &logic };
             rewinding.begins(again);

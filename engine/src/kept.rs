@@ -19,6 +19,7 @@ use crate::journal::segments::{Found, failed};
 use crate::loader::digest::Sha256;
 use crate::loader::load::Loader;
 use crate::probation::{Verdict, Verdicts};
+use crate::progress::Progress;
 use crate::rooms::{RoomName, RoomSettings};
 
 /// Rooms that were brought back, and what keeps them and all others from here on.
@@ -127,7 +128,7 @@ impl KeptRooms {
                 }
             }
         }
-        match versions_aside(files, data) {
+        match versions_aside(files, data, keeper.progress()) {
             Ok(versions) => needed.extend(versions),
             Err(error) => {
                 tracing::warn!("no version is removed, for what was moved aside cannot be read: {error}");
@@ -143,7 +144,7 @@ impl KeptRooms {
 }
 
 /// What the rooms need that were moved aside.
-fn versions_aside(files: &dyn Files, data: &Path) -> Result<BTreeSet<Sha256>, RecoveryError> {
+fn versions_aside(files: &dyn Files, data: &Path, progress: &Arc<Progress>) -> Result<BTreeSet<Sha256>, RecoveryError> {
     let mut needed = BTreeSet::new();
     for name in files.list(data).map_err(failed("listing", data))? {
         if !name.starts_with(ASIDE_PREFIX) {
@@ -152,8 +153,8 @@ fn versions_aside(files: &dyn Files, data: &Path) -> Result<BTreeSet<Sha256>, Re
         let rooms = data.join(name);
         for room in room_names(files, &rooms)? {
             let folder = rooms.join(room);
-            if let Some(found) = Found::read(files, &folder)? {
-                needed.extend(versions_of(files, &folder, &found)?.into_iter().map(Sha256::from));
+            if let Some(found) = Found::read_told(files, &folder, progress)? {
+                needed.extend(versions_of(files, &folder, &found, progress)?.into_iter().map(Sha256::from));
             }
         }
     }
@@ -168,9 +169,14 @@ fn bring_back(
 ) -> Result<Option<(RoomSettings, Recovered)>, String> {
     let mut find = |mark: &room::VersionMark| loader.load_kept(mark).map(|mapped| Arc::clone(&mapped.logic));
     let started = std::time::Instant::now();
+    let settings = keeper.settings(name).map_err(|error| error.to_string());
+    // Before anything is changed: a room that is refused is left as it is.
+    if keeper.has_journal(name).map_err(|error| error.to_string())? {
+        settings.as_ref().map_err(String::clone)?;
+    }
     let recovered = keeper.recover(name, (pool, beat), &mut find).map_err(|error| error.to_string())?;
     let Some(recovered) = recovered else { return Ok(None) };
-    let settings = keeper.settings(name).map_err(|error| error.to_string())?.unwrap_or_default();
+    let settings = settings?.unwrap_or_default();
     let room = &recovered.room;
     tracing::info!(
         room = name,

@@ -15,6 +15,7 @@ pub mod kept;
 pub mod loads;
 pub mod points;
 pub mod probation;
+pub mod progress;
 pub mod rooms;
 pub mod sessions;
 pub mod watchdog;

@@ -18,6 +18,7 @@ use crate::journal::snapshots;
 use crate::loader::digest::Sha256;
 use crate::loader::stage::Stage;
 use crate::probation::{FailedVersions, Verdicts};
+use crate::progress::Progress;
 use crate::rooms::RoomSettings;
 
 /// Records that `tail` shows where nothing else is said.
@@ -177,7 +178,7 @@ fn check_records(found: &Found, wrong: &mut Wrong) -> u64 {
 
 /// The plugins that the start and replays need.
 fn check_versions(found: &Found, folder: &Path, stage: &Stage, wrong: &mut Wrong) {
-    let versions = match versions_of(&Disk, folder, found) {
+    let versions = match versions_of(&Disk, folder, found, &Progress::silent()) {
         Ok(versions) => versions,
         Err(RecoveryError::Damage(damage)) => return wrong.add_damage(&damage),
         Err(error) => return wrong.add(error.to_string()),

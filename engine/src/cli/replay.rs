@@ -27,12 +27,11 @@ use crate::journal::replay::{Replay, ReplayError};
 use crate::journal::segments::{Damage, Found, look};
 use crate::journal::snapshots;
 use crate::loader::load::Loader;
+use crate::progress::{Pace, percent};
 
 /// How often the bar moves.
 const BAR_PERIOD: Duration = Duration::from_millis(100);
 const BAR_CHARS: usize = 30;
-/// Records between two looks at the clock.
-const BAR_RECORDS: u64 = 256;
 
 #[derive(Debug, Clone, Args)]
 pub struct ReplayFlags {
@@ -186,6 +185,13 @@ impl Journey<'_> {
         Ok((Replay::new(self.name, &pool, room, self.without.clone()), after))
     }
 
+    /// The same room twice. Not by two looks at the snapshots: a running engine may have removed the oldest between them.
+    fn starts(&self) -> Result<(Replay, Replay, Position), ReplayCommandError> {
+        let (mut one, after) = self.start()?;
+        let two = Replay::new(self.name, &Pool::new(), one.room().map(Room::twin), self.without.clone());
+        Ok((one, two, after))
+    }
+
     fn apply(&self, replay: &mut Replay, record: &StoredRecord) -> Result<(), ReplayError> {
         let mut black_box = self.black_box.map(RefCell::borrow_mut);
         replay.apply(record, &mut self.find(), black_box.as_deref_mut())
@@ -236,8 +242,7 @@ impl Journey<'_> {
 
     /// Twice at once, so that what is never the same shows at the first tick, and with all that was noted at the time.
     fn verified(&self) -> Result<(Room, String), ReplayCommandError> {
-        let (mut one, after) = self.start()?;
-        let (mut two, _) = self.start()?;
+        let (mut one, mut two, after) = self.starts()?;
         let mut snapshots = self.snapshots_after(after);
         let (mut hashes, mut compared, mut skipped) = (0_u64, 0_u64, BTreeSet::new());
         let records = self.records(after, |record| {
@@ -323,8 +328,7 @@ impl Journey<'_> {
         candidate: &Arc<LogicVersion>,
         drops: Arc<[String]>,
     ) -> Result<(Room, String), ReplayCommandError> {
-        let (mut was, after) = self.start()?;
-        let (mut other, _) = self.start()?;
+        let (mut was, mut other, after) = self.starts()?;
         let mut lines = Vec::new();
         let mut difference = None;
         // Without the version that was, there is nothing to compare with; the candidate goes on from the snapshot all the same.
@@ -427,30 +431,30 @@ fn note(lines: &mut Vec<String>, applied: Result<(), ReplayError>) -> Result<(),
 struct Bar {
     count: u64,
     done: u64,
-    shown: Instant,
+    pace: Pace,
     is_shown: bool,
 }
 
 impl Bar {
     fn new(count: u64) -> Self {
-        Self { count, done: 0, shown: Instant::now(), is_shown: false }
+        Self { count, done: 0, pace: Pace::new(BAR_PERIOD, Instant::now()), is_shown: false }
     }
 
     fn step(&mut self, record: &StoredRecord) {
         self.done += 1;
-        if !self.done.is_multiple_of(BAR_RECORDS)
-            || self.shown.elapsed() < BAR_PERIOD
-            || !std::io::stderr().is_terminal()
-        {
+        // With each record: one may take long.
+        if !self.pace.is_due(Instant::now()) || !std::io::stderr().is_terminal() {
             return;
         }
-        (self.shown, self.is_shown) = (Instant::now(), true);
-        let full = usize::try_from(self.done * BAR_CHARS as u64 / self.count.max(1)).unwrap_or(0).min(BAR_CHARS);
-        let percent = self.done * 100 / self.count.max(1);
-        let bar = format!("{}{}", "#".repeat(full), ".".repeat(BAR_CHARS - full));
+        self.is_shown = true;
         // Whoever closed standard error does not watch.
-        let _ = write!(std::io::stderr(), "\r[{bar}] {percent:>3} % tick {} ", record.tick);
+        let _ = write!(std::io::stderr(), "\r{} tick {} ", bar(percent(self.done, self.count)), record.tick);
     }
+}
+
+fn bar(percent: u64) -> String {
+    let full = usize::try_from(percent).unwrap_or(100) * BAR_CHARS / 100;
+    format!("[{}{}] {percent:>3} %", "#".repeat(full), ".".repeat(BAR_CHARS - full))
 }
 
 impl Drop for Bar {

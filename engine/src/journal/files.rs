@@ -23,6 +23,8 @@ pub trait Files: Send + Sync + Debug {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn OpenFile>>;
     /// A file that is there, to be appended to.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn OpenFile>>;
+    /// In bytes.
+    fn length(&self, path: &Path) -> io::Result<u64>;
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
     /// A file of this length in memory, made if it is not there: what is stored in it is not lost with the process.
@@ -71,6 +73,10 @@ impl Files for Disk {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn OpenFile>> {
         Ok(Arc::new(DiskFile(OpenOptions::new().append(true).open(path)?)))
+    }
+
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        Ok(path.metadata()?.len())
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

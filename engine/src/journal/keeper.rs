@@ -23,10 +23,11 @@ use super::log::{Log, LogError, Task};
 use super::recorder::{Noting, Recorder, Stay};
 use super::recovery::{Recovered, RecoveryError, recover};
 use super::replay::FindVersion;
-use super::segments::{SEGMENT_BYTES, Segments, failed, place, remove_gone};
+use super::segments::{Damage, SEGMENT_BYTES, Segments, failed, has_journal, place, remove_gone};
 use super::snapshots;
 use crate::beat::Beat;
 use crate::points::{self, Point};
+use crate::progress::Progress;
 
 /// The folder of the rooms in the data folder.
 pub const ROOMS_FOLDER: &str = "rooms";
@@ -55,6 +56,8 @@ struct Shared {
     journal: Journal,
     options: KeepOptions,
     segment_bytes: u64,
+    /// Of the start.
+    progress: Arc<Progress>,
     /// Of the process before this one.
     last_word: Option<LastWord>,
     /// For what is under way in rooms that have no box of their own as yet, by the thread they are on.
@@ -154,8 +157,9 @@ impl Keeper {
         };
         std::thread::Builder::new().name(SNAPSHOTS_THREAD.to_owned()).spawn(write).map_err(KeepError::Thread)?;
         let (logs, snapshots, unborn) = (AtomicU64::new(0), Mutex::new(snapshots), OnceLock::new());
-        let data = data.to_owned();
+        let (data, progress) = (data.to_owned(), Progress::in_log());
         let shared = Shared {
+            progress,
             files,
             data,
             rooms,
@@ -231,7 +235,20 @@ impl Keeper {
         (pool, beat): (&Pool, &Arc<Beat>),
         find: &mut FindVersion<'_>,
     ) -> Result<Option<Recovered>, RecoveryError> {
-        recover(&self.0.files, &self.folder(name), self.0.last_word, (pool, beat), find)
+        recover(&self.0.files, &self.folder(name), self.0.last_word, (pool, beat, &self.0.progress), find)
+    }
+
+    /// Whether there is a room, to be brought back or refused. One without a journal was never told of, and goes.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn has_journal(&self, name: &str) -> Result<bool, Damage> {
+        has_journal(&*self.0.files, &self.folder(name))
+    }
+
+    /// Who is told how far the start is.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.0.progress
     }
 
     /// What `Keeper::record_new` was given, encoded by [`checked::encode`]; `None` if there is nothing.
@@ -270,7 +287,7 @@ impl Keeper {
     /// Goes on keeping a room that was brought back.
     pub fn record_on(&self, recovered: Recovered, pool: &Pool) -> (room::Room, Recorder) {
         let (id, files, segment_bytes) = (self.next_log(), Arc::clone(&self.0.files), self.0.segment_bytes);
-        let Recovered { room, black_box, found, folder, id: room_id, skipped, leaving, is_confirmed: _ } = recovered;
+        let Recovered { room, black_box, found, folder, id: room_id, skipped, leaving, .. } = recovered;
         let resume = move || Ok(Box::new(Segments::resume(files, &found, segment_bytes)?) as Box<dyn Log>);
         let writer = self.0.journal.add(id, Box::new(resume));
         let own = (Noting::Own(black_box), channel().1);

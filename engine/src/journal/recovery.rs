@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use logic_api::PlayerId;
 use room::{LogicVersion, Pool, Record, RecordKind, Room, Skipped, SnapshotError};
@@ -16,13 +15,12 @@ use super::keeper::ROOM_FILE;
 use super::last_word::LastWord;
 use super::log::LogError;
 use super::replay::{FindVersion, Replay, ReplayError};
-use super::segments::{Damage, Found, TEMPORARY_SUFFIX, remove_room, remove_temporary, shown};
+use super::segments::{Damage, Found, TEMPORARY_SUFFIX, bytes_of, remove_room, remove_temporary, shown};
 use super::snapshots;
 use crate::beat::Beat;
 use crate::points::{self, Point};
+use crate::progress::{Counted, Much, Part, Progress};
 
-/// A recovery that takes longer says how far it is, this often.
-const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 /// Records that went another way than before, of which each gets a line.
 const WORRIES_MAX: u32 = 8;
 
@@ -41,6 +39,8 @@ pub struct Recovered {
     pub leaving: BTreeMap<PlayerId, Arc<str>>,
     /// What was decided of the version that the room has on trial, if it has one: to stay, or to go.
     pub is_confirmed: bool,
+    /// Told of what the start goes on to do with the room.
+    progress: Arc<Progress>,
 }
 
 /// Why a room is not started.
@@ -79,10 +79,10 @@ pub fn recover(
     files: &Arc<dyn Files>,
     folder: &Path,
     last_word: Option<LastWord>,
-    (pool, beat): (&Pool, &Arc<Beat>),
+    (pool, beat, progress): (&Pool, &Arc<Beat>, &Arc<Progress>),
     find: &mut FindVersion<'_>,
 ) -> Result<Option<Recovered>, RecoveryError> {
-    let Some(found) = Found::read(&**files, folder)? else {
+    let Some(found) = Found::read_told(&**files, folder, progress)? else {
         check_unborn(&**files, folder)?;
         remove_room(&**files, folder)?;
         return Ok(None);
@@ -93,16 +93,18 @@ pub fn recover(
         tracing::warn!("{file}: the last {bytes} bytes, from {at} on, did not reach the disk whole; cut off");
     }
     let name = found.head().name.clone();
-    let Start { room, after, damaged } = start(files, folder, &found, snapshots_of(&**files, folder)?, pool, find)?;
+    let snapshots = snapshots_of(&**files, folder)?;
+    let Start { room, after, damaged } = start(files, folder, &found, snapshots, (pool, progress), find)?;
     // Not before it is known that the room is not refused for what its files say: then nothing is changed.
     let (mut black_box, quarantined) = BlackBox::open_after(&**files, folder, last_word)?;
     if let Some(quarantined) = quarantined {
         tracing::error!(file = %quarantined.file.display(), "quarantined: {}", quarantined.line);
     }
-    let mut replay = Replay::new(&name, pool, room, found.skipped.clone()).shown_on(beat);
+    let mut replay = Replay::new(&name, pool, room, found.skipped.clone()).shown_on(beat, progress);
     beat.makes(&name);
-    let is_gone =
-        replay_all(files, &found, after, &mut replay, find, &mut black_box).map_err(|fault| fault.within(folder))?;
+    let part = progress.part(&name, "recovering", Much::Records(found.last.seq - after.seq));
+    let replayed = replay_all(files, &found, (after, part), &mut replay, find, &mut black_box);
+    let is_gone = replayed.map_err(|fault| fault.within(folder))?;
     beat.made();
     points::reached(Point::RecoveryReplayed);
     // Not before the room is there: one that is refused is left as it is.
@@ -112,8 +114,9 @@ pub fn recover(
     let (skipped, leaving) = (std::mem::take(&mut replay.skipped), std::mem::take(&mut replay.leaving));
     match replay.into_room() {
         Some(room) if !is_gone => {
-            let (folder, id) = (folder.to_owned(), found.head().room);
-            Ok(Some(Recovered { room, black_box, found, folder, id, skipped, leaving, is_confirmed: false }))
+            let (folder, id, progress) = (folder.to_owned(), found.head().room, Arc::clone(progress));
+            let is_confirmed = false;
+            Ok(Some(Recovered { room, black_box, found, folder, id, skipped, leaving, is_confirmed, progress }))
         }
         // Disposed of, or not created when the process ended.
         _ => {
@@ -158,7 +161,7 @@ impl Recovered {
     /// # Errors
     /// [`RecoveryError`], where a file has changed since.
     pub fn versions(&self, files: &dyn Files) -> Result<BTreeSet<[u8; 32]>, RecoveryError> {
-        let mut versions = versions_of(files, &self.folder, &self.found)?;
+        let mut versions = versions_of(files, &self.folder, &self.found, &self.progress)?;
         versions.insert(self.room.logic().sha256());
         Ok(versions)
     }
@@ -168,8 +171,15 @@ impl Recovered {
 ///
 /// # Errors
 /// [`RecoveryError`], where a file cannot be read.
-pub fn versions_of(files: &dyn Files, folder: &Path, found: &Found) -> Result<BTreeSet<[u8; 32]>, RecoveryError> {
+pub fn versions_of(
+    files: &dyn Files,
+    folder: &Path,
+    found: &Found,
+    progress: &Arc<Progress>,
+) -> Result<BTreeSet<[u8; 32]>, RecoveryError> {
     let mut versions = BTreeSet::new();
+    let records = Much::Records(found.last.seq - found.first().seq);
+    let mut part = progress.part(&found.head().name, "looking for versions that are needed", records);
     for snapshot in snapshots_of(files, folder)? {
         match snapshots::open(files, &snapshot.path) {
             Ok((head, _)) => _ = versions.insert(head.sha256),
@@ -180,6 +190,7 @@ pub fn versions_of(files: &dyn Files, folder: &Path, found: &Found) -> Result<BT
     }
     for record in found.records(files, found.first()) {
         let record = record?;
+        part.step(1);
         if matches!(record.kind, RecordKind::CREATE | RecordKind::SWAP) {
             match Record::decode(record.kind, &record.payload) {
                 Ok(Record::Create { version, .. }) => versions.extend([version.sha256]),
@@ -212,7 +223,7 @@ pub fn oldest_start(
     }
     let mut snapshots = snapshots_of(&**files, folder)?;
     snapshots.reverse();
-    let Start { room, after, damaged: _ } = start(files, folder, found, snapshots, pool, find)?;
+    let Start { room, after, damaged: _ } = start(files, folder, found, snapshots, (pool, &Progress::silent()), find)?;
     Ok((room, after))
 }
 
@@ -230,7 +241,7 @@ fn start(
     folder: &Path,
     found: &Found,
     snapshots: Vec<snapshots::SnapshotFile>,
-    pool: &Pool,
+    (pool, progress): (&Pool, &Arc<Progress>),
     find: &mut FindVersion<'_>,
 ) -> Result<Start, RecoveryError> {
     let mut damaged = Vec::new();
@@ -244,7 +255,7 @@ fn start(
             damaged.extend(is_damaged.then(|| (snapshot.path.clone(), why)));
         };
         let opened = snapshots::open(&**files, &snapshot.path);
-        let (head, mut reader) = match opened {
+        let (head, reader) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 pass_over(error.to_string(), snapshots::is_damage(&error));
@@ -260,6 +271,8 @@ fn start(
             pass_over("it does not belong to this journal".to_owned(), true);
             continue;
         }
+        let bytes = bytes_of(&**files, [&snapshot.path]);
+        let mut reader = Counted { reader, part: progress.part(&found.head().name, "reading a snapshot", bytes) };
         match Room::from_snapshot(&mut reader, pool, &mut *find) {
             Ok(room) => return Ok(Start { room: Some(room), after: head.position, damaged }),
             // Another snapshot would have the same version, or an older one.
@@ -295,13 +308,12 @@ impl Stopped {
 fn replay_all(
     files: &Arc<dyn Files>,
     found: &Found,
-    after: Position,
+    (after, mut part): (Position, Part),
     replay: &mut Replay,
     find: &mut FindVersion<'_>,
     black_box: &mut BlackBox,
 ) -> Result<bool, Stopped> {
     let name = &found.head().name;
-    let (count, mut told) = (found.last.seq - after.seq, Instant::now());
     let (mut is_gone, mut worries) = (false, 0_u32);
     for record in found.records(&**files, after) {
         let record = record.map_err(Stopped::Damage)?;
@@ -321,11 +333,7 @@ fn replay_all(
             _ => {}
         }
         // After each: one may take long.
-        if told.elapsed() >= PROGRESS_PERIOD {
-            told = Instant::now();
-            let done = replay.records;
-            tracing::info!(room = name, "recovering: {} % of {count} records", done * 100 / count.max(1));
-        }
+        part.step(1);
     }
     Ok(is_gone)
 }

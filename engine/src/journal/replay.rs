@@ -11,6 +11,7 @@ use room::{
 use super::black_box::{BlackBox, Occasion};
 use super::frame::StoredRecord;
 use crate::beat::Beat;
+use crate::progress::{Much, Part, Progress};
 
 /// Finds the version that a record names, or says why it cannot be had.
 pub type FindVersion<'a> = dyn FnMut(&VersionMark) -> Result<Arc<LogicVersion>, String> + 'a;
@@ -41,6 +42,12 @@ impl ReplayError {
     }
 }
 
+/// How far a rewind of this room is going to be.
+pub fn rewinding(progress: &Arc<Progress>, room: &Room) -> Part {
+    let inputs = Much::Inputs(room.trial_inputs().unwrap_or(0) as u64);
+    progress.part(room.name(), "taking a version back", inputs)
+}
+
 /// A room that is brought forward, record by record. Nobody hears its outputs.
 #[derive(Debug)]
 pub struct Replay {
@@ -49,6 +56,7 @@ pub struct Replay {
     room: Option<Room>,
     outbox: Outbox,
     beat: Arc<Beat>,
+    progress: Arc<Progress>,
     /// What is not to be applied, and the record from which on that was so.
     without: BTreeMap<Skipped, u64>,
     /// Before this record the room is another than it was at the time.
@@ -67,13 +75,14 @@ impl Replay {
     pub fn new(name: &str, pool: &Pool, room: Option<Room>, without: BTreeMap<Skipped, u64>) -> Self {
         let (name, pool, outbox, skipped) = (name.to_owned(), pool.clone(), Outbox::new(), Vec::new());
         let (beat, leaving) = Default::default();
-        Self { name, pool, room, outbox, beat, without, other_until: 0, skipped, leaving, records: 0 }
+        let progress = Progress::silent();
+        Self { name, pool, room, outbox, beat, progress, without, other_until: 0, skipped, leaving, records: 0 }
     }
 
-    /// Has each callback shown there.
+    /// Has each callback shown there, and told how far a rewind is.
     #[must_use]
-    pub fn shown_on(self, beat: &Arc<Beat>) -> Self {
-        Self { beat: Arc::clone(beat), ..self }
+    pub fn shown_on(self, beat: &Arc<Beat>, progress: &Arc<Progress>) -> Self {
+        Self { beat: Arc::clone(beat), progress: Arc::clone(progress), ..self }
     }
 
     /// Whether the room at this record is to be the one that it was at the time.
@@ -205,10 +214,11 @@ impl Replay {
         let (Some(room), outbox) = (self.room.as_mut(), &mut self.outbox) else { return Err(StepError::NoTrial) };
         let beat = &self.beat;
         let _busy = beat.step(0, &Input::rewind());
+        let part = Some(rewinding(&self.progress, room));
         let stepped = match black_box {
             None => {
                 let input = Input::Rewind { without: without.into_iter().collect() };
-                room.step_watched(stamp, input, outbox, &mut beat.rewinding(&mut ()))
+                room.step_watched(stamp, input, outbox, &mut beat.rewinding(&mut (), part))
             }
             Some(black_box) => {
                 let new = black_box.without(room).into_iter().filter(|again| without.insert(*again));
@@ -218,7 +228,7 @@ impl Replay {
                 }
                 self.skipped.extend(new);
                 let input = Input::Rewind { without: without.into_iter().collect() };
-                room.step_watched(stamp, input, outbox, &mut beat.rewinding(&mut black_box.rewinding(seq)))
+                room.step_watched(stamp, input, outbox, &mut beat.rewinding(&mut black_box.rewinding(seq), part))
             }
         };
         self.outbox.drain().for_each(drop);

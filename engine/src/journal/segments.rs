@@ -16,6 +16,7 @@ use super::frame::{
 };
 use super::log::{Log, LogError, SyncTask, Task};
 use crate::points::{self, Placing, Point};
+use crate::progress::{Much, Progress};
 
 /// A segment that has become this long is followed by another one.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
@@ -104,12 +105,21 @@ impl Found {
     /// # Errors
     /// [`Damage`].
     pub fn read(files: &dyn Files, folder: &Path) -> Result<Option<Found>, Damage> {
-        look(|| Self::read_listed(files, folder), Damage::is_gone)
+        Self::read_told(files, folder, &Progress::silent())
     }
 
-    fn read_listed(files: &dyn Files, folder: &Path) -> Result<Option<Found>, Damage> {
+    /// As [`Found::read`], and tells how far it is.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_told(files: &dyn Files, folder: &Path, progress: &Arc<Progress>) -> Result<Option<Found>, Damage> {
+        look(|| Self::read_listed(files, folder, progress), Damage::is_gone)
+    }
+
+    fn read_listed(files: &dyn Files, folder: &Path, progress: &Arc<Progress>) -> Result<Option<Found>, Damage> {
         let paths = segment_paths(files, folder)?;
         let count = paths.len();
+        let mut part = progress.part(&room_of(folder), "reading the journal", bytes_of(files, &paths));
         let mut found: Option<Found> = None;
         for (number, path) in paths.into_iter().enumerate() {
             let bytes = read(files, &path)?;
@@ -138,11 +148,15 @@ impl Found {
                 }
             }
             let found = found.as_mut().expect("set above");
+            part.step(SEGMENT_HEAD_BYTES as u64);
             let is_last = number + 1 == count;
             let mut frames = Frames { bytes, at: SEGMENT_HEAD_BYTES, head: head.clone(), position: found.last };
-            while let Some(frame) = frames.next() {
+            loop {
+                let begins = frames.at;
+                let Some(frame) = frames.next() else { break };
                 if let Ok(frame) = &frame {
                     found.skipped.extend(frame.records.iter().filter_map(skipped_by));
+                    part.step((frames.at - begins) as u64);
                 }
                 if let Err(fault) = frame {
                     if is_last && is_torn(&frames.bytes, frames.at, &head, frames.position) {
@@ -526,10 +540,28 @@ pub fn place(
     Ok(file)
 }
 
+/// Whether there is a journal, sound or not.
+///
+/// # Errors
+/// [`Damage::Io`].
+pub(super) fn has_journal(files: &dyn Files, folder: &Path) -> Result<bool, Damage> {
+    Ok(!segment_paths(files, folder)?.is_empty())
+}
+
 fn segment_paths(files: &dyn Files, folder: &Path) -> Result<Vec<PathBuf>, Damage> {
     let listed = files.list(folder);
     let names = listed.map_err(|source| Damage::Io { what: "listing", file: shown(folder), source })?;
     Ok(names.iter().filter(|name| name.ends_with(SEGMENT_SUFFIX)).map(|name| folder.join(name)).collect())
+}
+
+/// A room has the name of its folder.
+pub(super) fn room_of(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// As far as that can be known before they are read.
+pub(super) fn bytes_of<'a>(files: &dyn Files, paths: impl IntoIterator<Item = &'a PathBuf>) -> Much {
+    Much::Bytes(paths.into_iter().filter_map(|path| files.length(path).ok()).sum())
 }
 
 fn read(files: &dyn Files, path: &Path) -> Result<Vec<u8>, Damage> {

@@ -15,6 +15,8 @@ use tokio::sync::oneshot;
 use wire::limits::{VERSION_NAME_BYTES_MAX, cut};
 use wire::{CloseCode, EngineFrame, InputError, Joined, Severity};
 
+use crate::journal::replay::rewinding;
+use crate::progress::Progress;
 use crate::rooms::command::{Entry, FromPlayer};
 use crate::rooms::entrance::Reservation;
 use crate::rooms::error::RoomError;
@@ -41,7 +43,8 @@ impl Seat {
         let beat = &self.beat;
         let busy = beat.step(self.board.id.0, &input);
         let mut step = |room: &mut Room, input, watch: &mut dyn Watch| {
-            room.step_watched(stamp, input, outbox, &mut beat.rewinding(watch))
+            let part = matches!(input, Input::Rewind { .. }).then(|| rewinding(&Progress::in_log(), room));
+            room.step_watched(stamp, input, outbox, &mut beat.rewinding(watch, part))
         };
         let result = match &mut self.recorder {
             None => step(&mut self.room, input, &mut ()),

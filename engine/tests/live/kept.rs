@@ -1,5 +1,6 @@
 //! What outlives the engine: killed, ended, or ended by its own logic; and what is refused.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
@@ -222,6 +223,18 @@ fn a_room_whose_settings_are_damaged_waits_for_an_operator() {
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.contains("\"locked\": true"), "{text}");
     std::fs::write(&file, text.replace("true", "frue")).unwrap();
+    // What a room that is started would have moved aside, or removed.
+    let snapshot = paths_in(&setup, "b", "snapshot").pop().unwrap();
+    let mut bytes = std::fs::read(&snapshot).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&snapshot, &bytes).unwrap();
+    std::fs::write(file.with_file_name("half.tmp"), "half").unwrap();
+    let content = |setup: &Setup| {
+        let paths = std::fs::read_dir(setup.data().join("rooms/b")).unwrap().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.is_file()).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+    };
+    let was: BTreeMap<PathBuf, Vec<u8>> = content(&setup);
     let engine = setup.start();
     assert_eq!(engine.get("/count"), "1 in 1001\n");
     // Not opened to all without a word.
@@ -229,9 +242,11 @@ fn a_room_whose_settings_are_damaged_waits_for_an_operator() {
     let log = engine.log();
     assert!(log.contains("room.json is damaged: ") && log.contains("remove it, and the room comes back"), "{log}");
     let setup = engine.killed();
+    assert!(content(&setup) == was, "a room that is refused is left as it is");
     std::fs::remove_file(&file).unwrap();
     let engine = setup.start();
     assert_eq!(engine.get("/count?room=b"), "2 in 1001\n");
+    assert!(snapshot.with_added_extension("damaged").exists() && !file.with_file_name("half.tmp").exists());
 }
 
 #[test]
@@ -503,7 +518,11 @@ fn a_replay_shows_the_past_and_what_a_fix_would_have_changed() {
 
 /// The names of a kind of file in the room `main`.
 fn files_of(setup: &Setup, extension: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(setup.data().join("rooms/main")).unwrap().map(|entry| entry.unwrap().path());
+    paths_in(setup, "main", extension)
+}
+
+fn paths_in(setup: &Setup, room: &str, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(setup.data().join("rooms").join(room)).unwrap().map(|entry| entry.unwrap().path());
     let mut paths: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|is| is == extension)).collect();
     paths.sort();
     paths

@@ -1,5 +1,13 @@
 //! `engine replay` on what the binary itself has kept: where it stops, what it shows there, and how it ends.
 
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
 use crate::kept::run;
@@ -146,4 +154,49 @@ fn a_slow_recovery_says_how_far_it_is() {
     let told = log.split("recovering: ").skip(1).map(|rest| rest.split(' ').next().unwrap());
     let percents: Vec<u64> = told.map(|percent| percent.parse().unwrap()).collect();
     assert!(percents.iter().any(|percent| (1..100).contains(percent)) && percents.is_sorted(), "{percents:?}: {log}");
+}
+
+/// All that a replay shows where its standard error is a terminal.
+fn shown_on_terminal(setup: &Setup, words: &[&str], envs: &[(&str, &str)]) -> String {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let its_end = File::options().write(true).open(Path::new(OsStr::from_bytes(name.as_bytes()))).unwrap();
+    let mut child = {
+        let mut command = setup.command(&[&["replay"], words].concat());
+        // Gone with the command, so that the terminal is at its end when the child is.
+        command.envs(envs.iter().copied()).stderr(its_end).stdout(Stdio::null()).spawn().unwrap()
+    };
+    let (mut shown, mut bytes, mut terminal) = (Vec::new(), [0; 1024], File::from(terminal));
+    // A terminal that nobody has open any more cannot be read.
+    while let Ok(read @ 1..) = terminal.read(&mut bytes) {
+        shown.extend_from_slice(&bytes[..read]);
+    }
+    assert!(child.wait().unwrap().success());
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn a_bar_shows_on_a_terminal_how_far_a_replay_is() {
+    let engine = setup().start();
+    engine.until("it ticks", |engine| tick(engine) > 30);
+    let (setup, slow) = (engine.killed(), [("MOODY_SLOW", "1")]);
+    let shown = shown_on_terminal(&setup, &[], &slow);
+    let (bars, end) = shown.rsplit_once('\r').unwrap();
+    assert_eq!(end, "\u{1b}[K", "the line is clean at the end: {shown:?}");
+    let mut last = (0, 0);
+    let moves = bars.split('\r').skip(1).map(|bar| {
+        let (marks, rest) = bar.strip_prefix('[').and_then(|bar| bar.split_once("] ")).unwrap();
+        let (percent, rest) = rest.split_once(" % tick ").unwrap();
+        let at: (usize, u64) = (percent.trim().parse().unwrap(), rest.trim_end().parse().unwrap());
+        assert_eq!(marks, format!("{:.<30}", "#".repeat(at.0 * 30 / 100)), "{shown:?}");
+        assert!(at > last && at.0 <= 100, "{shown:?}");
+        last = at;
+    });
+    assert!(moves.count() > 2, "{shown:?}");
+    // What is over in no time, and what nobody looks at, shows none.
+    assert_eq!(shown_on_terminal(&setup, &["--until", "0"], &[]), "");
+    let (code, text, error) = replay(&setup, &[], &slow);
+    assert_eq!((code, error.as_str()), (Some(0), ""), "{text}");
 }

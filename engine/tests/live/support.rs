@@ -80,6 +80,13 @@ impl Setup {
         self
     }
 
+    /// What a key of the config says from here on.
+    pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
+        let others = self.config.lines().filter(|line| line.split(' ').next() != Some(key));
+        self.config = others.map(|line| format!("{line}\n")).collect();
+        self.with(&format!("{key} = {value}"))
+    }
+
     pub(crate) fn plugins(&self) -> PathBuf {
         self.folder.path().join("plugins")
     }

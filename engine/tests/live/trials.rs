@@ -265,38 +265,6 @@ fn a_version_that_ends_the_engine_has_failed_without_a_probation_too() {
     }
 }
 
-/// Rooms on two threads, each with a journal of its own; killed somewhere within a load, a confirm or a rollback.
-#[test]
-fn a_kill_at_any_moment_parts_no_rooms() {
-    let mut setup = setup().with("room_threads = 2");
-    for round in 1..=12 {
-        let engine = setup.start();
-        let load = format!("/load?name=plugin{}.so&force=1", 1 + round % 2);
-        let target = match round % 3 {
-            0 => load,
-            verdict => {
-                assert_eq!(engine.get(&load), "done\n");
-                ["/api/v1/confirm", "/api/v1/rollback"][verdict - 1].to_owned()
-            }
-        };
-        for room in ["main", "b"] {
-            engine.get(&format!("/count?room={room}"));
-        }
-        let _unanswered = engine.begin(&target, "*/*");
-        (0..round * 2000).for_each(|_| std::thread::yield_now());
-        engine.signal(rustix::process::Signal::KILL);
-        let engine = engine.ended().1.start();
-        let peek = |room: &str| engine.get(&format!("/peek?room={room}"));
-        let (main, b) = (peek("main"), peek("b"));
-        assert_eq!(main, b, "{target} of round {round}");
-        // Each swap that stayed added a hundred, each request one: none is lost, none is there twice.
-        let count: usize = main.split(' ').next().unwrap().parse().unwrap();
-        assert_eq!(count % 100, round, "{main}");
-        engine.signal(rustix::process::Signal::KILL);
-        setup = engine.ended().1;
-    }
-}
-
 #[test]
 fn what_was_confirmed_is_what_the_next_engine_runs_in_every_room() {
     for end in [rustix::process::Signal::KILL, rustix::process::Signal::TERM] {

@@ -7,6 +7,7 @@ mod failures;
 mod game;
 mod model;
 mod process;
+mod progress;
 mod run;
 mod starts;
 

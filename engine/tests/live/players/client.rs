@@ -62,12 +62,26 @@ impl Client {
         }
     }
 
+    /// As [`Client::open`], to an engine that may be gone by then: `None`.
+    pub(crate) fn try_open(address: SocketAddr, transport: Transport) -> Option<Client> {
+        let mut client = Client::try_bare(address, transport).ok()?;
+        match transport {
+            Transport::Tcp => client.stream.write_all(&tcp::PREAMBLE).ok()?,
+            Transport::WebSocket => _ = client.try_handshake(&address.to_string(), "/ws", &[])?,
+        }
+        Some(client)
+    }
+
     /// A socket on which nothing has been said.
     pub(crate) fn bare(address: SocketAddr, transport: Transport) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client { stream, transport, read: Vec::new(), header: Header::default(), number: 0, closed: None }
+        Client::try_bare(address, transport).unwrap()
+    }
+
+    fn try_bare(address: SocketAddr, transport: Transport) -> std::io::Result<Client> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Client { stream, transport, read: Vec::new(), header: Header::default(), number: 0, closed: None })
     }
 
     /// With further header lines.
@@ -86,20 +100,27 @@ impl Client {
 
     pub(crate) fn handshake_as(host: &str, address: SocketAddr, target: &str, headers: &[&str]) -> (Client, String) {
         let mut client = Client::bare(address, Transport::WebSocket);
+        let head = client.try_handshake(host, target, headers).expect("a whole head");
+        (client, head)
+    }
+
+    /// `None` if the engine goes before its head is whole.
+    fn try_handshake(&mut self, host: &str, target: &str, headers: &[&str]) -> Option<String> {
         let more: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
         let head = format!(
             "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
         );
-        client.stream.write_all(head.as_bytes()).unwrap();
+        self.stream.write_all(head.as_bytes()).ok()?;
         let end = loop {
-            if let Some(end) = client.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            if let Some(end) = self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                 break end + 4;
             }
-            assert!(client.read_more(), "no whole head");
+            if !self.read_more() {
+                return None;
+            }
         };
-        let head = String::from_utf8(client.read.drain(..end).collect()).unwrap();
-        (client, head)
+        Some(String::from_utf8(self.read.drain(..end).collect()).unwrap())
     }
 
     /// What comes behind the head of an answer that is none of a WebSocket's.
@@ -137,10 +158,14 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, frame: &ClientFrame<'_>) {
+        self.try_send(frame).unwrap();
+    }
+
+    pub(crate) fn try_send(&mut self, frame: &ClientFrame<'_>) -> std::io::Result<()> {
         let mut bytes = Vec::new();
         frame.encode(&mut bytes);
         let framed = self.framed(&bytes);
-        self.send_bytes(&framed);
+        self.stream.write_all(&framed)
     }
 
     /// The next message of this connection, numbered on.
