@@ -11,6 +11,7 @@ mod numbers;
 mod report;
 mod rewrite;
 mod show;
+mod slots;
 mod steps;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "random numbers are cut to what fits")]

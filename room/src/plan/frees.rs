@@ -1,6 +1,7 @@
 //! The texts that have no place in the new tables: found, and taken out of a copy of their heap's pages, while the room plays on.
 
-use super::rewrite::{Cancel, RewriteError, live_slots};
+use super::rewrite::{Cancel, RewriteError};
+use super::slots::live_slots;
 use super::{Change, Plan};
 use crate::heap::{FreedPage, Heap, SpentPage};
 use crate::raw::{Block, RawTable};
