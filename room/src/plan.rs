@@ -104,8 +104,10 @@ struct Migration {
     /// What it gives, and where in the new row that goes.
     column: ColumnType,
     to: usize,
-    /// It may make texts, which go into the heap of the room itself: not before the swap.
+    /// It may make texts.
     has_heap: bool,
+    /// Where in what it gives those are.
+    texts: Vec<usize>,
     /// It takes all rows at once.
     is_whole: bool,
 }
@@ -114,13 +116,6 @@ struct Migration {
 struct DroppedTable {
     old: usize,
     frees: Vec<usize>,
-}
-
-impl RowsPlan {
-    /// Whether this has to be done on the room's own thread, during the swap.
-    fn is_in_pause(&self) -> bool {
-        self.migrations.iter().any(|migration| migration.has_heap)
-    }
 }
 
 impl Plan {

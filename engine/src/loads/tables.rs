@@ -272,7 +272,12 @@ pub(super) fn refused(room: &str, error: &RewriteError) -> Refusal {
     match error {
         RewriteError::Unfit(_) => unfit(in_room),
         RewriteError::Fault { location, .. } => fault(in_room, location),
-        RewriteError::Memory { .. } => large(&in_room),
+        RewriteError::Memory { .. } => {
+            Refusal::new(Kind::Unprocessable, "rewrite-large", format!("{in_room} (rewrite_bytes_max)"))
+        }
+        RewriteError::Texts { .. } | RewriteError::TextPages { .. } => {
+            Refusal::new(Kind::Unprocessable, "texts-large", in_room)
+        }
         RewriteError::Cancelled => Refusal::new(Kind::Unprocessable, "rewrite-late", in_room),
     }
 }
@@ -280,10 +285,6 @@ pub(super) fn refused(room: &str, error: &RewriteError) -> Refusal {
 pub(super) fn fault(what: String, location: &str) -> Refusal {
     let reason = if location.is_empty() { what } else { format!("{what}, {location}") };
     Refusal::new(Kind::Unprocessable, "migration-failed", reason)
-}
-
-pub(super) fn large(what: &str) -> Refusal {
-    Refusal::new(Kind::Unprocessable, "rewrite-large", format!("{what} (rewrite_bytes_max)"))
 }
 
 pub(super) fn unfit(line: String) -> Refusal {

@@ -2,19 +2,22 @@
 //! is left for the swap is little.
 
 mod keys;
+mod texts;
 mod work;
 
 use super::frees::Frees;
 use super::slots::Slot;
 use super::{Change, IndexPlan, Plan, RowsPlan, TablePlan};
 use crate::LogicVersion;
-use crate::limits::TABLE_BYTES_MAX;
+use crate::heap::MadePage;
+use crate::limits::{HEAP_BYTES_MAX, TABLE_BYTES_MAX};
 use crate::raw::{Block, Index, Pool, RawTable, RewrittenPage, TableLayout, Tables, class_for};
 use crate::world::World;
 use keys::Keys;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use texts::Texts;
 use work::{Scratch, Work};
 
 /// The share of the pages, in eighths, for which memory is got ready: as many may change until the swap without a wait for it.
@@ -27,7 +30,11 @@ pub struct Rewrite {
     seed: u64,
     /// As the tables of the plan.
     tables: Vec<TableRewrite>,
+    /// Where the texts come that migrations make. None until the first page is rewritten.
+    texts: Option<Texts>,
     frees: Frees,
+    /// What others have taken the place of.
+    spent: Vec<PageRewrite>,
     /// Of rewritten pages.
     bytes: usize,
     bytes_max: usize,
@@ -46,6 +53,13 @@ pub enum RewriteError {
     Fault { path: String, row: usize, message: String, location: String },
     #[error("the rewritten tables take more than the {bytes_max} bytes that they may")]
     Memory { bytes_max: usize },
+    #[error(
+        "the texts would take {bytes} bytes, and those of a room may take {bytes_max}: make shorter ones, or remove some before"
+    )]
+    Texts { bytes: usize, bytes_max: usize },
+    /// Handles cannot name as many pages.
+    #[error("{path}: its migration makes more texts than a room can name: make fewer for each row")]
+    TextPages { path: String },
     #[error("the rewrite was given up: its time is over")]
     Cancelled,
 }
@@ -80,6 +94,15 @@ struct PageRewrite {
     page: RewrittenPage,
     /// Which slots were live.
     live: Vec<u64>,
+    /// With the texts that its migrations have made.
+    texts: Vec<MadePage>,
+}
+
+impl PageRewrite {
+    /// Of what is new.
+    fn bytes(&self) -> usize {
+        self.page.block.bytes() + self.texts.iter().map(MadePage::bytes).sum::<usize>()
+    }
 }
 
 /// What a rewrite has left over, to drop where that may take its time.
@@ -112,7 +135,8 @@ impl Rewrite {
     pub fn new(plan: Arc<Plan>, to: Arc<LogicVersion>, drops: Arc<[String]>, seed: u64, bytes_max: usize) -> Self {
         assert!(plan.refusals().is_empty(), "a refused plan is not carried out");
         let tables = plan.tables.iter().map(|_| TableRewrite::default()).collect();
-        Self { plan, to, drops, seed, tables, frees: Frees::default(), bytes: 0, bytes_max, pages_done: 0 }
+        let (texts, frees, spent) = (None, Frees::default(), Vec::new());
+        Self { plan, to, drops, seed, tables, texts, frees, spent, bytes: 0, bytes_max, pages_done: 0 }
     }
 
     /// Pages that have been gone through so far, one that has changed in between once more: rewritten, followed in an index that is
@@ -123,17 +147,19 @@ impl Rewrite {
 
     /// True if this is the rewrite for that swap of that world.
     pub(crate) fn is_for(&self, world: &World, to: &Arc<LogicVersion>, drops: &[String]) -> bool {
-        *self.plan.old == **world.schema() && Arc::ptr_eq(&self.to, to) && *self.drops == *drops
+        let fits = self.texts.as_ref().is_none_or(|texts| texts.fit(world.heap()));
+        fits && *self.plan.old == **world.schema() && Arc::ptr_eq(&self.to, to) && *self.drops == *drops
     }
 
-    /// Rewrites the pages of a fork that have changed since the last time, all of them the first time. What makes texts waits for
-    /// the swap.
+    /// Rewrites the pages of a fork that have changed since the last time, all of them the first time.
     ///
     /// # Errors
     /// [`RewriteError`]; the rewrite is of no use any more.
     pub fn update(&mut self, world: &mut World, cancel: &Cancel) -> Result<(), RewriteError> {
-        self.rewrite(world, cancel, false)?;
+        self.rewrite(world, cancel)?;
+        self.spent.clear();
         self.frees.update(&self.plan, world, cancel)?;
+        self.check_texts(world.heap().bytes() - self.frees.freed_bytes())?;
         if self.bytes + self.frees.bytes() > self.bytes_max {
             return Err(RewriteError::Memory { bytes_max: self.bytes_max });
         }
@@ -148,11 +174,14 @@ impl Rewrite {
     /// # Errors
     /// As for `update`; the world is of no use any more.
     pub(crate) fn finish(mut self, world: &mut World) -> Result<Leftover, RewriteError> {
-        self.rewrite(world, &Cancel::default(), true)?;
+        self.rewrite(world, &Cancel::default())?;
         let frees = std::mem::take(&mut self.frees).finish(&self.plan, world);
+        self.check_texts(world.heap().bytes())?;
+        let made = self.tables.iter_mut().flat_map(|table| &mut table.pages).flat_map(|page| page.texts.drain(..));
+        world.heap_mut().put_made(made.collect());
         let pool = world.tables().pool().clone();
         let mut old: Vec<Option<RawTable>> = world.tables_mut().take().into_iter().map(Some).collect();
-        let mut leftover = Leftover { _frees: frees, ..Leftover::default() };
+        let mut leftover = Leftover { _frees: frees, _pages: vec![self.spent], ..Leftover::default() };
         let mut tables = Vec::with_capacity(self.plan.tables.len());
         for (number, (plan, done)) in self.plan.tables.iter().zip(self.tables).enumerate() {
             let schema = &self.plan.new.tables[number];
@@ -181,8 +210,18 @@ impl Rewrite {
         Ok(leftover)
     }
 
-    fn rewrite(&mut self, world: &mut World, cancel: &Cancel, is_swap: bool) -> Result<(), RewriteError> {
+    /// `bytes`: of the texts that stay beside those that are made.
+    fn check_texts(&self, bytes: usize) -> Result<(), RewriteError> {
+        let made = self.tables.iter().flat_map(|table| &table.pages).flat_map(|page| &page.texts);
+        let bytes = bytes + made.map(MadePage::value_bytes).sum::<usize>();
+        if bytes > HEAP_BYTES_MAX { Err(RewriteError::Texts { bytes, bytes_max: HEAP_BYTES_MAX }) } else { Ok(()) }
+    }
+
+    fn rewrite(&mut self, world: &mut World, cancel: &Cancel) -> Result<(), RewriteError> {
         let plan = Arc::clone(&self.plan);
+        if self.texts.is_none() {
+            self.texts = Some(Texts::of(&plan, world));
+        }
         for (number, table) in plan.tables.iter().enumerate() {
             let Some(old) = table.old else { continue };
             if table.must_be_single && !world.tables().table(old).is_single() {
@@ -194,7 +233,7 @@ impl Rewrite {
             let has_work = match &table.change {
                 Change::New => false,
                 Change::Kept => table.indexes.contains(&IndexPlan::Made),
-                Change::Rows(rows) => is_swap || !rows.is_in_pause(),
+                Change::Rows(_) => true,
             };
             if has_work {
                 self.table(number, table, old, world, cancel)?;
@@ -229,7 +268,8 @@ impl Rewrite {
         if !changed.is_empty() && matches!(&plan.change, Change::Rows(rows) if rows.is_whole()) {
             changed = (0..pages).collect();
         }
-        let mut work = Work { to: &self.to, layout: &layout, plan, old, scratch: Scratch::default() };
+        let texts = self.texts.as_ref().expect("known before the first table").of_table(number);
+        let mut work = Work { to: &self.to, layout: &layout, plan, old, texts, scratch: Scratch::default() };
         let mut before = Vec::new();
         for &page in &changed {
             cancel.check()?;
@@ -238,14 +278,14 @@ impl Rewrite {
             // What is kept is the world's own.
             let is_new = matches!(plan.change, Change::Rows(_));
             if is_new {
-                self.bytes += rewritten.page.block.bytes();
+                self.bytes += rewritten.bytes();
             }
             if done.pages.len() == page {
                 done.pages.push(rewritten);
             } else {
                 let known = std::mem::replace(&mut done.pages[page], rewritten);
                 if is_new {
-                    self.bytes -= known.page.block.bytes();
+                    self.bytes -= known.bytes();
                 }
                 before.push(known);
             }
@@ -255,7 +295,7 @@ impl Rewrite {
             }
         }
         if !changed.is_empty() {
-            work.whole(&mut done, world)?;
+            self.bytes += work.whole(&mut done, world)?;
         }
         let seed = world.tables().table(old).index_seed().unwrap_or(self.seed);
         let indexes = plan.indexes.iter().enumerate().filter(|(_, index)| **index == IndexPlan::Made);
@@ -272,6 +312,7 @@ impl Rewrite {
             })?;
             done.indexes[index] = Some(made);
         }
+        self.spent.extend(before);
         done.layout = Some(layout);
         self.tables[number] = done;
         Ok(())

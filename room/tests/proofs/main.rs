@@ -25,6 +25,7 @@ mod schema_ids;
 mod schema_keys;
 mod schema_refused;
 mod schema_single;
+mod schema_texts;
 mod snapshots;
 mod support;
 mod swaps;

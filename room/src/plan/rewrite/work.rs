@@ -1,13 +1,16 @@
 //! The rewriting of the pages of one table: steps and migrations, page by page.
 
+use super::texts::{TextPlaces, TextWriter};
 use super::{PageRewrite, RewriteError, TableRewrite};
 use crate::LogicVersion;
+use crate::heap::{MadePage, PendingValues, handle};
 use crate::outbox::Outbox;
 use crate::plan::slots::{live_slots, runs, told};
 use crate::plan::steps::{Strided, run};
 use crate::plan::{Change, Migration, TablePlan, check_value};
 use crate::raw::{Aligned, Arguments, Frame, Page, RewrittenPage, TableLayout, class_for};
 use crate::world::World;
+use logic_api::abi::RawHeapId;
 use std::sync::Arc;
 
 /// Bytes of old and new rows to which the steps are done at a time.
@@ -20,6 +23,8 @@ pub(super) struct Work<'a> {
     pub(super) plan: &'a TablePlan,
     /// The old table's number.
     pub(super) old: usize,
+    /// Where the texts come that its migrations make.
+    pub(super) texts: TextPlaces<'a>,
     pub(super) scratch: Scratch,
 }
 
@@ -28,6 +33,8 @@ pub(super) struct Work<'a> {
 pub(super) struct Scratch {
     old: Aligned,
     new: Aligned,
+    /// The texts that the values name.
+    texts: PendingValues,
 }
 
 impl Work<'_> {
@@ -37,7 +44,8 @@ impl Work<'_> {
         let page = table.page(number);
         let live = page.live.to_vec();
         let Change::Rows(rows) = &self.plan.change else {
-            return Ok(PageRewrite { page: RewrittenPage { block: source.clone(), hash: None }, source, live });
+            let page = RewrittenPage { block: source.clone(), hash: None };
+            return Ok(PageRewrite { page, source, live, texts: Vec::new() });
         };
         let (slots, old_bytes, new_bytes) = (table.slots(), page.rows.len() / table.slots(), self.layout.row_bytes());
         let len = slots * new_bytes;
@@ -62,22 +70,25 @@ impl Work<'_> {
                 RewriteError::Unfit(told(&misfit, table.rows_before(number), number, &live, start, slots))
             })?;
         }
+        let mut texts = self.texts.of_page(number);
         for migration in rows.migrations.iter().filter(|migration| !migration.is_whole) {
             let table = world.tables().table(self.old);
             let first = table.rows_before(number);
             self.scratch.read(migration, [table.page(number)], slots, first)?;
             self.scratch.run(self.to, migration, world, first)?;
-            self.scratch.write(migration, block.bytes_mut(len), &live, slots, 0, first)?;
+            let mut target = Target { page: block.bytes_mut(len), live: &live, slots, texts: &mut texts };
+            self.scratch.write(migration, &mut target, 0, first)?;
         }
         // So that the first state hash after the swap need not read them all; at once, while the page is in the cache.
         let generations = world.tables().table(self.old).generations(number);
         let hash = (!rows.is_whole()).then(|| self.layout.hash(slots, block.slice(len), generations, &live));
-        Ok(PageRewrite { source, page: RewrittenPage { block: Arc::new(block), hash }, live })
+        Ok(PageRewrite { source, page: RewrittenPage { block: Arc::new(block), hash }, live, texts: texts.end() })
     }
 
-    /// Runs the migration of all rows at once, if there is one.
-    pub(super) fn whole(&mut self, done: &mut TableRewrite, world: &mut World) -> Result<(), RewriteError> {
-        let Change::Rows(rows) = &self.plan.change else { return Ok(()) };
+    /// Runs the migration of all rows at once, if there is one. Gives the bytes that its texts take.
+    pub(super) fn whole(&mut self, done: &mut TableRewrite, world: &mut World) -> Result<usize, RewriteError> {
+        let Change::Rows(rows) = &self.plan.change else { return Ok(0) };
+        let mut bytes_made = 0;
         for migration in rows.migrations.iter().filter(|migration| migration.is_whole) {
             let table = world.tables().table(self.old);
             let (slots, pages) = (table.slots(), table.row_page_count());
@@ -88,12 +99,16 @@ impl Work<'_> {
             for (number, page) in done.pages.iter_mut().enumerate() {
                 let block = Arc::get_mut(&mut page.page.block).expect("just made, and nobody else's");
                 let bytes = block.bytes_mut(slots * self.layout.row_bytes());
-                self.scratch.write(migration, bytes, &page.live, slots, first, first)?;
+                let mut texts = self.texts.of_page(number);
+                let mut target = Target { page: bytes, live: &page.live, slots, texts: &mut texts };
+                self.scratch.write(migration, &mut target, first, first)?;
+                page.texts = texts.end();
+                bytes_made += page.texts.iter().map(MadePage::bytes).sum::<usize>();
                 page.page.hash = Some(self.layout.hash(slots, bytes, table.generations(number), &page.live));
                 first += live_slots(&page.live, slots).count();
             }
         }
-        Ok(())
+        Ok(bytes_made)
     }
 }
 
@@ -136,8 +151,10 @@ impl Scratch {
     ) -> Result<(), RewriteError> {
         let rows = self.old.len() / migration.old_bytes;
         self.new.reset(rows * migration.column.size() as usize);
+        self.texts.clear();
         let (arguments, mut outbox) = (Arguments::default(), Outbox::new());
         let mut frame = Frame::new(world, &mut outbox, &arguments, !migration.has_heap);
+        frame.pending = Some(&mut self.texts);
         to.migrate(migration.number, &mut frame, &arguments, &self.old, &mut self.new).map_err(|done| {
             let (message, location) = frame.panic.take().unwrap_or_default();
             RewriteError::Fault { path: migration.path.to_string(), row: first + done, message, location }
@@ -145,32 +162,47 @@ impl Scratch {
     }
 
     /// Puts values, from number `from` on, into the live rows of a page. They come from a plugin, so they are looked at first.
+    /// `first`: the number of the first row.
     fn write(
-        &self,
+        &mut self,
         migration: &Migration,
-        page: &mut [u8],
-        live: &[u64],
-        slots: usize,
+        target: &mut Target<'_, '_>,
         from: usize,
         first: usize,
     ) -> Result<(), RewriteError> {
-        let (row_bytes, value_bytes) = (page.len() / slots, migration.column.size() as usize);
+        let (row_bytes, value_bytes) = (target.page.len() / target.slots, migration.column.size() as usize);
         let spans = migration.column.spans();
         let values = self.new.bytes()[from * value_bytes..].chunks_exact(value_bytes);
-        for (number, (slot, value)) in live_slots(live, slots).zip(values).enumerate() {
-            check_value(&migration.column, value).map_err(|what| {
-                let row = first + number;
-                RewriteError::Unfit(format!(
-                    "{}: the migration gave row {row} what is no value: {what}",
-                    migration.path
-                ))
-            })?;
-            let new = &mut page[slot * row_bytes + migration.to..][..value_bytes];
+        for (number, (slot, value)) in live_slots(target.live, target.slots).zip(values).enumerate() {
+            let no_value = |what: String| {
+                let (path, row) = (&migration.path, first + number);
+                RewriteError::Unfit(format!("{path}: the migration gave row {row} what is no value: {what}"))
+            };
+            check_value(&migration.column, value).map_err(no_value)?;
+            let new = &mut target.page[slot * row_bytes + migration.to..][..value_bytes];
             for &(offset, len) in &spans {
                 let (offset, len) = (offset as usize, len as usize);
                 new[offset..offset + len].copy_from_slice(&value[offset..offset + len]);
             }
+            for (text, &at) in migration.texts.iter().enumerate() {
+                let id = handle(&value[at..]);
+                if id == RawHeapId::default() {
+                    continue;
+                }
+                // Only unsafe code gives one that it does not own.
+                let made = self.texts.take(id).ok_or_else(|| no_value("a text that it has not made".to_owned()))?;
+                new[at..at + 8].copy_from_slice(&target.texts.put(migration, (slot, text), made)?);
+            }
         }
+        target.texts.end_of(migration);
         Ok(())
     }
+}
+
+/// A page that values are put into.
+struct Target<'a, 't> {
+    page: &'a mut [u8],
+    live: &'a [u64],
+    slots: usize,
+    texts: &'a mut TextWriter<'t>,
 }
