@@ -3,6 +3,7 @@
 //! What can be kept is kept: slots, generations and with them ids, and the bytes of texts. What would be lost is refused, with a
 //! line for each field, unless the source or the caller says that it may go. `docs/schema.md` has the rules.
 
+mod budget;
 mod columns;
 mod frees;
 mod maker;

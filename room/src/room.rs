@@ -376,9 +376,10 @@ impl Room {
                 location,
                 tick: self.tick,
             }),
-            RewriteError::Memory { .. } | RewriteError::Texts { .. } | RewriteError::TextPages { .. } => {
-                StepError::TooLarge(error)
-            }
+            RewriteError::Memory { .. }
+            | RewriteError::Table { .. }
+            | RewriteError::Texts { .. }
+            | RewriteError::TextPages { .. } => StepError::TooLarge(error),
             RewriteError::Unfit(_) | RewriteError::Cancelled => StepError::Unfit(error.to_string()),
         })?;
         self.spent.leftovers.push(leftover);

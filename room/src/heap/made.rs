@@ -16,6 +16,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Of every value that a migration has made and that is in no page yet. No value of a heap has an even one.
 const PENDING_GENERATION: u32 = 2;
 
+/// What each value takes beside its bytes: two counters.
+const VALUE_BYTES: usize = 2 * size_of::<usize>();
+
 /// The number of a page that is not there, among those that schema changes make, and the generation of all its slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Vacancy {
@@ -57,23 +60,38 @@ impl Vacancies {
 #[derive(Default)]
 pub(crate) struct PendingValues {
     values: Vec<Option<Arc<[u8]>>>,
+    /// Of those that are there.
     bytes: usize,
+    bytes_max: usize,
+    /// The most that there were or would have been at once.
+    bytes_asked: usize,
 }
 
 impl PendingValues {
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+    /// `bytes_max`: of all together.
+    pub(crate) fn clear(&mut self, bytes_max: usize) {
+        *self = Self { bytes_max, ..Self::default() };
     }
 
     /// Keeps bytes; none where a limit is reached.
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Option<RawHeapId> {
-        if bytes.len() > HEAP_VALUE_BYTES_MAX || self.bytes + bytes.len() > HEAP_BYTES_MAX {
+        let bytes_then = self.bytes + bytes.len() + VALUE_BYTES;
+        if bytes.len() > HEAP_VALUE_BYTES_MAX || bytes_then > HEAP_BYTES_MAX {
+            return None;
+        }
+        self.bytes_asked = self.bytes_asked.max(bytes_then);
+        if bytes_then > self.bytes_max {
             return None;
         }
         let slot = u32::try_from(self.values.len()).ok()?;
         self.values.push(Some(bytes.into()));
-        self.bytes += bytes.len();
+        self.bytes = bytes_then;
         Some(RawHeapId { slot, generation: PENDING_GENERATION })
+    }
+
+    /// The most bytes that were asked for at once. More than there may be: a value was not kept for that.
+    pub(crate) fn bytes_asked(&self) -> usize {
+        self.bytes_asked
     }
 
     /// None for an id that names no value of these.
@@ -85,7 +103,7 @@ impl PendingValues {
     /// Takes a value out.
     pub(crate) fn take(&mut self, id: RawHeapId) -> Option<Arc<[u8]>> {
         let value = self.values.get_mut(id.slot as usize).filter(|_| id.generation == PENDING_GENERATION)?.take()?;
-        self.bytes -= value.len();
+        self.bytes -= value.len() + VALUE_BYTES;
         Some(value)
     }
 }
@@ -102,9 +120,6 @@ pub(crate) struct MadePage {
 impl MadePage {
     /// What one takes without its values.
     pub(crate) const BYTES: usize = size_of::<Page>();
-    /// What each value takes beside its bytes: two counters.
-    const VALUE_BYTES: usize = 2 * size_of::<usize>();
-
     /// Of the values.
     pub(crate) fn value_bytes(&self) -> usize {
         self.bytes
@@ -112,7 +127,7 @@ impl MadePage {
 
     /// What it takes, its values included.
     pub(crate) fn bytes(&self) -> usize {
-        Self::BYTES + self.bytes + self.page.live * Self::VALUE_BYTES
+        Self::BYTES + self.bytes + self.page.live * VALUE_BYTES
     }
 }
 
@@ -125,6 +140,12 @@ pub(crate) struct PageMaker<'a> {
 impl<'a> PageMaker<'a> {
     pub(crate) fn new(vacancies: &'a Vacancies) -> Self {
         Self { vacancies, pages: BTreeMap::new() }
+    }
+
+    /// What `put` takes for this value. The value is there already, but not counted.
+    pub(crate) fn growth_bytes(&self, nth: usize, value: &[u8]) -> usize {
+        let is_there = self.pages.contains_key(&(nth / VALUES_PER_PAGE));
+        value.len() + VALUE_BYTES + if is_there { 0 } else { MadePage::BYTES }
     }
 
     /// Puts a value into the slot of that number, counted over all pages that the schema change may make; none if a handle cannot

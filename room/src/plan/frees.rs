@@ -1,5 +1,6 @@
 //! The texts that have no place in the new tables: found, and taken out of a copy of their heap's pages, while the room plays on.
 
+use super::budget::Budget;
 use super::rewrite::{Cancel, RewriteError};
 use super::slots::live_slots;
 use super::{Change, Plan};
@@ -44,6 +45,17 @@ impl Found {
             offsets.iter().map(|at| handle(&row[*at..])).filter(|id| *id != RawHeapId::default())
         });
         Self { ids: ids.collect(), slots, live: rows.live.into(), block: table.block(page).clone() }
+    }
+
+    /// The most that one can take: each row has all of its texts.
+    fn bytes_max(table: &RawTable, page: usize, offsets: &[usize]) -> usize {
+        let rows = table.page(page);
+        let texts = live_slots(rows.live, table.slots()).count() * offsets.len();
+        size_of_val(rows.live) + texts * size_of::<RawHeapId>()
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.live) + size_of_val(&*self.ids)
     }
 
     fn is_of(&self, table: &RawTable, page: usize) -> bool {
@@ -114,7 +126,13 @@ impl Plan {
 
 impl Frees {
     /// Follows what has changed since the last time; all of it the first time.
-    pub(super) fn update(&mut self, plan: &Plan, world: &World, cancel: &Cancel) -> Result<(), RewriteError> {
+    pub(super) fn update(
+        &mut self,
+        plan: &Plan,
+        world: &World,
+        budget: &mut Budget,
+        cancel: &Cancel,
+    ) -> Result<(), RewriteError> {
         let freed = plan.freed();
         if freed.is_empty() {
             return Ok(());
@@ -130,9 +148,12 @@ impl Frees {
                 cancel.check()?;
                 if !found.get(page).is_some_and(|known| known.is_of(table, page)) {
                     self.pages_done += 1;
+                    let bytes_max = Found::bytes_max(table, page, offsets);
+                    budget.take(bytes_max)?;
                     let of_page = Found::of(table, page, offsets);
+                    budget.give(bytes_max - of_page.bytes());
                     match found.get_mut(page) {
-                        Some(known) => *known = of_page,
+                        Some(known) => budget.give(std::mem::replace(known, of_page).bytes()),
                         None => found.push(of_page),
                     }
                 }
@@ -151,7 +172,11 @@ impl Frees {
             };
             if !is_known {
                 self.pages_done += 1;
-                *known = if ids.is_empty() { None } else { world.heap().without(number, ids) };
+                budget.give(known.take().map_or(0, |known| known.bytes()));
+                if !ids.is_empty() {
+                    budget.take(FreedPage::BYTES + size_of_val(&*ids))?;
+                    *known = world.heap().without(number, ids);
+                }
             }
         }
         Ok(())
@@ -162,12 +187,6 @@ impl Frees {
         self.pages_done
     }
 
-    /// Bytes that it holds.
-    pub(super) fn bytes(&self) -> usize {
-        let ids: usize = self.tables.iter().flatten().map(|found| size_of_val(&*found.ids)).sum();
-        ids + self.heap.iter().flatten().map(FreedPage::bytes).sum::<usize>()
-    }
-
     /// Of the texts that go.
     pub(super) fn freed_bytes(&self) -> usize {
         self.heap.iter().flatten().map(FreedPage::freed_bytes).sum()
@@ -175,10 +194,10 @@ impl Frees {
 
     /// Takes the texts out of the world's heap. To be called while the old tables are there. What is left is to be dropped where
     /// that may take its time.
-    pub(super) fn finish(mut self, plan: &Plan, world: &mut World) -> Self {
+    pub(super) fn finish(mut self, plan: &Plan, world: &mut World, budget: &mut Budget) -> Result<Self, RewriteError> {
         if !self.is_begun {
             // As in a replay, which has nothing got ready for it.
-            self.update(plan, world, &Cancel::default()).expect("nobody cancels it");
+            self.update(plan, world, budget, &Cancel::default())?;
         }
         let mut moved = Moved::default();
         for (found, (old, offsets)) in self.tables.iter().zip(plan.freed()) {
@@ -201,9 +220,10 @@ impl Frees {
             let stays = |id: &RawHeapId| stay.binary_search_by_key(&bits(id), bits).is_ok();
             let known = made.iter().flat_map(FreedPage::ids).filter(|id| !stays(id));
             let ids: Vec<RawHeapId> = known.chain(&go).copied().collect();
+            budget.take(FreedPage::BYTES)?;
             self.spent.extend(heap.free_all(number, &ids));
         }
-        self
+        Ok(self)
     }
 }
 

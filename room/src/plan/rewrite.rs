@@ -5,15 +5,16 @@ mod keys;
 mod texts;
 mod work;
 
+use super::budget::Budget;
 use super::frees::Frees;
 use super::slots::Slot;
 use super::{Change, IndexPlan, Plan, RowsPlan, TablePlan};
 use crate::LogicVersion;
 use crate::heap::MadePage;
 use crate::limits::{HEAP_BYTES_MAX, TABLE_BYTES_MAX};
-use crate::raw::{Block, Index, Pool, RawTable, RewrittenPage, TableLayout, Tables, class_for};
+use crate::raw::{Block, Index, Pool, RawTable, RewrittenPage, TableLayout, Tables, block_bytes, class_for};
 use crate::world::World;
-use keys::Keys;
+use keys::{Hindrance, Keys};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,9 +36,7 @@ pub struct Rewrite {
     frees: Frees,
     /// What others have taken the place of.
     spent: Vec<PageRewrite>,
-    /// Of rewritten pages.
-    bytes: usize,
-    bytes_max: usize,
+    budget: Budget,
     /// Pages that were rewritten, or only followed in the indexes.
     pages_done: usize,
 }
@@ -53,6 +52,12 @@ pub enum RewriteError {
     Fault { path: String, row: usize, message: String, location: String },
     #[error("the rewritten tables take more than the {bytes_max} bytes that they may")]
     Memory { bytes_max: usize },
+    /// Whatever the settings say.
+    #[error(
+        "{table}: its pages would take {bytes} bytes, and those of a table may take {bytes_max}: make its rows shorter, or put some of \
+         its columns into a table of their own"
+    )]
+    Table { table: String, bytes: usize, bytes_max: usize },
     #[error(
         "the texts would take {bytes} bytes, and those of a room may take {bytes_max}: make shorter ones, or remove some before"
     )]
@@ -99,9 +104,11 @@ struct PageRewrite {
 }
 
 impl PageRewrite {
-    /// Of what is new.
+    /// What it takes. A page that stays is the world's own.
     fn bytes(&self) -> usize {
-        self.page.block.bytes() + self.texts.iter().map(MadePage::bytes).sum::<usize>()
+        let is_new = !Arc::ptr_eq(&self.page.block, &self.source);
+        let rows = if is_new { self.page.block.bytes() } else { 0 };
+        rows + self.texts.iter().map(MadePage::bytes).sum::<usize>()
     }
 }
 
@@ -122,7 +129,7 @@ impl fmt::Debug for Leftover {
 
 impl fmt::Debug for Rewrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (pages, bytes) = (self.pages_done(), self.bytes);
+        let (pages, bytes) = (self.pages_done(), self.bytes());
         f.debug_struct("Rewrite").field("pages_done", &pages).field("bytes", &bytes).finish_non_exhaustive()
     }
 }
@@ -135,8 +142,13 @@ impl Rewrite {
     pub fn new(plan: Arc<Plan>, to: Arc<LogicVersion>, drops: Arc<[String]>, seed: u64, bytes_max: usize) -> Self {
         assert!(plan.refusals().is_empty(), "a refused plan is not carried out");
         let tables = plan.tables.iter().map(|_| TableRewrite::default()).collect();
-        let (texts, frees, spent) = (None, Frees::default(), Vec::new());
-        Self { plan, to, drops, seed, tables, texts, frees, spent, bytes: 0, bytes_max, pages_done: 0 }
+        let (texts, frees, spent, budget) = (None, Frees::default(), Vec::new(), Budget::new(bytes_max));
+        Self { plan, to, drops, seed, tables, texts, frees, spent, budget, pages_done: 0 }
+    }
+
+    /// What it takes: pages of rows and of texts, indexes, and what is known of texts that go.
+    pub fn bytes(&self) -> usize {
+        self.budget.used()
     }
 
     /// Pages that have been gone through so far, one that has changed in between once more: rewritten, followed in an index that is
@@ -156,15 +168,11 @@ impl Rewrite {
     /// # Errors
     /// [`RewriteError`]; the rewrite is of no use any more.
     pub fn update(&mut self, world: &mut World, cancel: &Cancel) -> Result<(), RewriteError> {
-        self.rewrite(world, cancel)?;
-        self.spent.clear();
-        self.frees.update(&self.plan, world, cancel)?;
+        self.rewrite(world, cancel, false)?;
+        self.frees.update(&self.plan, world, &mut self.budget, cancel)?;
         self.check_texts(world.heap().bytes() - self.frees.freed_bytes())?;
-        if self.bytes + self.frees.bytes() > self.bytes_max {
-            return Err(RewriteError::Memory { bytes_max: self.bytes_max });
-        }
-        for table in &mut self.tables {
-            table.reserve(world.tables().pool());
+        for table in &self.tables {
+            table.reserve(world.tables().pool(), self.budget.left());
         }
         Ok(())
     }
@@ -174,8 +182,8 @@ impl Rewrite {
     /// # Errors
     /// As for `update`; the world is of no use any more.
     pub(crate) fn finish(mut self, world: &mut World) -> Result<Leftover, RewriteError> {
-        self.rewrite(world, &Cancel::default())?;
-        let frees = std::mem::take(&mut self.frees).finish(&self.plan, world);
+        self.rewrite(world, &Cancel::default(), true)?;
+        let frees = std::mem::take(&mut self.frees).finish(&self.plan, world, &mut self.budget)?;
         self.check_texts(world.heap().bytes())?;
         let made = self.tables.iter_mut().flat_map(|table| &mut table.pages).flat_map(|page| page.texts.drain(..));
         world.heap_mut().put_made(made.collect());
@@ -217,7 +225,7 @@ impl Rewrite {
         if bytes > HEAP_BYTES_MAX { Err(RewriteError::Texts { bytes, bytes_max: HEAP_BYTES_MAX }) } else { Ok(()) }
     }
 
-    fn rewrite(&mut self, world: &mut World, cancel: &Cancel) -> Result<(), RewriteError> {
+    fn rewrite(&mut self, world: &mut World, cancel: &Cancel, is_swap: bool) -> Result<(), RewriteError> {
         let plan = Arc::clone(&self.plan);
         if self.texts.is_none() {
             self.texts = Some(Texts::of(&plan, world));
@@ -237,6 +245,10 @@ impl Rewrite {
             };
             if has_work {
                 self.table(number, table, old, world, cancel)?;
+            }
+            // In the swap that would take its time.
+            if !is_swap {
+                self.budget.give(self.spent.drain(..).map(|page| page.bytes()).sum());
             }
         }
         Ok(())
@@ -258,7 +270,11 @@ impl Rewrite {
         let mut done = std::mem::take(&mut self.tables[number]);
         if slots != done.slots {
             // A lone page has grown since.
+            self.budget.give(done.bytes());
             done = TableRewrite { slots, ..TableRewrite::default() };
+        }
+        if matches!(plan.change, Change::Rows(_)) {
+            check_table(&plan.name, pages, slots * layout.row_bytes())?;
         }
         done.indexes.resize_with(plan.indexes.len(), || None);
         let is_changed = |done: &TableRewrite, page: usize| {
@@ -269,40 +285,38 @@ impl Rewrite {
             changed = (0..pages).collect();
         }
         let texts = self.texts.as_ref().expect("known before the first table").of_table(number);
-        let mut work = Work { to: &self.to, layout: &layout, plan, old, texts, scratch: Scratch::default() };
+        let (to, layout_of, budget) = (&self.to, &layout, &mut self.budget);
+        let mut work = Work { to, layout: layout_of, plan, old, texts, budget, scratch: Scratch::default() };
         let mut before = Vec::new();
         for &page in &changed {
             cancel.check()?;
             let rewritten = work.page(page, world)?;
             self.pages_done += 1;
-            // What is kept is the world's own.
-            let is_new = matches!(plan.change, Change::Rows(_));
-            if is_new {
-                self.bytes += rewritten.bytes();
-            }
             if done.pages.len() == page {
                 done.pages.push(rewritten);
             } else {
-                let known = std::mem::replace(&mut done.pages[page], rewritten);
-                if is_new {
-                    self.bytes -= known.bytes();
-                }
-                before.push(known);
-            }
-            if self.bytes > self.bytes_max || pages * done.pages[page].page.block.bytes() > TABLE_BYTES_MAX {
-                let bytes_max = self.bytes_max.min(TABLE_BYTES_MAX);
-                return Err(RewriteError::Memory { bytes_max });
+                before.push(std::mem::replace(&mut done.pages[page], rewritten));
             }
         }
         if !changed.is_empty() {
-            self.bytes += work.whole(&mut done, world)?;
+            work.whole(&mut done, world)?;
         }
         let seed = world.tables().table(old).index_seed().unwrap_or(self.seed);
         let indexes = plan.indexes.iter().enumerate().filter(|(_, index)| **index == IndexPlan::Made);
         for (index, _) in indexes {
-            let mut made = done.indexes[index].take().unwrap_or_else(|| Index::new(world.tables().pool(), seed));
+            let mut made = match done.indexes[index].take() {
+                Some(made) => made,
+                None => {
+                    self.budget.take(Index::EMPTY_BYTES)?;
+                    Index::new(world.tables().pool(), seed)
+                }
+            };
             let keys = Keys { layout: &layout, slots, pages: &done.pages, index };
-            keys.follow(&mut made, &changed, &before).map_err(|(one, two)| {
+            keys.follow(&mut made, &changed, &before, &mut self.budget).map_err(|hindrance| {
+                let (one, two) = match hindrance {
+                    Hindrance::Twice(one, two) => (one, two),
+                    Hindrance::Memory(error) => return error,
+                };
                 let field = schema.row.indexes()[index];
                 let (offset, _) = layout.column(index);
                 let value = super::show(&field.column, &keys.row(one)[offset..]);
@@ -321,11 +335,26 @@ impl Rewrite {
 
 impl TableRewrite {
     /// Gets memory ready for pages that are going to change until the swap.
-    fn reserve(&self, pool: &Pool) {
+    fn reserve(&self, pool: &Pool, bytes_max: usize) {
         if let Some(layout) = &self.layout {
             let class = class_for(self.slots * layout.row_bytes());
-            pool.reserve_blocks(class, self.pages.len() * RESERVED_EIGHTHS / 8);
+            pool.reserve_blocks(class, (self.pages.len() * RESERVED_EIGHTHS / 8).min(bytes_max / block_bytes(class)));
         }
+    }
+
+    /// What it takes.
+    fn bytes(&self) -> usize {
+        let pages = self.pages.iter().map(PageRewrite::bytes).sum::<usize>();
+        pages + self.indexes.iter().flatten().map(Index::bytes).sum::<usize>()
+    }
+}
+
+/// Refuses a table whose pages would take more than a table may. They keep their number and that of their slots.
+fn check_table(table: &str, pages: usize, page_bytes: usize) -> Result<(), RewriteError> {
+    let bytes = pages * block_bytes(class_for(page_bytes));
+    match bytes > TABLE_BYTES_MAX {
+        true => Err(RewriteError::Table { table: table.to_owned(), bytes, bytes_max: TABLE_BYTES_MAX }),
+        false => Ok(()),
     }
 }
 

@@ -23,6 +23,7 @@ mod rooms;
 mod schema;
 mod schema_ids;
 mod schema_keys;
+mod schema_memory;
 mod schema_refused;
 mod schema_single;
 mod schema_texts;

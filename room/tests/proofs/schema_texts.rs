@@ -19,12 +19,12 @@ thread_local! {
 /// Of 24 bytes.
 const UNITS_PER_PAGE: u64 = (64 << 10) / 24;
 
-mod one {
+pub(crate) mod one {
     use super::*;
 
     #[derive(Debug, Row)]
     #[repr(C)]
-    pub(super) struct Unit {
+    pub(crate) struct Unit {
         pub(super) number: u64,
         pub(super) name: Text,
         pub(super) hits: u32,
@@ -32,13 +32,13 @@ mod one {
 
     #[derive(Debug, Row)]
     #[repr(C)]
-    pub(super) struct Note {
+    pub(crate) struct Note {
         pub(super) number: u64,
         pub(super) text: Text,
     }
 
     #[derive(Debug, World)]
-    pub(super) struct World {
+    pub(crate) struct World {
         pub(super) units: Table<Unit>,
         pub(super) notes: Table<Note>,
     }
@@ -58,6 +58,13 @@ mod one {
                     let id = self.units.entries().nth(number as usize).unwrap().0;
                     self.units.get_mut(id).unwrap().hits += 1;
                 }
+                // And so that each text is another.
+                "all" => self.units.iter_mut().for_each(|mut unit| {
+                    unit.hits += 1;
+                    unit.number += 1_000_000;
+                    let name = Text::new(&unit.name);
+                    unit.name = name;
+                }),
                 "add" => (0..number).for_each(|number| self.add(1_000_000 + number)),
                 "random" => self.change(&mut Rng::new(number)),
                 other => panic!("on purpose: {other}"),
@@ -100,7 +107,7 @@ mod one {
     }
 }
 
-mod two {
+pub(crate) mod two {
     use super::*;
 
     #[derive(Debug, Row)]
@@ -112,7 +119,7 @@ mod two {
 
     #[derive(Debug, Row)]
     #[repr(C)]
-    pub(super) struct Unit {
+    pub(crate) struct Unit {
         pub(super) number: u64,
         pub(super) name: Text,
         #[row(migrate = motto)]
@@ -137,7 +144,7 @@ mod two {
 
     #[derive(Debug, Row)]
     #[repr(C)]
-    pub(super) struct Note {
+    pub(crate) struct Note {
         pub(super) number: u64,
         pub(super) text: Text,
         pub(super) place: Text,
@@ -155,7 +162,7 @@ mod two {
     }
 
     #[derive(Debug, World)]
-    pub(super) struct World {
+    pub(crate) struct World {
         pub(super) units: Table<Unit>,
         #[world(migrate = placed)]
         pub(super) notes: Table<Note>,

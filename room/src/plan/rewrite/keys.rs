@@ -1,10 +1,24 @@
 //! Indexes that are made anew, over pages that are rewritten meanwhile.
 
-use super::PageRewrite;
+use super::{PageRewrite, RewriteError};
+use crate::plan::budget::Budget;
 use crate::plan::slots::{live_slots, slot_number};
 use crate::raw::{Index, TableLayout};
 use logic_api::abi::hash_key;
 use std::cell::Cell;
+
+/// Why an index cannot be made.
+pub(super) enum Hindrance {
+    /// The slots of two rows that have one value.
+    Twice(u32, u32),
+    Memory(RewriteError),
+}
+
+impl From<RewriteError> for Hindrance {
+    fn from(error: RewriteError) -> Self {
+        Self::Memory(error)
+    }
+}
 
 /// An index that is being made over rewritten pages.
 pub(super) struct Keys<'a> {
@@ -27,13 +41,14 @@ impl Keys<'_> {
     /// Takes the rows of changed pages out as they were, and puts them in as they are.
     ///
     /// # Errors
-    /// The slots of two rows that have one value.
+    /// Two rows have one value, or the index would take too much.
     pub(super) fn follow(
         &self,
         index: &mut Index,
         changed: &[usize],
         before: &[PageRewrite],
-    ) -> Result<(), (u32, u32)> {
+        budget: &mut Budget,
+    ) -> Result<(), Hindrance> {
         let row_bytes = self.layout.row_bytes();
         // Pages that are new come last in `changed`; those that were there before are told of in its order. Most rows of a page have
         // the value that they had, and stay.
@@ -55,11 +70,18 @@ impl Keys<'_> {
                     self.key(self.row(found)) == key
                 });
                 if is_taken {
-                    return Err((other.get().min(slot), other.get().max(slot)));
+                    return Err(Hindrance::Twice(other.get().min(slot), other.get().max(slot)));
                 }
+                let growth_bytes = index.growth_bytes(key);
+                let bytes = if growth_bytes > 0 { index.bytes() } else { 0 };
+                budget.check(growth_bytes)?;
                 let hash_of = |multiplier, slot| hash_key(multiplier, self.key(self.row(slot)));
                 let hash = index.grow(key, hash_of).expect("an index grows with its table");
                 index.insert(hash, slot);
+                if growth_bytes > 0 {
+                    budget.give(bytes);
+                    budget.take(index.bytes())?;
+                }
             }
         }
         Ok(())

@@ -5,6 +5,7 @@
 
 use super::RewriteError;
 use crate::heap::{Heap, MadePage, PageMaker, VALUES_PER_PAGE, Vacancies, handle_bytes};
+use crate::plan::budget::Budget;
 use crate::plan::{Change, Migration, Plan};
 use crate::world::World;
 use std::sync::Arc;
@@ -87,9 +88,11 @@ impl TextWriter<'_> {
         migration: &Migration,
         (slot, number): (usize, usize),
         text: Arc<[u8]>,
+        budget: &mut Budget,
     ) -> Result<[u8; 8], RewriteError> {
         let nth = self.first + slot * self.per_row + self.before + number;
         let beyond = || RewriteError::TextPages { path: migration.path.to_string() };
+        budget.take(self.maker.growth_bytes(nth, &text))?;
         self.maker.put(nth, text).map(handle_bytes).ok_or_else(beyond)
     }
 

@@ -3,12 +3,13 @@
 use super::texts::{TextPlaces, TextWriter};
 use super::{PageRewrite, RewriteError, TableRewrite};
 use crate::LogicVersion;
-use crate::heap::{MadePage, PendingValues, handle};
+use crate::heap::{PendingValues, handle};
 use crate::outbox::Outbox;
+use crate::plan::budget::Budget;
 use crate::plan::slots::{live_slots, runs, told};
 use crate::plan::steps::{Strided, run};
 use crate::plan::{Change, Migration, TablePlan, check_value};
-use crate::raw::{Aligned, Arguments, Frame, Page, RewrittenPage, TableLayout, class_for};
+use crate::raw::{Aligned, Arguments, Frame, Page, RewrittenPage, TableLayout, block_bytes, class_for};
 use crate::world::World;
 use logic_api::abi::RawHeapId;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(super) struct Work<'a> {
     pub(super) old: usize,
     /// Where the texts come that its migrations make.
     pub(super) texts: TextPlaces<'a>,
+    pub(super) budget: &'a mut Budget,
     pub(super) scratch: Scratch,
 }
 
@@ -49,6 +51,7 @@ impl Work<'_> {
         };
         let (slots, old_bytes, new_bytes) = (table.slots(), page.rows.len() / table.slots(), self.layout.row_bytes());
         let len = slots * new_bytes;
+        self.budget.take(block_bytes(class_for(len)))?;
         let mut block = world.tables().pool().take(class_for(len));
         let new = block.bytes_mut(len);
         let mut at = 0;
@@ -74,10 +77,10 @@ impl Work<'_> {
         for migration in rows.migrations.iter().filter(|migration| !migration.is_whole) {
             let table = world.tables().table(self.old);
             let first = table.rows_before(number);
-            self.scratch.read(migration, [table.page(number)], slots, first)?;
-            self.scratch.run(self.to, migration, world, first)?;
+            self.scratch.read(migration, [table.page(number)], slots, self.budget, first)?;
+            self.scratch.run(self.to, migration, world, self.budget, first)?;
             let mut target = Target { page: block.bytes_mut(len), live: &live, slots, texts: &mut texts };
-            self.scratch.write(migration, &mut target, 0, first)?;
+            self.scratch.write(migration, &mut target, self.budget, 0, first)?;
         }
         // So that the first state hash after the swap need not read them all; at once, while the page is in the cache.
         let generations = world.tables().table(self.old).generations(number);
@@ -85,15 +88,14 @@ impl Work<'_> {
         Ok(PageRewrite { source, page: RewrittenPage { block: Arc::new(block), hash }, live, texts: texts.end() })
     }
 
-    /// Runs the migration of all rows at once, if there is one. Gives the bytes that its texts take.
-    pub(super) fn whole(&mut self, done: &mut TableRewrite, world: &mut World) -> Result<usize, RewriteError> {
-        let Change::Rows(rows) = &self.plan.change else { return Ok(0) };
-        let mut bytes_made = 0;
+    /// Runs the migration of all rows at once, if there is one.
+    pub(super) fn whole(&mut self, done: &mut TableRewrite, world: &mut World) -> Result<(), RewriteError> {
+        let Change::Rows(rows) = &self.plan.change else { return Ok(()) };
         for migration in rows.migrations.iter().filter(|migration| migration.is_whole) {
             let table = world.tables().table(self.old);
             let (slots, pages) = (table.slots(), table.row_page_count());
-            self.scratch.read(migration, (0..pages).map(|page| table.page(page)), slots, 0)?;
-            self.scratch.run(self.to, migration, world, 0)?;
+            self.scratch.read(migration, (0..pages).map(|page| table.page(page)), slots, self.budget, 0)?;
+            self.scratch.run(self.to, migration, world, self.budget, 0)?;
             let table = world.tables().table(self.old);
             let mut first = 0;
             for (number, page) in done.pages.iter_mut().enumerate() {
@@ -101,14 +103,13 @@ impl Work<'_> {
                 let bytes = block.bytes_mut(slots * self.layout.row_bytes());
                 let mut texts = self.texts.of_page(number);
                 let mut target = Target { page: bytes, live: &page.live, slots, texts: &mut texts };
-                self.scratch.write(migration, &mut target, first, first)?;
+                self.scratch.write(migration, &mut target, self.budget, first, first)?;
                 page.texts = texts.end();
-                bytes_made += page.texts.iter().map(MadePage::bytes).sum::<usize>();
                 page.page.hash = Some(self.layout.hash(slots, bytes, table.generations(number), &page.live));
                 first += live_slots(&page.live, slots).count();
             }
         }
-        Ok(bytes_made)
+        Ok(())
     }
 }
 
@@ -119,10 +120,12 @@ impl Scratch {
         migration: &Migration,
         pages: impl IntoIterator<Item = Page<'p>> + Clone,
         slots: usize,
+        budget: &Budget,
         mut first: usize,
     ) -> Result<(), RewriteError> {
         let rows: usize = pages.clone().into_iter().map(|page| live_slots(page.live, slots).count()).sum();
         let view_bytes = migration.old_bytes;
+        budget.check(rows * (view_bytes + migration.column.size() as usize))?;
         self.old.reset(rows * view_bytes);
         let mut views = self.old.bytes_mut();
         for page in pages {
@@ -147,16 +150,21 @@ impl Scratch {
         to: &LogicVersion,
         migration: &Migration,
         world: &mut World,
+        budget: &Budget,
         first: usize,
     ) -> Result<(), RewriteError> {
         let rows = self.old.len() / migration.old_bytes;
         self.new.reset(rows * migration.column.size() as usize);
-        self.texts.clear();
+        self.texts.clear(budget.left());
         let (arguments, mut outbox) = (Arguments::default(), Outbox::new());
         let mut frame = Frame::new(world, &mut outbox, &arguments, !migration.has_heap);
         frame.pending = Some(&mut self.texts);
-        to.migrate(migration.number, &mut frame, &arguments, &self.old, &mut self.new).map_err(|done| {
-            let (message, location) = frame.panic.take().unwrap_or_default();
+        let migrated = to.migrate(migration.number, &mut frame, &arguments, &self.old, &mut self.new);
+        let panic = frame.panic.take();
+        // However the migration took it that a text was not kept.
+        budget.check(self.texts.bytes_asked())?;
+        migrated.map_err(|done| {
+            let (message, location) = panic.unwrap_or_default();
             RewriteError::Fault { path: migration.path.to_string(), row: first + done, message, location }
         })
     }
@@ -167,6 +175,7 @@ impl Scratch {
         &mut self,
         migration: &Migration,
         target: &mut Target<'_, '_>,
+        budget: &mut Budget,
         from: usize,
         first: usize,
     ) -> Result<(), RewriteError> {
@@ -191,7 +200,8 @@ impl Scratch {
                 }
                 // Only unsafe code gives one that it does not own.
                 let made = self.texts.take(id).ok_or_else(|| no_value("a text that it has not made".to_owned()))?;
-                new[at..at + 8].copy_from_slice(&target.texts.put(migration, (slot, text), made)?);
+                let handle = target.texts.put(migration, (slot, text), made, budget)?;
+                new[at..at + 8].copy_from_slice(&handle);
             }
         }
         target.texts.end_of(migration);
