@@ -7,14 +7,13 @@ mod work;
 
 use super::budget::Budget;
 use super::frees::Frees;
-use super::slots::Slot;
 use super::{Change, IndexPlan, Plan, RowsPlan, TablePlan};
 use crate::LogicVersion;
 use crate::heap::MadePage;
 use crate::limits::{HEAP_BYTES_MAX, TABLE_BYTES_MAX};
 use crate::raw::{Block, Index, Pool, RawTable, RewrittenPage, TableLayout, Tables, block_bytes, class_for};
 use crate::world::World;
-use keys::{Hindrance, Keys};
+use keys::Keys;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -312,18 +311,8 @@ impl Rewrite {
                 }
             };
             let keys = Keys { layout: &layout, slots, pages: &done.pages, index };
-            keys.follow(&mut made, &changed, &before, &mut self.budget).map_err(|hindrance| {
-                let (one, two) = match hindrance {
-                    Hindrance::Twice(one, two) => (one, two),
-                    Hindrance::Memory(error) => return error,
-                };
-                let field = schema.row.indexes()[index];
-                let (offset, _) = layout.column(index);
-                let value = super::show(&field.column, &keys.row(one)[offset..]);
-                let (one, two) = (Slot(one), Slot(two));
-                let what = format!("is to be unique, and the rows in slots {one} and {two} both have {value}");
-                RewriteError::Unfit(format!("{}.{}: {what}", schema.row.name, field.name))
-            })?;
+            let followed = keys.follow(&mut made, &changed, &before, &mut self.budget);
+            followed.map_err(|hindrance| hindrance.told(&keys, &schema.row))?;
             done.indexes[index] = Some(made);
         }
         self.spent.extend(before);

@@ -65,6 +65,14 @@ pub(crate) mod one {
                     let name = Text::new(&unit.name);
                     unit.name = name;
                 }),
+                // Handles that only unsafe code makes: of no page, of no text, of another row's text.
+                "forge" => {
+                    let ids: Vec<Id<Unit>> = self.units.entries().map(|(id, _)| id).take(5).collect();
+                    let other = handle_of(&self.units.get(ids[4]).unwrap().name);
+                    for (id, handle) in ids.iter().zip([[u32::MAX, 7], [1 << 30, 1], [2, 99], other]) {
+                        self.units.get_mut(*id).unwrap().name = forged_text(handle);
+                    }
+                }
                 "add" => (0..number).for_each(|number| self.add(1_000_000 + number)),
                 "random" => self.change(&mut Rng::new(number)),
                 other => panic!("on purpose: {other}"),
@@ -460,5 +468,53 @@ fn a_text_that_a_migration_has_not_made_is_no_value() {
         let error = rewrite_of(room.room(), &to).update(&mut room.room().fork_world(), &Cancel::default());
         assert_eq!(error.unwrap_err().to_string(), line);
         assert_eq!(room.room().state_hash(), before);
+    }
+}
+
+mod unnamed {
+    use super::*;
+
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    #[row(dropped("name"))]
+    struct Unit {
+        number: u64,
+        hits: u32,
+    }
+
+    #[derive(Debug, World)]
+    #[expect(dead_code, reason = "nothing runs on it")]
+    pub(super) struct World {
+        units: Table<Unit>,
+        notes: Table<one::Note>,
+    }
+
+    #[logic(linked, version = 7)]
+    impl Logic for World {}
+}
+
+/// It reads as empty everywhere, and there is nothing to free.
+#[test]
+fn a_handle_that_names_nothing_is_no_reason_to_refuse() {
+    let to = linked::<unnamed::World>();
+    for is_forged_before in [true, false] {
+        let (mut room, mut plain) = (room_of(3_000), room_of(3_000));
+        let (room, plain) = (room.room(), plain.room());
+        let notes: usize = (0..3_000).step_by(4).map(|number| format!("note {number}").len()).sum();
+        let forge = || signal_bytes("forge", &0u64.to_le_bytes());
+        if is_forged_before {
+            same(&mut [room, plain], 1, forge);
+        }
+        let mut rewrite = rewrite_of(room, &to);
+        rewrite.update(&mut room.fork_world(), &Cancel::default()).unwrap();
+        if !is_forged_before {
+            same(&mut [room, plain], 2, forge);
+        }
+        // So that there are pages of the heap that there were not.
+        same(&mut [room, plain], 3, || signal_bytes("add", &2_000u64.to_le_bytes()));
+        let added: usize = (0..2_000).step_by(4).map(|number| format!("note {}", 1_000_000 + number).len()).sum();
+        room.prepare_swap(rewrite);
+        same(&mut [room, plain], 4, || Input::swap(to.clone()));
+        assert_eq!(room.world().size().heap_bytes, (notes + added) as u64);
     }
 }

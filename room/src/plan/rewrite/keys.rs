@@ -2,9 +2,11 @@
 
 use super::{PageRewrite, RewriteError};
 use crate::plan::budget::Budget;
-use crate::plan::slots::{live_slots, slot_number};
+use crate::plan::show;
+use crate::plan::slots::{Slot, live_slots, slot_number};
 use crate::raw::{Index, TableLayout};
 use logic_api::abi::hash_key;
+use logic_api::schema::RowSchema;
 use std::cell::Cell;
 
 /// Why an index cannot be made.
@@ -12,6 +14,22 @@ pub(super) enum Hindrance {
     /// The slots of two rows that have one value.
     Twice(u32, u32),
     Memory(RewriteError),
+}
+
+impl Hindrance {
+    /// `row`: of the table.
+    pub(super) fn told(self, keys: &Keys<'_>, row: &RowSchema) -> RewriteError {
+        let (one, two) = match self {
+            Self::Twice(one, two) => (one, two),
+            Self::Memory(error) => return error,
+        };
+        let field = row.indexes()[keys.index];
+        let (offset, _) = keys.layout.column(keys.index);
+        let value = show(&field.column, &keys.row(one)[offset..]);
+        let (one, two) = (Slot(one), Slot(two));
+        let what = format!("is to be unique, and the rows in slots {one} and {two} both have {value}");
+        RewriteError::Unfit(format!("{}.{}: {what}", row.name, field.name))
+    }
 }
 
 impl From<RewriteError> for Hindrance {
@@ -29,7 +47,7 @@ pub(super) struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    pub(super) fn row(&self, slot: u32) -> &[u8] {
+    fn row(&self, slot: u32) -> &[u8] {
         row_of(&self.pages[(slot >> 16) as usize], (slot & 0xFFFF) as usize, self.slots, self.layout.row_bytes())
     }
 
