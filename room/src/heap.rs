@@ -52,6 +52,8 @@ pub(crate) struct FreedPage {
     /// The values that are not in it any more.
     ids: Arc<[RawHeapId]>,
     freed: Arc<Page>,
+    /// Kept apart, for whoever puts it into its place does not read it: false if the ids name nothing.
+    has_lost: bool,
     /// Of the values.
     bytes: usize,
     hash: u64,
@@ -136,25 +138,28 @@ impl Zone {
         self.pages.push(page);
         self.hashes.push(0);
         self.dirty.push(true);
-        self.show_room(number);
+        self.show_room(number, self.pages[number].has_room());
         number
     }
 
-    /// `hash`: the page's own; none if it is still to be made.
-    fn replace(&mut self, number: usize, page: Arc<Page>, hash: Option<u64>) -> Arc<Page> {
+    /// `hash`: the page's own; none if it is still to be made. `has_room`: as the page would say, which is not read for it.
+    fn replace(&mut self, number: usize, page: Arc<Page>, hash: Option<u64>, has_room: bool) -> Arc<Page> {
         self.hashes[number] = hash.unwrap_or_default();
         self.dirty[number] = hash.is_none();
-        let before = std::mem::replace(&mut self.pages[number], page);
-        self.show_room(number);
-        before
+        self.show_room(number, has_room);
+        std::mem::replace(&mut self.pages[number], page)
     }
 
-    fn show_room(&mut self, number: usize) {
+    fn show_room(&mut self, number: usize, has_room: bool) {
         let (word, bit) = (&mut self.free[number / 64], 1 << (number % 64));
-        match self.pages[number].live < VALUES_PER_PAGE {
+        match has_room {
             true => *word |= bit,
             false => *word &= !bit,
         }
+    }
+
+    fn has_room(&self, number: usize) -> bool {
+        self.free[number / 64] >> (number % 64) & 1 == 1
     }
 
     /// A page to write to.
@@ -182,7 +187,8 @@ impl Heap {
         let page = zone.page_mut(at);
         let slot = page.values.iter().position(Option::is_none).expect("the page has room");
         let generation = page.put(slot, bytes.into());
-        zone.show_room(at);
+        let has_room = page.has_room();
+        zone.show_room(at, has_room);
         self.bytes += bytes.len();
         let slot = u32::try_from(number * VALUES_PER_PAGE + slot).expect("a page has 22 bits of a slot");
         Some(RawHeapId { slot, generation })
@@ -200,7 +206,7 @@ impl Heap {
         let bytes = page.values[slot].take().map_or(0, |value| value.len());
         page.generations[slot] = page.generations[slot].wrapping_add(1);
         page.live -= 1;
-        zone.show_room(at);
+        zone.show_room(at, true);
         self.bytes -= bytes;
     }
 
@@ -213,8 +219,10 @@ impl Heap {
     /// there is no such page.
     pub(crate) fn without(&self, number: usize, ids: Vec<RawHeapId>) -> Option<FreedPage> {
         let source = self.page(number)?.clone();
-        let (freed, bytes) = source.without(&self.slots_of(number, &ids));
-        Some(FreedPage { source, ids: ids.into(), hash: freed.hash(), freed: Arc::new(freed), bytes })
+        let goes = self.slots_of(number, &ids);
+        let (freed, bytes) = source.without(&goes);
+        let (hash, has_lost) = (freed.hash(), goes.contains(&true));
+        Some(FreedPage { source, ids: ids.into(), hash, freed: Arc::new(freed), has_lost, bytes })
     }
 
     /// Frees values of one page at once, which is made anew for it: one by one each would be looked for, and its bytes dropped,
@@ -227,7 +235,7 @@ impl Heap {
         let (freed, bytes) = self.page(number)?.without(&goes);
         self.bytes -= bytes;
         let (zone, at) = self.zone_mut(number);
-        Some(SpentPage { _page: zone.replace(at, Arc::new(freed), None) })
+        Some(SpentPage { _page: zone.replace(at, Arc::new(freed), None, true) })
     }
 
     /// Which slots of a page these ids name.
@@ -245,9 +253,9 @@ impl Heap {
             return false;
         }
         // One that has lost nothing may be none at all, and is not to come into being by this.
-        if page.freed.live < page.source.live {
+        if page.has_lost {
             let (zone, at) = self.zone_mut(number);
-            zone.replace(at, page.freed.clone(), Some(page.hash));
+            zone.replace(at, page.freed.clone(), Some(page.hash), true);
             self.bytes -= page.bytes;
         }
         true

@@ -114,7 +114,9 @@ pub(crate) struct MadePage {
     page: Arc<Page>,
     /// Of the values.
     bytes: usize,
+    /// Both known once all values are in it, so that it need not be read in the swap.
     hash: u64,
+    has_room: bool,
 }
 
 impl MadePage {
@@ -157,7 +159,7 @@ impl<'a> PageMaker<'a> {
             Entry::Vacant(entry) => {
                 let vacancy = self.vacancies.get(page)?;
                 let page = Arc::new(Page::empty(vacancy.generation));
-                entry.insert(MadePage { vacancy, page, bytes: 0, hash: 0 })
+                entry.insert(MadePage { vacancy, page, bytes: 0, hash: 0, has_room: true })
             }
         };
         made.bytes += value.len();
@@ -169,7 +171,7 @@ impl<'a> PageMaker<'a> {
 
     pub(crate) fn end(self) -> Vec<MadePage> {
         let hashed = |mut made: MadePage| {
-            made.hash = made.page.hash();
+            (made.hash, made.has_room) = (made.page.hash(), made.page.has_room());
             made
         };
         self.pages.into_values().map(hashed).collect()
@@ -186,17 +188,18 @@ impl Heap {
     pub(crate) fn put_made(&mut self, pages: Vec<MadePage>) {
         let mut vacant: BTreeMap<usize, u32> =
             self.vacant.iter().map(|vacancy| (vacancy.number as usize, vacancy.generation)).collect();
-        for (number, page) in self.made.pages.iter().enumerate().filter(|(_, page)| page.live == 0) {
+        let with_room = self.made.pages.iter().enumerate().filter(|(number, _)| self.made.has_room(*number));
+        for (number, page) in with_room.filter(|(_, page)| page.live == 0) {
             let last = page.generations.iter().max().copied().unwrap_or_default();
             vacant.entry(number).or_insert(last);
         }
-        for MadePage { vacancy, page, bytes, hash } in pages {
+        for MadePage { vacancy, page, bytes, hash, has_room } in pages {
             let number = vacancy.number as usize;
             while self.made.pages.len() <= number {
                 vacant.insert(self.made.add(NO_PAGE.clone()), 0);
             }
             vacant.remove(&number);
-            self.made.replace(number, page, Some(hash));
+            self.made.replace(number, page, Some(hash), has_room);
             self.bytes += bytes;
         }
         let vacant = vacant.into_iter().map(|(number, generation)| Vacancy::new(number, generation));
@@ -211,7 +214,6 @@ impl Zone {
     /// Leaves nothing of a page but its number.
     pub(super) fn vacate(&mut self, vacancy: Vacancy) {
         let number = vacancy.number as usize;
-        self.replace(number, NO_PAGE.clone(), Some(vacancy.hash()));
-        self.free[number / 64] &= !(1 << (number % 64));
+        self.replace(number, NO_PAGE.clone(), Some(vacancy.hash()), false);
     }
 }

@@ -29,6 +29,10 @@ impl Page {
         self.generations[slot]
     }
 
+    pub(super) fn has_room(&self) -> bool {
+        self.live < VALUES_PER_PAGE
+    }
+
     /// As it would be if the values in these slots were freed; and how many bytes those are.
     pub(super) fn without(&self, goes: &[bool; VALUES_PER_PAGE]) -> (Self, usize) {
         let (mut page, mut bytes) = (Self { generations: self.generations, ..Self::empty(0) }, 0);
