@@ -309,9 +309,7 @@ fn not_swapped(error: NotSwapped) -> Refusal {
         NotSwapped::Refused { room, error: StepError::Unfit(line) } => {
             tables::unfit(format!("in the room {room}: {line}"))
         }
-        NotSwapped::Refused { room, error: StepError::TooLarge(line) } => {
-            tables::large(&format!("in the room {room}: {line}"))
-        }
+        NotSwapped::Refused { room, error: StepError::TooLarge(error) } => tables::refused(&room, &error),
         NotSwapped::Refused { room, error: StepError::Fault(fault) } if fault.is_of_migration() => {
             tables::fault(format!("in the room {room}: a migration panicked: {}", fault.message), &fault.location)
         }

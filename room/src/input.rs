@@ -1,6 +1,7 @@
 //! Everything that can happen to a room.
 
 use crate::limits::PLAYERS_MAX;
+use crate::plan::RewriteError;
 use crate::raw::MIGRATE;
 use crate::{LogicVersion, Request, Response};
 use logic_api::{PlayerId, Tick, Version};
@@ -176,9 +177,9 @@ pub enum StepError {
     SchemaDiffers(Vec<String>),
     #[error("the tables cannot be carried over: {0}")]
     Unfit(String),
-    /// They would take more than a table or a rewrite may.
+    /// They would take more than a room or a rewrite may.
     #[error("the tables cannot be carried over: {0}")]
-    TooLarge(String),
+    TooLarge(RewriteError),
     #[error("the new code answers with another build id: expected {expected}, found {found}")]
     WrongCode { expected: String, found: String },
 }

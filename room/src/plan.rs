@@ -3,6 +3,7 @@
 //! What can be kept is kept: slots, generations and with them ids, and the bytes of texts. What would be lost is refused, with a
 //! line for each field, unless the source or the caller says that it may go. `docs/schema.md` has the rules.
 
+mod budget;
 mod columns;
 mod frees;
 mod maker;
@@ -11,6 +12,7 @@ mod numbers;
 mod report;
 mod rewrite;
 mod show;
+mod slots;
 mod steps;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "random numbers are cut to what fits")]
@@ -103,8 +105,10 @@ struct Migration {
     /// What it gives, and where in the new row that goes.
     column: ColumnType,
     to: usize,
-    /// It may make texts, which go into the heap of the room itself: not before the swap.
+    /// It may make texts.
     has_heap: bool,
+    /// Where in what it gives those are.
+    texts: Vec<usize>,
     /// It takes all rows at once.
     is_whole: bool,
 }
@@ -113,13 +117,6 @@ struct Migration {
 struct DroppedTable {
     old: usize,
     frees: Vec<usize>,
-}
-
-impl RowsPlan {
-    /// Whether this has to be done on the room's own thread, during the swap.
-    fn is_in_pause(&self) -> bool {
-        self.migrations.iter().any(|migration| migration.has_heap)
-    }
 }
 
 impl Plan {

@@ -376,8 +376,11 @@ impl Room {
                 location,
                 tick: self.tick,
             }),
-            error @ RewriteError::Memory { .. } => StepError::TooLarge(error.to_string()),
-            error @ (RewriteError::Unfit(_) | RewriteError::Cancelled) => StepError::Unfit(error.to_string()),
+            RewriteError::Memory { .. }
+            | RewriteError::Table { .. }
+            | RewriteError::Texts { .. }
+            | RewriteError::TextPages { .. } => StepError::TooLarge(error),
+            RewriteError::Unfit(_) | RewriteError::Cancelled => StepError::Unfit(error.to_string()),
         })?;
         self.spent.leftovers.push(leftover);
         Ok(())

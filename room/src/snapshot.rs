@@ -106,9 +106,13 @@ impl Image {
             }
         }
         let heap = self.world.heap();
-        sink.block(BlockKind::HEAP, |bytes| bytes.extend_from_slice(&length(heap.page_count())))?;
-        for page in 0..heap.page_count() {
+        let (pages, made) = heap.page_counts();
+        sink.block(BlockKind::HEAP, |bytes| heap.put_head(bytes))?;
+        for page in 0..pages {
             sink.block(BlockKind::HEAP_PAGE, |bytes| heap.put_page(page, bytes))?;
+        }
+        for page in 0..made {
+            sink.block(BlockKind::MADE_HEAP_PAGE, |bytes| heap.put_made_page(page, bytes))?;
         }
         sink.end(state_hash)
     }
@@ -175,9 +179,12 @@ impl Head {
             Ok::<_, SnapshotError>(table)
         })?;
         let mut heap = Heap::default();
-        let pages = blocks.read(BlockKind::HEAP, |from| from.u32("pages of texts"))?;
+        let (pages, made) = blocks.read(BlockKind::HEAP, Heap::read_head)?;
         for _ in 0..pages {
             blocks.read(BlockKind::HEAP_PAGE, |from| heap.read_page(from))?;
+        }
+        for _ in 0..made {
+            blocks.read(BlockKind::MADE_HEAP_PAGE, |from| heap.read_made_page(from))?;
         }
         let mut world = World::of_parts(schema, tables, heap, self.timers.clone(), &self.players);
         blocks.end(Some(world.state_hash()))?;

@@ -135,6 +135,40 @@ change!(text_dropped, {
     }
 });
 
+change!(text_made, {
+    #[derive(Row)]
+    #[repr(C)]
+    pub(super) struct Unit {
+        number: u64,
+        cargo: [u64; 7],
+    }
+
+    impl Unit {
+        fn new(number: u64) -> Self {
+            Self { number, cargo: [number; 7] }
+        }
+
+        fn touch(&mut self) {
+            self.cargo[0] += 1;
+        }
+    }
+} => {
+    #[derive(Row)]
+    #[repr(C)]
+    struct OldUnit {
+        number: u64,
+    }
+
+    #[derive(Row)]
+    #[repr(C)]
+    pub(super) struct Unit {
+        number: u64,
+        cargo: [u64; 7],
+        #[row(migrate = |old: &OldUnit| Text::new(&format!("unit {}", old.number)))]
+        name: Text,
+    }
+});
+
 // Seven bytes of padding at the end of a row.
 change!(byte_added, { cargo!(#[row(key)]); } => {
     #[derive(Row)]
@@ -341,6 +375,8 @@ pub(crate) fn measure_rewrites(report: &mut Report) {
     // A row in so many that each is in another page of the heap, and every second or third page of rows has some.
     let dropped = Change::new::<text_dropped::old::Units, text_dropped::new::Units>();
     estimates.extend(pauses(report, dropped, "a `Text` goes from 1000000 rows", TEXTS_PER_PAGE));
+    let made = Change::new::<text_made::old::Units, text_made::new::Units>();
+    estimates.extend(pauses(report, made, "a migration makes a `Text` for each of 1000000 rows", rows_per_page(64)));
     let off = |(estimated, measured): &(f64, f64)| (estimated / measured).max(measured / estimated);
     let told = |(estimated, measured): &(f64, f64)| format!("{:.2}/{:.2}", estimated * 1e3, measured * 1e3);
     report.add(

@@ -272,7 +272,13 @@ pub(super) fn refused(room: &str, error: &RewriteError) -> Refusal {
     match error {
         RewriteError::Unfit(_) => unfit(in_room),
         RewriteError::Fault { location, .. } => fault(in_room, location),
-        RewriteError::Memory { .. } => large(&in_room),
+        RewriteError::Memory { .. } => {
+            Refusal::new(Kind::Unprocessable, "rewrite-large", format!("{in_room} (rewrite_bytes_max)"))
+        }
+        RewriteError::Table { .. } => Refusal::new(Kind::Unprocessable, "table-large", in_room),
+        RewriteError::Texts { .. } | RewriteError::TextPages { .. } => {
+            Refusal::new(Kind::Unprocessable, "texts-large", in_room)
+        }
         RewriteError::Cancelled => Refusal::new(Kind::Unprocessable, "rewrite-late", in_room),
     }
 }
@@ -280,10 +286,6 @@ pub(super) fn refused(room: &str, error: &RewriteError) -> Refusal {
 pub(super) fn fault(what: String, location: &str) -> Refusal {
     let reason = if location.is_empty() { what } else { format!("{what}, {location}") };
     Refusal::new(Kind::Unprocessable, "migration-failed", reason)
-}
-
-pub(super) fn large(what: &str) -> Refusal {
-    Refusal::new(Kind::Unprocessable, "rewrite-large", format!("{what} (rewrite_bytes_max)"))
 }
 
 pub(super) fn unfit(line: String) -> Refusal {
@@ -371,5 +373,27 @@ mod tests {
         // Also where no table changes, and only then is there a plan that does nothing.
         assert_eq!(unused(&all[3..], &["typo"]), [(3, vec!["typo".into()])]);
         assert_eq!(unused(&all[3..], &[]), []);
+    }
+
+    #[track_caller]
+    fn check(error: &RewriteError, code: &str, end: &str) {
+        let refusal = refused("main", error);
+        assert_eq!((refusal.kind(), refusal.code()), (Kind::Unprocessable, code));
+        let reason = refusal.reason();
+        assert!(reason.starts_with("in the room main: ") && reason.ends_with(end), "{reason}");
+    }
+
+    /// What no setting can help is not told as one.
+    #[test]
+    fn a_limit_is_told_as_what_it_is() {
+        check(
+            &RewriteError::Memory { bytes_max: 10 },
+            "rewrite-large",
+            "the 10 bytes that they may (rewrite_bytes_max)",
+        );
+        let table = RewriteError::Table { table: "orbs".into(), bytes: 30, bytes_max: 20 };
+        check(&table, "table-large", "make its rows shorter, or put some of its columns into a table of their own");
+        let texts = RewriteError::Texts { bytes: 30, bytes_max: 20 };
+        check(&texts, "texts-large", "those of a room may take 20: make shorter ones, or remove some before");
     }
 }

@@ -117,7 +117,7 @@ fn rows_without_a_place_are_refused_in_the_child_and_in_the_engine() {
         assert_eq!(state_hash(&engine), before);
         let failed = &engine.status()["swaps"][0];
         assert!(failed["reason"].as_str().unwrap().contains("at row 500000: on purpose, "), "{failed}");
-        assert_eq!(failed["plans"][0]["plan"]["tables"][0]["in_pause"], true, "{failed}");
+        assert_eq!(failed["plans"][0]["plan"]["tables"][0]["in_pause_if_changed"], false, "{failed}");
         // Of the others, too, there is each line.
         let lines: Vec<Value> =
             engine.status()["swaps"].as_array().unwrap()[1..5].iter().map(|swap| swap["details"][0].clone()).collect();

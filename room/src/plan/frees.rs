@@ -1,8 +1,10 @@
 //! The texts that have no place in the new tables: found, and taken out of a copy of their heap's pages, while the room plays on.
 
-use super::rewrite::{Cancel, RewriteError, live_slots};
+use super::budget::Budget;
+use super::rewrite::{Cancel, RewriteError};
+use super::slots::live_slots;
 use super::{Change, Plan};
-use crate::heap::{FreedPage, Heap, SpentPage};
+use crate::heap::{ByPage, FreedPage, Heap, SpentPage, handle};
 use crate::raw::{Block, RawTable};
 use crate::world::World;
 use logic_api::abi::RawHeapId;
@@ -13,8 +15,10 @@ use std::sync::Arc;
 pub(super) struct Frees {
     /// As [`Plan::freed`] tells them.
     tables: Vec<Vec<Found>>,
-    /// As the pages of the heap; none where nothing goes.
-    heap: Vec<Option<FreedPage>>,
+    /// None where nothing goes.
+    heap: ByPage<Option<FreedPage>>,
+    /// What is named in pages that the heap had not, by rows that only a plugin's unsafe code can make.
+    strays: Vec<RawHeapId>,
     is_begun: bool,
     /// Pages of rows gone through, and of the heap made anew, one that has changed in between once more.
     pages_done: usize,
@@ -41,6 +45,17 @@ impl Found {
             offsets.iter().map(|at| handle(&row[*at..])).filter(|id| *id != RawHeapId::default())
         });
         Self { ids: ids.collect(), slots, live: rows.live.into(), block: table.block(page).clone() }
+    }
+
+    /// The most that one can take: each row has all of its texts.
+    fn bytes_max(table: &RawTable, page: usize, offsets: &[usize]) -> usize {
+        let rows = table.page(page);
+        let texts = live_slots(rows.live, table.slots()).count() * offsets.len();
+        size_of_val(rows.live) + texts * size_of::<RawHeapId>()
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.live) + size_of_val(&*self.ids)
     }
 
     fn is_of(&self, table: &RawTable, page: usize) -> bool {
@@ -75,14 +90,18 @@ impl Moved {
     }
 
     /// By page of the heap, ascending: which texts stay after all, and which go too.
-    fn by_page(mut self, pages: usize) -> Vec<(Vec<RawHeapId>, Vec<RawHeapId>)> {
+    fn by_page(mut self, heap: &Heap) -> ByPage<(Vec<RawHeapId>, Vec<RawHeapId>)> {
         self.gone.sort_unstable();
         self.come.sort_unstable();
-        let mut by_page = vec![(Vec::new(), Vec::new()); pages];
+        let mut by_page = ByPage::default();
+        by_page.fit(heap);
         // One that has only changed its place is in both.
-        let (gone, come) = (missing(&self.gone, &self.come), missing(&self.come, &self.gone));
-        gone.map(id_of).for_each(|id| by_page[Heap::page_of(id)].0.push(id));
-        come.map(id_of).for_each(|id| by_page[Heap::page_of(id)].1.push(id));
+        for id in missing(&self.gone, &self.come).map(id_of) {
+            by_page.get_mut(Heap::page_of(id)).into_iter().for_each(|(stay, _): &mut (Vec<_>, _)| stay.push(id));
+        }
+        for id in missing(&self.come, &self.gone).map(id_of) {
+            by_page.get_mut(Heap::page_of(id)).into_iter().for_each(|(_, go): &mut (_, Vec<_>)| go.push(id));
+        }
         by_page
     }
 }
@@ -91,12 +110,6 @@ impl Moved {
 fn row_of<'p>(rows: &'p [u8], live: &[u64], slot: usize, row_bytes: usize) -> Option<&'p [u8]> {
     let is_live = live.get(slot / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1);
     is_live.then(|| &rows[slot * row_bytes..][..row_bytes])
-}
-
-/// The handle of a text.
-fn handle(bytes: &[u8]) -> RawHeapId {
-    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-    RawHeapId { slot: number(0), generation: number(4) }
 }
 
 impl Plan {
@@ -113,39 +126,57 @@ impl Plan {
 
 impl Frees {
     /// Follows what has changed since the last time; all of it the first time.
-    pub(super) fn update(&mut self, plan: &Plan, world: &World, cancel: &Cancel) -> Result<(), RewriteError> {
+    pub(super) fn update(
+        &mut self,
+        plan: &Plan,
+        world: &World,
+        budget: &mut Budget,
+        cancel: &Cancel,
+    ) -> Result<(), RewriteError> {
         let freed = plan.freed();
         if freed.is_empty() {
             return Ok(());
         }
         self.is_begun = true;
         self.tables.resize_with(freed.len(), Vec::new);
-        let mut by_page: Vec<Vec<RawHeapId>> = vec![Vec::new(); world.heap().page_count()];
+        let mut by_page: ByPage<Vec<RawHeapId>> = ByPage::default();
+        by_page.fit(world.heap());
+        self.strays.clear();
         for (found, (old, offsets)) in self.tables.iter_mut().zip(freed) {
             let table = world.tables().table(old);
             for page in 0..table.row_page_count() {
                 cancel.check()?;
                 if !found.get(page).is_some_and(|known| known.is_of(table, page)) {
                     self.pages_done += 1;
+                    let bytes_max = Found::bytes_max(table, page, offsets);
+                    budget.take(bytes_max)?;
                     let of_page = Found::of(table, page, offsets);
+                    budget.give(bytes_max - of_page.bytes());
                     match found.get_mut(page) {
-                        Some(known) => *known = of_page,
+                        Some(known) => budget.give(std::mem::replace(known, of_page).bytes()),
                         None => found.push(of_page),
                     }
                 }
-                found[page].ids.iter().for_each(|id| by_page[Heap::page_of(*id)].push(*id));
+                for id in found[page].ids.iter() {
+                    by_page.get_mut(Heap::page_of(*id)).unwrap_or(&mut self.strays).push(*id);
+                }
             }
         }
-        self.heap.resize_with(by_page.len(), || None);
-        for (number, (known, ids)) in self.heap.iter_mut().zip(by_page).enumerate() {
+        self.heap.fit(world.heap());
+        for (number, ids) in by_page.into_numbered() {
             cancel.check()?;
+            let known = self.heap.get_mut(number).expect("as many as there are pages");
             let is_known = match known {
                 Some(known) => known.is_for(world.heap(), number, &ids),
                 None => ids.is_empty(),
             };
             if !is_known {
                 self.pages_done += 1;
-                *known = (!ids.is_empty()).then(|| world.heap().without(number, ids));
+                budget.give(known.take().map_or(0, |known| known.bytes()));
+                if !ids.is_empty() {
+                    budget.take(FreedPage::BYTES + size_of_val(&*ids))?;
+                    *known = world.heap().without(number, ids);
+                }
             }
         }
         Ok(())
@@ -156,18 +187,17 @@ impl Frees {
         self.pages_done
     }
 
-    /// Bytes that it holds.
-    pub(super) fn bytes(&self) -> usize {
-        let ids: usize = self.tables.iter().flatten().map(|found| size_of_val(&*found.ids)).sum();
-        ids + self.heap.iter().flatten().map(FreedPage::bytes).sum::<usize>()
+    /// Of the texts that go.
+    pub(super) fn freed_bytes(&self) -> usize {
+        self.heap.iter().flatten().map(FreedPage::freed_bytes).sum()
     }
 
     /// Takes the texts out of the world's heap. To be called while the old tables are there. What is left is to be dropped where
     /// that may take its time.
-    pub(super) fn finish(mut self, plan: &Plan, world: &mut World) -> Self {
+    pub(super) fn finish(mut self, plan: &Plan, world: &mut World, budget: &mut Budget) -> Result<Self, RewriteError> {
         if !self.is_begun {
             // As in a replay, which has nothing got ready for it.
-            self.update(plan, world, &Cancel::default()).expect("nobody cancels it");
+            self.update(plan, world, budget, &Cancel::default())?;
         }
         let mut moved = Moved::default();
         for (found, (old, offsets)) in self.tables.iter().zip(plan.freed()) {
@@ -179,9 +209,10 @@ impl Frees {
                 }
             }
         }
+        moved.come.extend(self.strays.iter().map(bits));
         let heap = world.heap_mut();
-        self.heap.resize_with(heap.page_count(), || None);
-        for ((number, made), (stay, go)) in self.heap.iter().enumerate().zip(moved.by_page(heap.page_count())) {
+        self.heap.fit(heap);
+        for (made, (number, (stay, go))) in self.heap.iter().zip(moved.by_page(heap).into_numbered()) {
             let is_as_made = stay.is_empty() && go.is_empty();
             if is_as_made && made.as_ref().is_none_or(|made| heap.put_freed(number, made)) {
                 continue;
@@ -189,9 +220,10 @@ impl Frees {
             let stays = |id: &RawHeapId| stay.binary_search_by_key(&bits(id), bits).is_ok();
             let known = made.iter().flat_map(FreedPage::ids).filter(|id| !stays(id));
             let ids: Vec<RawHeapId> = known.chain(&go).copied().collect();
-            self.spent.push(heap.free_all(number, &ids));
+            budget.take(FreedPage::BYTES)?;
+            self.spent.extend(heap.free_all(number, &ids));
         }
-        self
+        Ok(self)
     }
 }
 

@@ -550,6 +550,7 @@ impl<'a> Maker<'a> {
             column: column.clone(),
             to,
             has_heap: *has_heap,
+            texts: heap_offsets(column),
             is_whole: *whole,
         })
     }

@@ -1,29 +1,27 @@
 //! Carries a plan out: the pages of a fork are rewritten while the room plays on, then those that have changed since, until what
 //! is left for the swap is little.
 
-use super::check_value;
+mod keys;
+mod texts;
+mod work;
+
+use super::budget::Budget;
 use super::frees::Frees;
-use super::steps::{Misfit, Strided, run};
-use super::{Change, IndexPlan, Migration, Plan, RowsPlan, TablePlan};
+use super::{Change, IndexPlan, Plan, RowsPlan, TablePlan};
 use crate::LogicVersion;
-use crate::limits::TABLE_BYTES_MAX;
-use crate::outbox::Outbox;
-use crate::raw::Tables;
-use crate::raw::{
-    Aligned, Arguments, Block, Frame, Index, Page, Pool, RawTable, RewrittenPage, TableLayout, class_for,
-};
+use crate::heap::MadePage;
+use crate::limits::{HEAP_BYTES_MAX, TABLE_BYTES_MAX};
+use crate::raw::{Block, Index, Pool, RawTable, RewrittenPage, TableLayout, Tables, block_bytes, class_for};
 use crate::world::World;
-use logic_api::abi::hash_key;
-use std::cell::Cell;
+use keys::Keys;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use texts::Texts;
+use work::{Scratch, Work};
 
 /// The share of the pages, in eighths, for which memory is got ready: as many may change until the swap without a wait for it.
 const RESERVED_EIGHTHS: usize = 2;
-/// Bytes of old and new rows to which the steps are done at a time.
-const ROWS_BYTES: usize = 16 << 10;
-
 /// A plan, as far as it has been carried out for a world: see [`Rewrite::update`].
 pub struct Rewrite {
     plan: Arc<Plan>,
@@ -32,10 +30,12 @@ pub struct Rewrite {
     seed: u64,
     /// As the tables of the plan.
     tables: Vec<TableRewrite>,
+    /// Where the texts come that migrations make. None until the first page is rewritten.
+    texts: Option<Texts>,
     frees: Frees,
-    /// Of rewritten pages.
-    bytes: usize,
-    bytes_max: usize,
+    /// What others have taken the place of.
+    spent: Vec<PageRewrite>,
+    budget: Budget,
     /// Pages that were rewritten, or only followed in the indexes.
     pages_done: usize,
 }
@@ -51,6 +51,19 @@ pub enum RewriteError {
     Fault { path: String, row: usize, message: String, location: String },
     #[error("the rewritten tables take more than the {bytes_max} bytes that they may")]
     Memory { bytes_max: usize },
+    /// Whatever the settings say.
+    #[error(
+        "{table}: its pages would take {bytes} bytes, and those of a table may take {bytes_max}: make its rows shorter, or put some of \
+         its columns into a table of their own"
+    )]
+    Table { table: String, bytes: usize, bytes_max: usize },
+    #[error(
+        "the texts would take {bytes} bytes, and those of a room may take {bytes_max}: make shorter ones, or remove some before"
+    )]
+    Texts { bytes: usize, bytes_max: usize },
+    /// Handles cannot name as many pages.
+    #[error("{path}: its migration makes more texts than a room can name: make fewer for each row")]
+    TextPages { path: String },
     #[error("the rewrite was given up: its time is over")]
     Cancelled,
 }
@@ -85,6 +98,17 @@ struct PageRewrite {
     page: RewrittenPage,
     /// Which slots were live.
     live: Vec<u64>,
+    /// With the texts that its migrations have made.
+    texts: Vec<MadePage>,
+}
+
+impl PageRewrite {
+    /// What it takes. A page that stays is the world's own.
+    fn bytes(&self) -> usize {
+        let is_new = !Arc::ptr_eq(&self.page.block, &self.source);
+        let rows = if is_new { self.page.block.bytes() } else { 0 };
+        rows + self.texts.iter().map(MadePage::bytes).sum::<usize>()
+    }
 }
 
 /// What a rewrite has left over, to drop where that may take its time.
@@ -104,7 +128,7 @@ impl fmt::Debug for Leftover {
 
 impl fmt::Debug for Rewrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (pages, bytes) = (self.pages_done(), self.bytes);
+        let (pages, bytes) = (self.pages_done(), self.bytes());
         f.debug_struct("Rewrite").field("pages_done", &pages).field("bytes", &bytes).finish_non_exhaustive()
     }
 }
@@ -117,7 +141,13 @@ impl Rewrite {
     pub fn new(plan: Arc<Plan>, to: Arc<LogicVersion>, drops: Arc<[String]>, seed: u64, bytes_max: usize) -> Self {
         assert!(plan.refusals().is_empty(), "a refused plan is not carried out");
         let tables = plan.tables.iter().map(|_| TableRewrite::default()).collect();
-        Self { plan, to, drops, seed, tables, frees: Frees::default(), bytes: 0, bytes_max, pages_done: 0 }
+        let (texts, frees, spent, budget) = (None, Frees::default(), Vec::new(), Budget::new(bytes_max));
+        Self { plan, to, drops, seed, tables, texts, frees, spent, budget, pages_done: 0 }
+    }
+
+    /// What it takes: pages of rows and of texts, indexes, and what is known of texts that go.
+    pub fn bytes(&self) -> usize {
+        self.budget.used()
     }
 
     /// Pages that have been gone through so far, one that has changed in between once more: rewritten, followed in an index that is
@@ -128,22 +158,20 @@ impl Rewrite {
 
     /// True if this is the rewrite for that swap of that world.
     pub(crate) fn is_for(&self, world: &World, to: &Arc<LogicVersion>, drops: &[String]) -> bool {
-        *self.plan.old == **world.schema() && Arc::ptr_eq(&self.to, to) && *self.drops == *drops
+        let fits = self.texts.as_ref().is_none_or(|texts| texts.fit(world.heap()));
+        fits && *self.plan.old == **world.schema() && Arc::ptr_eq(&self.to, to) && *self.drops == *drops
     }
 
-    /// Rewrites the pages of a fork that have changed since the last time, all of them the first time. What makes texts waits for
-    /// the swap.
+    /// Rewrites the pages of a fork that have changed since the last time, all of them the first time.
     ///
     /// # Errors
     /// [`RewriteError`]; the rewrite is of no use any more.
     pub fn update(&mut self, world: &mut World, cancel: &Cancel) -> Result<(), RewriteError> {
         self.rewrite(world, cancel, false)?;
-        self.frees.update(&self.plan, world, cancel)?;
-        if self.bytes + self.frees.bytes() > self.bytes_max {
-            return Err(RewriteError::Memory { bytes_max: self.bytes_max });
-        }
-        for table in &mut self.tables {
-            table.reserve(world.tables().pool());
+        self.frees.update(&self.plan, world, &mut self.budget, cancel)?;
+        self.check_texts(world.heap().bytes() - self.frees.freed_bytes())?;
+        for table in &self.tables {
+            table.reserve(world.tables().pool(), self.budget.left());
         }
         Ok(())
     }
@@ -154,10 +182,13 @@ impl Rewrite {
     /// As for `update`; the world is of no use any more.
     pub(crate) fn finish(mut self, world: &mut World) -> Result<Leftover, RewriteError> {
         self.rewrite(world, &Cancel::default(), true)?;
-        let frees = std::mem::take(&mut self.frees).finish(&self.plan, world);
+        let frees = std::mem::take(&mut self.frees).finish(&self.plan, world, &mut self.budget)?;
+        self.check_texts(world.heap().bytes())?;
+        let made = self.tables.iter_mut().flat_map(|table| &mut table.pages).flat_map(|page| page.texts.drain(..));
+        world.heap_mut().put_made(made.collect());
         let pool = world.tables().pool().clone();
         let mut old: Vec<Option<RawTable>> = world.tables_mut().take().into_iter().map(Some).collect();
-        let mut leftover = Leftover { _frees: frees, ..Leftover::default() };
+        let mut leftover = Leftover { _frees: frees, _pages: vec![self.spent], ..Leftover::default() };
         let mut tables = Vec::with_capacity(self.plan.tables.len());
         for (number, (plan, done)) in self.plan.tables.iter().zip(self.tables).enumerate() {
             let schema = &self.plan.new.tables[number];
@@ -186,8 +217,18 @@ impl Rewrite {
         Ok(leftover)
     }
 
+    /// `bytes`: of the texts that stay beside those that are made.
+    fn check_texts(&self, bytes: usize) -> Result<(), RewriteError> {
+        let made = self.tables.iter().flat_map(|table| &table.pages).flat_map(|page| &page.texts);
+        let bytes = bytes + made.map(MadePage::value_bytes).sum::<usize>();
+        if bytes > HEAP_BYTES_MAX { Err(RewriteError::Texts { bytes, bytes_max: HEAP_BYTES_MAX }) } else { Ok(()) }
+    }
+
     fn rewrite(&mut self, world: &mut World, cancel: &Cancel, is_swap: bool) -> Result<(), RewriteError> {
         let plan = Arc::clone(&self.plan);
+        if self.texts.is_none() {
+            self.texts = Some(Texts::of(&plan, world));
+        }
         for (number, table) in plan.tables.iter().enumerate() {
             let Some(old) = table.old else { continue };
             if table.must_be_single && !world.tables().table(old).is_single() {
@@ -199,10 +240,14 @@ impl Rewrite {
             let has_work = match &table.change {
                 Change::New => false,
                 Change::Kept => table.indexes.contains(&IndexPlan::Made),
-                Change::Rows(rows) => is_swap || !rows.is_in_pause(),
+                Change::Rows(_) => true,
             };
             if has_work {
                 self.table(number, table, old, world, cancel)?;
+            }
+            // In the swap that would take its time.
+            if !is_swap {
+                self.budget.give(self.spent.drain(..).map(|page| page.bytes()).sum());
             }
         }
         Ok(())
@@ -224,7 +269,11 @@ impl Rewrite {
         let mut done = std::mem::take(&mut self.tables[number]);
         if slots != done.slots {
             // A lone page has grown since.
+            self.budget.give(done.bytes());
             done = TableRewrite { slots, ..TableRewrite::default() };
+        }
+        if matches!(plan.change, Change::Rows(_)) {
+            check_table(&plan.name, pages, slots * layout.row_bytes())?;
         }
         done.indexes.resize_with(plan.indexes.len(), || None);
         let is_changed = |done: &TableRewrite, page: usize| {
@@ -234,29 +283,18 @@ impl Rewrite {
         if !changed.is_empty() && matches!(&plan.change, Change::Rows(rows) if rows.is_whole()) {
             changed = (0..pages).collect();
         }
-        let mut work = Work { to: &self.to, layout: &layout, plan, old, scratch: Scratch::default() };
+        let texts = self.texts.as_ref().expect("known before the first table").of_table(number);
+        let (to, layout_of, budget) = (&self.to, &layout, &mut self.budget);
+        let mut work = Work { to, layout: layout_of, plan, old, texts, budget, scratch: Scratch::default() };
         let mut before = Vec::new();
         for &page in &changed {
             cancel.check()?;
             let rewritten = work.page(page, world)?;
             self.pages_done += 1;
-            // What is kept is the world's own.
-            let is_new = matches!(plan.change, Change::Rows(_));
-            if is_new {
-                self.bytes += rewritten.page.block.bytes();
-            }
             if done.pages.len() == page {
                 done.pages.push(rewritten);
             } else {
-                let known = std::mem::replace(&mut done.pages[page], rewritten);
-                if is_new {
-                    self.bytes -= known.page.block.bytes();
-                }
-                before.push(known);
-            }
-            if self.bytes > self.bytes_max || pages * done.pages[page].page.block.bytes() > TABLE_BYTES_MAX {
-                let bytes_max = self.bytes_max.min(TABLE_BYTES_MAX);
-                return Err(RewriteError::Memory { bytes_max });
+                before.push(std::mem::replace(&mut done.pages[page], rewritten));
             }
         }
         if !changed.is_empty() {
@@ -265,18 +303,19 @@ impl Rewrite {
         let seed = world.tables().table(old).index_seed().unwrap_or(self.seed);
         let indexes = plan.indexes.iter().enumerate().filter(|(_, index)| **index == IndexPlan::Made);
         for (index, _) in indexes {
-            let mut made = done.indexes[index].take().unwrap_or_else(|| Index::new(world.tables().pool(), seed));
+            let mut made = match done.indexes[index].take() {
+                Some(made) => made,
+                None => {
+                    self.budget.take(Index::EMPTY_BYTES)?;
+                    Index::new(world.tables().pool(), seed)
+                }
+            };
             let keys = Keys { layout: &layout, slots, pages: &done.pages, index };
-            keys.follow(&mut made, &changed, &before).map_err(|(one, two)| {
-                let field = schema.row.indexes()[index];
-                let (offset, _) = layout.column(index);
-                let value = super::show(&field.column, &keys.row(one)[offset..]);
-                let (one, two) = (Slot(one), Slot(two));
-                let what = format!("is to be unique, and the rows in slots {one} and {two} both have {value}");
-                RewriteError::Unfit(format!("{}.{}: {what}", schema.row.name, field.name))
-            })?;
+            let followed = keys.follow(&mut made, &changed, &before, &mut self.budget);
+            followed.map_err(|hindrance| hindrance.told(&keys, &schema.row))?;
             done.indexes[index] = Some(made);
         }
+        self.spent.extend(before);
         done.layout = Some(layout);
         self.tables[number] = done;
         Ok(())
@@ -285,11 +324,26 @@ impl Rewrite {
 
 impl TableRewrite {
     /// Gets memory ready for pages that are going to change until the swap.
-    fn reserve(&self, pool: &Pool) {
+    fn reserve(&self, pool: &Pool, bytes_max: usize) {
         if let Some(layout) = &self.layout {
             let class = class_for(self.slots * layout.row_bytes());
-            pool.reserve_blocks(class, self.pages.len() * RESERVED_EIGHTHS / 8);
+            pool.reserve_blocks(class, (self.pages.len() * RESERVED_EIGHTHS / 8).min(bytes_max / block_bytes(class)));
         }
+    }
+
+    /// What it takes.
+    fn bytes(&self) -> usize {
+        let pages = self.pages.iter().map(PageRewrite::bytes).sum::<usize>();
+        pages + self.indexes.iter().flatten().map(Index::bytes).sum::<usize>()
+    }
+}
+
+/// Refuses a table whose pages would take more than a table may. They keep their number and that of their slots.
+fn check_table(table: &str, pages: usize, page_bytes: usize) -> Result<(), RewriteError> {
+    let bytes = pages * block_bytes(class_for(page_bytes));
+    match bytes > TABLE_BYTES_MAX {
+        true => Err(RewriteError::Table { table: table.to_owned(), bytes, bytes_max: TABLE_BYTES_MAX }),
+        false => Ok(()),
     }
 }
 
@@ -298,279 +352,4 @@ impl RowsPlan {
     pub(super) fn is_whole(&self) -> bool {
         self.migrations.iter().any(|migration| migration.is_whole)
     }
-}
-
-/// The rewriting of one table.
-struct Work<'a> {
-    to: &'a Arc<LogicVersion>,
-    layout: &'a Arc<TableLayout>,
-    plan: &'a TablePlan,
-    /// The old table's number.
-    old: usize,
-    scratch: Scratch,
-}
-
-/// Rows that a migration reads, and values that it gives.
-#[derive(Default)]
-struct Scratch {
-    old: Aligned,
-    new: Aligned,
-}
-
-impl Work<'_> {
-    fn page(&mut self, number: usize, world: &mut World) -> Result<PageRewrite, RewriteError> {
-        let table = world.tables().table(self.old);
-        let source = table.block(number).clone();
-        let page = table.page(number);
-        let live = page.live.to_vec();
-        let Change::Rows(rows) = &self.plan.change else {
-            return Ok(PageRewrite { page: RewrittenPage { block: source.clone(), hash: None }, source, live });
-        };
-        let (slots, old_bytes, new_bytes) = (table.slots(), page.rows.len() / table.slots(), self.layout.row_bytes());
-        let len = slots * new_bytes;
-        let mut block = world.tables().pool().take(class_for(len));
-        let new = block.bytes_mut(len);
-        let mut at = 0;
-        for (start, end) in runs(&live, slots) {
-            // Free slots are zero, and so is what only a migration will write.
-            let clear = if rows.is_dense { at..start } else { at..end };
-            new[clear.start * new_bytes..clear.end * new_bytes].fill(0);
-            at = end;
-        }
-        new[at * new_bytes..].fill(0);
-        // As many rows at a time as stay in the processor's nearest cache for all steps.
-        let most = (ROWS_BYTES / (old_bytes + new_bytes)).max(1);
-        let pieces = runs(&live, slots)
-            .flat_map(|(start, end)| (start..end).step_by(most).map(move |at| (at, end.min(at + most))));
-        for (start, end) in pieces {
-            let old = &page.rows[start * old_bytes..end * old_bytes];
-            let new = &mut new[start * new_bytes..end * new_bytes];
-            run(&rows.steps, &mut Strided::new(old, old_bytes, new, new_bytes)).map_err(|misfit| {
-                RewriteError::Unfit(told(&misfit, table.rows_before(number), number, &live, start, slots))
-            })?;
-        }
-        for migration in rows.migrations.iter().filter(|migration| !migration.is_whole) {
-            let table = world.tables().table(self.old);
-            let first = table.rows_before(number);
-            self.scratch.read(migration, [table.page(number)], slots, first)?;
-            self.scratch.run(self.to, migration, world, first)?;
-            self.scratch.write(migration, block.bytes_mut(len), &live, slots, 0, first)?;
-        }
-        // So that the first state hash after the swap need not read them all; at once, while the page is in the cache.
-        let generations = world.tables().table(self.old).generations(number);
-        let hash = (!rows.is_whole()).then(|| self.layout.hash(slots, block.slice(len), generations, &live));
-        Ok(PageRewrite { source, page: RewrittenPage { block: Arc::new(block), hash }, live })
-    }
-
-    /// Runs the migration of all rows at once, if there is one.
-    fn whole(&mut self, done: &mut TableRewrite, world: &mut World) -> Result<(), RewriteError> {
-        let Change::Rows(rows) = &self.plan.change else { return Ok(()) };
-        for migration in rows.migrations.iter().filter(|migration| migration.is_whole) {
-            let table = world.tables().table(self.old);
-            let (slots, pages) = (table.slots(), table.row_page_count());
-            self.scratch.read(migration, (0..pages).map(|page| table.page(page)), slots, 0)?;
-            self.scratch.run(self.to, migration, world, 0)?;
-            let table = world.tables().table(self.old);
-            let mut first = 0;
-            for (number, page) in done.pages.iter_mut().enumerate() {
-                let block = Arc::get_mut(&mut page.page.block).expect("just made, and nobody else's");
-                let bytes = block.bytes_mut(slots * self.layout.row_bytes());
-                self.scratch.write(migration, bytes, &page.live, slots, first, first)?;
-                page.page.hash = Some(self.layout.hash(slots, bytes, table.generations(number), &page.live));
-                first += live_slots(&page.live, slots).count();
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Scratch {
-    /// Brings live rows into the form that a migration reads. `first`: the number of the first row.
-    fn read<'p>(
-        &mut self,
-        migration: &Migration,
-        pages: impl IntoIterator<Item = Page<'p>> + Clone,
-        slots: usize,
-        mut first: usize,
-    ) -> Result<(), RewriteError> {
-        let rows: usize = pages.clone().into_iter().map(|page| live_slots(page.live, slots).count()).sum();
-        let view_bytes = migration.old_bytes;
-        self.old.reset(rows * view_bytes);
-        let mut views = self.old.bytes_mut();
-        for page in pages {
-            let row_bytes = page.rows.len() / slots;
-            for (start, end) in runs(page.live, slots) {
-                let old = &page.rows[start * row_bytes..end * row_bytes];
-                let view;
-                (view, views) = views.split_at_mut((end - start) * view_bytes);
-                run(&migration.view, &mut Strided::new(old, row_bytes, view, view_bytes)).map_err(|misfit| {
-                    let row = first + misfit.row;
-                    RewriteError::Unfit(format!("{}: what its migration reads of row {row}: {misfit}", migration.path))
-                })?;
-                first += end - start;
-            }
-        }
-        Ok(())
-    }
-
-    /// `first`: the number of the first row, for a panic's report.
-    fn run(
-        &mut self,
-        to: &LogicVersion,
-        migration: &Migration,
-        world: &mut World,
-        first: usize,
-    ) -> Result<(), RewriteError> {
-        let rows = self.old.len() / migration.old_bytes;
-        self.new.reset(rows * migration.column.size() as usize);
-        let (arguments, mut outbox) = (Arguments::default(), Outbox::new());
-        let mut frame = Frame::new(world, &mut outbox, &arguments, !migration.has_heap);
-        to.migrate(migration.number, &mut frame, &arguments, &self.old, &mut self.new).map_err(|done| {
-            let (message, location) = frame.panic.take().unwrap_or_default();
-            RewriteError::Fault { path: migration.path.to_string(), row: first + done, message, location }
-        })
-    }
-
-    /// Puts values, from number `from` on, into the live rows of a page. They come from a plugin, so they are looked at first.
-    fn write(
-        &self,
-        migration: &Migration,
-        page: &mut [u8],
-        live: &[u64],
-        slots: usize,
-        from: usize,
-        first: usize,
-    ) -> Result<(), RewriteError> {
-        let (row_bytes, value_bytes) = (page.len() / slots, migration.column.size() as usize);
-        let spans = migration.column.spans();
-        let values = self.new.bytes()[from * value_bytes..].chunks_exact(value_bytes);
-        for (number, (slot, value)) in live_slots(live, slots).zip(values).enumerate() {
-            check_value(&migration.column, value).map_err(|what| {
-                let row = first + number;
-                RewriteError::Unfit(format!(
-                    "{}: the migration gave row {row} what is no value: {what}",
-                    migration.path
-                ))
-            })?;
-            let new = &mut page[slot * row_bytes + migration.to..][..value_bytes];
-            for &(offset, len) in &spans {
-                let (offset, len) = (offset as usize, len as usize);
-                new[offset..offset + len].copy_from_slice(&value[offset..offset + len]);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// An index that is being made over rewritten pages.
-struct Keys<'a> {
-    layout: &'a TableLayout,
-    slots: usize,
-    pages: &'a [PageRewrite],
-    index: usize,
-}
-
-impl Keys<'_> {
-    fn row(&self, slot: u32) -> &[u8] {
-        row_of(&self.pages[(slot >> 16) as usize], (slot & 0xFFFF) as usize, self.slots, self.layout.row_bytes())
-    }
-
-    fn key<'b>(&self, row: &'b [u8]) -> &'b [u8] {
-        let (offset, bytes) = self.layout.column(self.index);
-        &row[offset..offset + bytes]
-    }
-
-    /// Takes the rows of changed pages out as they were, and puts them in as they are.
-    ///
-    /// # Errors
-    /// The slots of two rows that have one value.
-    fn follow(&self, index: &mut Index, changed: &[usize], before: &[PageRewrite]) -> Result<(), (u32, u32)> {
-        let row_bytes = self.layout.row_bytes();
-        // Pages that are new come last in `changed`; those that were there before are told of in its order. Most rows of a page have
-        // the value that they had, and stay.
-        for (&number, page) in changed.iter().zip(before) {
-            for slot in live_slots(&page.live, self.slots).filter(|slot| !self.has_stayed(number, *slot, page)) {
-                let row = row_of(page, slot, self.slots, row_bytes);
-                let was_there = index.remove(index.hash(self.key(row)), slot_number(number, slot));
-                assert!(was_there, "the index has every row of a page that was rewritten");
-            }
-        }
-        for (place, &number) in changed.iter().enumerate() {
-            let has_stayed = |slot: &usize| before.get(place).is_some_and(|page| self.has_stayed(number, *slot, page));
-            for slot in live_slots(&self.pages[number].live, self.slots).filter(|slot| !has_stayed(slot)) {
-                let slot = slot_number(number, slot);
-                let key = self.key(self.row(slot));
-                let other = Cell::new(0);
-                let is_taken = index.has(index.hash(key), |found| {
-                    other.set(found);
-                    self.key(self.row(found)) == key
-                });
-                if is_taken {
-                    return Err((other.get().min(slot), other.get().max(slot)));
-                }
-                let hash_of = |multiplier, slot| hash_key(multiplier, self.key(self.row(slot)));
-                let hash = index.grow(key, hash_of).expect("an index grows with its table");
-                index.insert(hash, slot);
-            }
-        }
-        Ok(())
-    }
-
-    /// True if a row is in the slot as it was before, with the value that it had.
-    fn has_stayed(&self, number: usize, slot: usize, before: &PageRewrite) -> bool {
-        let is_live = |page: &PageRewrite| page.live[slot / 64] >> (slot % 64) & 1 == 1;
-        let key = |page| self.key(row_of(page, slot, self.slots, self.layout.row_bytes()));
-        let now = &self.pages[number];
-        is_live(before) && is_live(now) && key(before) == key(now)
-    }
-}
-
-fn row_of(page: &PageRewrite, slot: usize, slots: usize, row_bytes: usize) -> &[u8] {
-    &page.page.block.slice(slots * row_bytes)[slot * row_bytes..][..row_bytes]
-}
-
-fn slot_number(page: usize, slot: usize) -> u32 {
-    u32::try_from(page << 16 | slot).expect("page and slot fit 16 bits each")
-}
-
-/// A slot as ids show it: page and place.
-struct Slot(u32);
-
-impl fmt::Display for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.0 >> 16, self.0 & 0xFFFF)
-    }
-}
-
-/// Names the row of a misfit, which counts from the start of its run.
-fn told(misfit: &Misfit, rows_before: usize, page: usize, live: &[u64], start: usize, slots: usize) -> String {
-    let slot = start + misfit.row;
-    let number = rows_before + live_slots(live, slots).take_while(|live| *live < slot).count();
-    format!("{}: row {number} (slot {}) {}", misfit.path, Slot(slot_number(page, slot)), misfit.what)
-}
-
-pub(super) fn live_slots(live: &[u64], slots: usize) -> impl Iterator<Item = usize> {
-    (0..slots).filter(move |slot| live[slot / 64] >> (slot % 64) & 1 == 1)
-}
-
-/// Stretches of live slots: where each starts, and where it ends.
-fn runs(live: &[u64], slots: usize) -> impl Iterator<Item = (usize, usize)> {
-    let seek = move |from: usize, is_live: bool| {
-        let flip = if is_live { 0 } else { u64::MAX };
-        let mut at = from;
-        while at < slots {
-            let word = (live[at / 64] ^ flip) >> (at % 64);
-            if word != 0 {
-                return (at + word.trailing_zeros() as usize).min(slots);
-            }
-            at = (at / 64 + 1) * 64;
-        }
-        slots
-    };
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let start = seek(at, true);
-        at = seek(start, false);
-        (start < slots).then_some((start, at))
-    })
 }

@@ -1,6 +1,7 @@
 //! The host: what a running callback may ask of the engine. Nothing here panics, since it is called across the boundary.
 
 use super::table::InsertError;
+use crate::heap::PendingValues;
 use crate::outbox::{Outbox, Output};
 use crate::world::World;
 use crate::{Request, Response};
@@ -20,6 +21,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) refusal: Option<String>,
     /// Message and location of a panic.
     pub(crate) panic: Option<(String, String)>,
+    /// In a migration that may make texts: where those go, for the heap is not to be written to.
+    pub(crate) pending: Option<&'a mut PendingValues>,
 }
 
 impl<'a> Frame<'a> {
@@ -30,7 +33,7 @@ impl<'a> Frame<'a> {
         read_only: bool,
     ) -> Self {
         let now_us = arguments.now_us;
-        Self { world, outbox, now_us, read_only, response: None, refusal: None, panic: None }
+        Self { world, outbox, now_us, read_only, response: None, refusal: None, panic: None, pending: None }
     }
 }
 
@@ -196,21 +199,30 @@ unsafe extern "C" fn heap_put(context: *mut (), value: RawBytes) -> RawHeapId {
     if frame.read_only {
         return RawHeapId::default();
     }
-    frame.world.heap_mut().put(value).unwrap_or_default()
+    let id = match &mut frame.pending {
+        Some(pending) => pending.put(value),
+        None => frame.world.heap_mut().put(value),
+    };
+    id.unwrap_or_default()
 }
 
 unsafe extern "C" fn heap_get(context: *mut (), id: RawHeapId) -> RawBytes {
     // SAFETY: the contract.
     let frame = unsafe { frame(context) };
-    let value = frame.world.heap().get(id);
+    let pending = frame.pending.as_ref().and_then(|pending| pending.get(id));
+    let value = pending.unwrap_or_else(|| frame.world.heap().get(id));
     RawBytes { data: value.as_ptr(), len: value.len() }
 }
 
 unsafe extern "C" fn heap_free(context: *mut (), id: RawHeapId) {
     // SAFETY: the contract.
     let frame = unsafe { frame(context) };
-    if !frame.read_only {
-        frame.world.heap_mut().free(id);
+    if frame.read_only {
+        return;
+    }
+    match &mut frame.pending {
+        Some(pending) => drop(pending.take(id)),
+        None => frame.world.heap_mut().free(id),
     }
 }
 

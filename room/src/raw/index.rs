@@ -19,6 +19,9 @@ const PASSED_MAX: u64 = 6;
 /// Pages are chosen by at most that many bits of a hash.
 const DEPTH_MAX: u32 = 24;
 
+/// Of an entry of the directory.
+const ENTRY_BYTES: usize = 2 * size_of::<*const Bucket>() + size_of::<u32>();
+
 const _: () = assert!(INDEX_CLASS_MAX < CLASS_MAX);
 const _: () = assert!(block_bytes(INDEX_CLASS_MAX) / size_of::<Bucket>() * Bucket::ENTRIES <= Count::MAX as usize);
 
@@ -54,6 +57,9 @@ struct Page {
 unsafe impl Send for Index {}
 
 impl Index {
+    /// What a new one takes: its lone page, and two entries of the directory.
+    pub(crate) const EMPTY_BYTES: usize = block_bytes(0) + 2 * ENTRY_BYTES;
+
     pub(crate) fn new(pool: &Pool, seed: u64) -> Self {
         Self::empty(pool, seed, multiplier(seed))
     }
@@ -106,6 +112,27 @@ impl Index {
 
     pub(crate) fn page_count(&self) -> usize {
         self.pages.len()
+    }
+
+    /// What it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.pages.iter().map(|page| page.block.bytes()).sum::<usize>() + self.directory.len() * ENTRY_BYTES
+    }
+
+    /// What has to be there before one more entry can be made room for, beside what the index takes: all that a step of `grow` makes
+    /// before what it replaces is gone. 0 where there is room.
+    pub(crate) fn growth_bytes(&self, value: &[u8]) -> usize {
+        let page = &self.pages[self.page_at(self.hash(value))];
+        if page.buckets().rows() < page.rows_max() {
+            return 0;
+        }
+        if page.is_crowded() && self.pages.len() >= self.renewable_from {
+            return self.bytes();
+        }
+        match page.block.class() < INDEX_CLASS_MAX {
+            true => block_bytes(page.block.class() + 1),
+            false => 2 * block_bytes(INDEX_CLASS_MAX) + self.directory.len() * ENTRY_BYTES,
+        }
     }
 
     /// Entries, each of which is a row.

@@ -13,6 +13,6 @@ pub use pool::{PAGE_BYTES, Pool};
 pub(crate) use host::{Arguments, Frame};
 pub(crate) use index::Index;
 pub(crate) use logic::{Aligned, Callback, LOAD, MIGRATE, PROCESS, fault_callback, inspect};
-pub(crate) use pool::{Block, class_for};
+pub(crate) use pool::{Block, block_bytes, class_for};
 pub(crate) use table::{Page, RawTable, RewrittenPage, TableLayout};
 pub(crate) use tables::Tables;

@@ -23,6 +23,7 @@ impl BlockKind {
     pub(super) const HEAP: Self = Self(4);
     pub(super) const HEAP_PAGE: Self = Self(5);
     const END: Self = Self(6);
+    pub(super) const MADE_HEAP_PAGE: Self = Self(7);
 }
 
 /// Writes blocks.

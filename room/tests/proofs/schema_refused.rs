@@ -399,8 +399,8 @@ fn what_no_longer_fits_in_the_swap_itself_is_told_as_what_it_is() {
         panic!("another error")
     };
     assert_eq!(line, "Orb.number: is to be unique, and the rows in slots 0:0 and 0:1 both have 7000000");
-    let StepError::TooLarge(line) = swap("more", linked::<wider::New>(), 50_000) else { panic!("another error") };
-    assert_eq!(line, "the rewritten tables take more than the 50000 bytes that they may");
+    let StepError::TooLarge(error) = swap("more", linked::<wider::New>(), 50_000) else { panic!("another error") };
+    assert_eq!(error, RewriteError::Memory { bytes_max: 50_000 });
 }
 
 /// A duplicate that is there when the load begins is gone at the swap, or the other way round.

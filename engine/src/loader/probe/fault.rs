@@ -176,6 +176,8 @@ impl RehearsalFault {
             Self::Rewrite(RewriteError::Unfit(_)) => "row-unfit",
             Self::Rewrite(RewriteError::Fault { .. }) => "migration-failed",
             Self::Rewrite(RewriteError::Memory { .. }) => "rewrite-large",
+            Self::Rewrite(RewriteError::Table { .. }) => "table-large",
+            Self::Rewrite(RewriteError::Texts { .. } | RewriteError::TextPages { .. }) => "texts-large",
             Self::Rewrite(RewriteError::Cancelled) => "rewrite-late",
             Self::Upgrade(_) => "upgraded-failed",
         }

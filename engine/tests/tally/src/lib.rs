@@ -11,7 +11,7 @@
 //! | 1007 | its `nick` is to be unique |
 //! | 1008 | a field more, for which the migration gives what is no value at the row of [`FAILS_AT`] hits |
 //! | 1009 | a field more that was `hits`, which is there |
-//! | 1010 | a text more, made by a migration that panics there: during the swap |
+//! | 1010 | a text more, made by a migration that panics there |
 //! | 1011 | as in 1002, but its migration waits at the row of no hits for as long as there is the file that `TALLY_HOLD` names |
 //! | 1012 | as it was first, with too short a `nick` |
 

@@ -68,6 +68,11 @@ impl RawTable {
         self.slots
     }
 
+    /// As many as a page of the table can have; only a lone one has fewer.
+    pub(crate) fn slots_max(&self) -> usize {
+        self.layout.slots(CLASS_MAX)
+    }
+
     /// Live rows of the pages before this one.
     pub(crate) fn rows_before(&self, page: usize) -> usize {
         self.page_rows[..page].iter().map(|rows| *rows as usize).sum()
