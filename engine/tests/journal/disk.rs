@@ -114,11 +114,6 @@ impl MemoryDisk {
         (MemoryDisk(Arc::new(Mutex::new(end.clone()))), end.calls)
     }
 
-    /// Whether the process would not be there any more.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.0.lock().end.is_some()
-    }
-
     /// The number of the call that is to fail.
     pub(crate) fn fails_at(&self) -> u64 {
         self.0.lock().fails_at.map_or(u64::MAX, |failing| failing.call)

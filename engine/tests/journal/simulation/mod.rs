@@ -3,20 +3,25 @@
 //! power or the disk fails, at any call on a file. After each start the rooms are compared with a model in which nothing faulty
 //! ever happened, and at the end with rooms that were only ever given what was accepted.
 
+mod counts;
+mod deeds;
 mod failures;
+mod found;
 mod game;
 mod model;
 mod process;
 mod progress;
 mod run;
 mod starts;
+mod verdicts;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use self::counts::Counts;
 use self::game::Versions;
-use self::run::{Counts, simulate};
+use self::run::simulate;
 
 /// Seeds of every run of the tests; `scripts/simulate.sh` has more.
 const SEEDS: u64 = 200;

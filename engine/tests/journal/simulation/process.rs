@@ -10,10 +10,13 @@ use engine::journal::keeper::{KeepOptions, Keeper};
 use engine::journal::log::LogError;
 use engine::journal::recorder::Recorder;
 use engine::journal::recovery::Recovered;
+use engine::loader::digest::Sha256;
+use engine::probation::{Tried, Verdicts};
 use parking_lot::Mutex;
-use room::{Input, Outbox, Pool, Reply, Room, Stamp, StepError, Watch};
+use room::{Input, Outbox, Pool, Reply, Room, Stamp, StepError, TrialId, Watch};
 
 use super::game::Versions;
+use super::verdicts::Decision;
 use crate::disk::MemoryDisk;
 
 /// The data folder.
@@ -41,6 +44,9 @@ pub(super) struct Told {
 
 pub(super) struct Process {
     pub(super) disk: MemoryDisk,
+    pub(super) verdicts: Verdicts,
+    /// The trial that had no verdict when the process before this one ended.
+    pub(super) interrupted: Option<TrialId>,
     keeper: Keeper,
     pub(super) pool: Pool,
     rooms: [Option<(Room, Recorder)>; ROOMS.len()],
@@ -62,11 +68,17 @@ impl Process {
             }
         };
         let files = Arc::new(disk.clone());
+        // First, as in the engine: a room is brought to what they say.
+        let verdicts = Verdicts::open(files.clone(), Path::new(DATA));
+        let (verdicts, interrupted) = verdicts.map_err(|error| error.to_string())?;
+        let interrupted = interrupted.map(|tried| tried.trial);
         let keeper = Keeper::start_on((files, SEGMENT_BYTES), Path::new(DATA), options, on_failure);
         let keeper = keeper.map_err(|error| error.to_string())?;
         let acknowledged = Arc::default();
         Ok(Process {
             disk,
+            verdicts,
+            interrupted,
             keeper,
             pool: Pool::new(),
             rooms: [None, None],
@@ -178,6 +190,16 @@ impl Process {
         self.disk
     }
 
+    /// Keeps a decision before anybody is told of it. False if that cannot be: nothing is let go of then.
+    pub(super) fn decide(&self, decision: Decision) -> bool {
+        let kept = match decision {
+            Decision::Begins(trial) => self.verdicts.begin(tried(trial)),
+            Decision::Stays(trial) => self.verdicts.confirm(tried(trial)),
+            Decision::Over => self.verdicts.end(),
+        };
+        kept.inspect_err(|error| self.keeper.fail(error)).is_ok()
+    }
+
     /// Has a call fail that is on no room's own file.
     pub(super) fn fail(&self, path: &str) {
         let source = std::io::Error::from_raw_os_error(5);
@@ -188,4 +210,9 @@ impl Process {
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.lock().clone()
     }
+}
+
+fn tried(trial: TrialId) -> Tried {
+    let (name, at) = ("game".to_owned(), "2026-01-02T03:04:05Z".parse().unwrap());
+    Tried { trial, sha256: Sha256::of(&trial.0.to_le_bytes()), version: 1002, name, at }
 }

@@ -1,0 +1,50 @@
+//! How often each kind of thing happened, and that it was often enough to prove something.
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident: at least $least:literal,)*) => {
+        /// How often each kind of thing happened.
+        #[derive(Debug, Default)]
+        pub(super) struct Counts {
+            $($(#[$doc])* pub(super) $name: u64,)*
+        }
+
+        impl Counts {
+            pub(super) fn add(&mut self, more: &Counts) {
+                $(self.$name += more.$name;)*
+            }
+
+            /// That what was meant to be tried was.
+            pub(super) fn check(&self) {
+                $(assert!(self.$name >= $least, "only {} {}; {} were expected", self.$name, stringify!($name), $least);)*
+            }
+        }
+    };
+}
+
+counts! {
+    inputs: at least 20_000,
+    faults: at least 1000,
+    freezes: at least 100,
+    swaps: at least 500,
+    swaps_refused: at least 300,
+    confirms: at least 200,
+    rewinds: at least 200,
+    snapshots: at least 500,
+    kills: at least 200,
+    power_cuts: at least 200,
+    /// Of the disk.
+    failures: at least 100,
+    /// Starts that were cut short themselves.
+    failed_starts: at least 50,
+    /// Ends that were in the middle of something.
+    in_the_middle: at least 200,
+    /// Ends in the middle of a change of the verdicts.
+    verdicts_in_doubt: at least 20,
+    /// Inputs that nobody had been told of, and that were lost.
+    lost: at least 50,
+    /// Trials that were taken back at a start, and confirmed.
+    unconfirmed: at least 50,
+    confirmed_late: at least 5,
+    /// Snapshots.
+    damaged: at least 20,
+}

@@ -1,0 +1,158 @@
+//! What is done to the rooms of a process.
+
+use std::sync::Arc;
+
+use logic_api::PlayerId;
+use room::{Input, LogicVersion, Request, StepError, TrialId};
+
+use super::game::{message, order};
+use super::process::{Process, ROOMS, all};
+use super::run::{PLAYERS, Run};
+use super::verdicts::Decision;
+
+impl Run<'_> {
+    pub(super) fn do_something(&mut self, process: &mut Process) {
+        let at = self.rng.below(ROOMS.len() as u64) as usize;
+        match self.rng.below(24) {
+            0..4 => {
+                // There is no way back from other tables: they are to come late.
+                let numbers: &[usize] = if self.rng.chance(0.1) { &[2] } else { &[0, 0, 1, 1, 3, 4] };
+                let to = self.versions.all()[*self.rng.pick(numbers).unwrap()].clone();
+                self.load(process, &to);
+            }
+            4..8 => self.end_trial(process),
+            8..11 => self.snapshot(process),
+            11 => drop(self.flush(process)),
+            _ => {
+                for _ in 0..1 + self.rng.below(6) {
+                    let input = self.random_input(at);
+                    self.do_input(process, at, input);
+                }
+                process.release(at, self.last(at).place);
+                self.compare(process.room(at), at);
+            }
+        }
+    }
+
+    pub(super) fn snapshot(&mut self, process: &mut Process) {
+        self.counts.snapshots += 1;
+        process.snapshot(self.rng.below(ROOMS.len() as u64) as usize);
+    }
+
+    pub(super) fn do_input(&mut self, process: &mut Process, at: usize, input: Input) {
+        let (player, number) = (input.player(), input.number());
+        if let Err(StepError::Fault(_)) = self.step(process, at, input)
+            && number > 0
+        {
+            // As the engine does: its sender is told, and does not send it again.
+            self.step(process, at, Input::Skip { player, number }).unwrap();
+        }
+    }
+
+    pub(super) fn random_input(&mut self, at: usize) -> Input {
+        let rng = &mut self.rng;
+        let player = PlayerId(1 + rng.below(PLAYERS));
+        match rng.below(50) {
+            0..14 => Input::Tick,
+            14..16 => Input::Drop { player },
+            16..18 => Input::Reconnect { player },
+            18..26 => {
+                let hello = *rng.pick(&[&b"ann"[..], b"bob", b"no", b"panic"]).unwrap();
+                Input::Join { player, hello: hello.into(), claims: "".into() }
+            }
+            26..28 => Input::Leave { player, reason: "left".into() },
+            28..31 => {
+                let path = (*rng.pick(&["/count", "/panic"]).unwrap()).to_owned();
+                Input::Request(Arc::new(Request { method: "GET".into(), path, ..Request::default() }))
+            }
+            _ => {
+                let what = match rng.below(40) {
+                    0..3 => order::BOMB,
+                    3..5 => order::CHANGE_ALL_THEN_PANIC,
+                    5..7 => order::NEW,
+                    7..12 => order::TIMER,
+                    12..18 => order::NOTE,
+                    _ => order::ADD,
+                };
+                self.serials += 1;
+                let number = rng.below(14) as u8;
+                let consumed =
+                    self.histories[at].last().unwrap().world.players.get(&player.0).map_or(0, |it| it.consumed);
+                let bytes = message(what, number, self.serials).into();
+                Input::Message { player, number: consumed + 1 + rng.below(2) as u32, bytes }
+            }
+        }
+    }
+
+    /// One version for all rooms, or for none.
+    fn load(&mut self, process: &mut Process, to: &Arc<LogicVersion>) {
+        if self.trial.is_some() {
+            // Nothing has begun then, and nothing is taken back.
+            self.swap(process, to, TrialId(self.trials + 1)).unwrap_err();
+            return;
+        }
+        self.trials += 1;
+        let trial = TrialId(self.trials);
+        if !self.verdicts.decide(process, Decision::Begins(trial)) {
+            return;
+        }
+        match self.swap(process, to, trial) {
+            Ok(()) => {
+                self.counts.swaps += 1;
+                self.trial = Some(trial);
+            }
+            Err(rooms) => {
+                (0..rooms).for_each(|before| self.step_and_release(process, before, Input::rewind()));
+                self.verdicts.decide(process, Decision::Over);
+            }
+        }
+    }
+
+    /// How many rooms were swapped before the one that was not.
+    fn swap(&mut self, process: &mut Process, to: &Arc<LogicVersion>, trial: TrialId) -> Result<(), usize> {
+        let swap = Input::Swap { to: to.clone(), drops: [].into(), trial };
+        for at in all() {
+            if self.step(process, at, swap.clone()).is_err() {
+                self.counts.swaps_refused += 1;
+                return Err(at);
+            }
+            self.release(process, at);
+        }
+        Ok(())
+    }
+
+    fn step_and_release(&mut self, process: &mut Process, at: usize, input: Input) {
+        self.step(process, at, input).unwrap();
+        self.release(process, at);
+        self.compare(process.room(at), at);
+    }
+
+    /// What is about the room itself is synced at once, beside all else: the next calls are to come after that.
+    pub(super) fn release(&mut self, process: &mut Process, at: usize) {
+        process.release(at, self.last(at).place);
+        self.flush(process);
+    }
+
+    pub(super) fn end_trial(&mut self, process: &mut Process) {
+        if self.rng.chance(0.5) { self.confirm(process) } else { self.rewind(process) }
+    }
+
+    fn confirm(&mut self, process: &mut Process) {
+        let Some(trial) = self.trial else { return };
+        // No verdict is ahead of what it is on, and no room ahead of the verdict.
+        if !self.flush(process) || !self.verdicts.decide(process, Decision::Stays(trial)) {
+            return;
+        }
+        self.counts.confirms += 1;
+        self.trial = None;
+        all().for_each(|at| self.step_and_release(process, at, Input::Confirm));
+    }
+
+    fn rewind(&mut self, process: &mut Process) {
+        if self.trial.take().is_some() {
+            self.counts.rewinds += 1;
+            all().for_each(|at| self.step_and_release(process, at, Input::rewind()));
+            self.verdicts.decide(process, Decision::Over);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What a process finds, and that it is what must be there.
+
+use std::collections::BTreeSet;
+
+use engine::probation::Verdict;
+use logic_api::PlayerId;
+use room::{Input, Outbox, Pool, Request, Room};
+
+use super::process::{Process, ROOMS, Told, all};
+use super::run::Run;
+use super::verdicts::Decision;
+use crate::disk::MemoryDisk;
+
+impl Run<'_> {
+    /// A process on this disk, with all rooms as they must be; `None` if it ended before it had them.
+    pub(super) fn start(&mut self, disk: &MemoryDisk) -> Option<Process> {
+        let may_fail = |error: String, disk: &MemoryDisk| {
+            assert!(disk.failed().is_some(), "the start fails, and no call on the disk has: {error}");
+            None
+        };
+        let mut process = match Process::start(disk.clone(), self.durability) {
+            Ok(process) => process,
+            Err(error) => return may_fail(error, disk),
+        };
+        self.trial = None;
+        self.verdicts.check(&process, self.trials);
+        if process.interrupted.is_some() && !self.verdicts.decide(&process, Decision::Over) {
+            return None;
+        }
+        for at in all() {
+            let recovered = match process.recover(at, self.versions) {
+                Ok(recovered) => recovered,
+                Err(error) => return may_fail(error, disk),
+            };
+            match recovered {
+                Some(mut recovered) => {
+                    self.check_recovered(&mut recovered.room, at);
+                    process.go_on(at, recovered, self.last(at).place);
+                }
+                None => {
+                    assert_eq!(self.least(at), 0, "{} is gone", ROOMS[at]);
+                    self.histories[at].truncate(1);
+                    self.create(&mut process, at);
+                }
+            }
+        }
+        // As the engine does: what was on trial is ended before anything else comes.
+        for at in all() {
+            self.end_lost_trial(&mut process, at);
+            self.release(&mut process, at);
+        }
+        let versions: BTreeSet<u32> = all().map(|at| process.room(at).logic().version().0).collect();
+        assert_eq!(versions.len(), 1, "all rooms run one version");
+        Some(process)
+    }
+
+    /// That the room is where its history says that it can be.
+    fn check_recovered(&mut self, room: &mut Room, at: usize) {
+        let (least, history) = (self.least(at), &self.histories[at]);
+        let (seq, is_frozen) = (room.seq().0, room.frozen().is_some());
+        let place = history.iter().rposition(|state| state.seq == seq && state.is_frozen == is_frozen);
+        let place = place.unwrap_or_else(|| panic!("{} has never been where it is now, at {seq}", ROOMS[at]));
+        let last = history.len() - 1;
+        assert!(place >= least, "{} is at {place} of {last}, and {least} was acknowledged", ROOMS[at]);
+        self.counts.lost += (last - place) as u64;
+        self.histories[at].truncate(place + 1);
+        self.compare(room, at);
+        self.hashes.push(room.state_hash());
+    }
+
+    /// The earliest place where a room may be.
+    fn least(&self, at: usize) -> usize {
+        self.safe.iter().chain(&self.written).filter(|told| told.room == at).map(|told| told.place).max().unwrap_or(0)
+    }
+
+    pub(super) fn last(&self, at: usize) -> Told {
+        Told { room: at, place: self.histories[at].len() - 1, calls: 0 }
+    }
+
+    fn end_lost_trial(&mut self, process: &mut Process, at: usize) {
+        let Some(trial) = process.room(at).trial() else { return };
+        let is_confirmed = process.verdicts.of(trial) == Verdict::Confirm;
+        *(if is_confirmed { &mut self.counts.confirmed_late } else { &mut self.counts.unconfirmed }) += 1;
+        self.step(process, at, if is_confirmed { Input::Confirm } else { Input::rewind() }).unwrap();
+    }
+
+    pub(super) fn compare(&self, room: &mut Room, at: usize) {
+        let state = self.histories[at].last().unwrap();
+        assert_eq!((room.seq().0, room.frozen().is_some()), (state.seq, state.is_frozen));
+        assert_eq!(room.logic().version().0, state.world.version);
+        assert_eq!(room.trial(), state.trial.as_ref().map(|trial| trial.id));
+        let players: Vec<u64> = room.world().players().iter().map(|player| player.0).collect();
+        assert!(players.iter().eq(state.world.players.keys()), "{players:?}");
+        for (player, expected) in &state.world.players {
+            let player = room.world().player(PlayerId(*player)).unwrap();
+            assert_eq!((player.is_connected, player.consumed), (expected.is_connected, expected.consumed));
+        }
+        let dump = Request { method: "GET".into(), path: "/dump".into(), ..Request::default() };
+        let answer = room.query(&dump).unwrap().unwrap();
+        assert_eq!(String::from_utf8(answer.body).unwrap(), state.world.dump());
+    }
+
+    /// With rooms that were given only what was accepted, by a process that nothing ever happened to.
+    pub(super) fn compare_with_twins(&mut self, process: &mut Process) {
+        for at in all() {
+            let (pool, mut outbox) = (Pool::new(), Outbox::new());
+            let past = self.histories[at].last().unwrap().past();
+            let Some(((stamp, Input::Create { config }), rest)) = past.split_first() else {
+                panic!("a room's first input is its creation")
+            };
+            let logic = self.versions.all()[0].clone();
+            let mut twin = Room::create(ROOMS[at], logic, &pool, *stamp, config, &mut outbox).unwrap();
+            for (stamp, input) in rest {
+                outbox.drain().for_each(drop);
+                twin.step(*stamp, input.clone(), &mut outbox).unwrap();
+                if let Input::Swap { .. } = input {
+                    twin.step(*stamp, Input::Confirm, &mut outbox).unwrap();
+                }
+            }
+            let hash = process.room(at).state_hash();
+            assert_eq!(twin.state_hash(), hash, "{} is not what its twin is", ROOMS[at]);
+            self.hashes.push(hash);
+        }
+    }
+}
