@@ -1,7 +1,9 @@
 //! A file system in memory that knows what has reached the disk, that can fail at any call, and that can crash.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, Cursor, Read};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,6 +12,7 @@ use engine::journal::files::{Files, MappedFile, OpenFile};
 use engine::journal::frame::SECTOR_BYTES;
 use logic_api::Rng;
 use parking_lot::Mutex;
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::support::ON_PURPOSE;
 
@@ -71,6 +74,10 @@ struct Failing {
 struct Content {
     bytes: Vec<u8>,
     on_disk: Vec<u8>,
+    /// It is mapped, or was by the process before, and all of it is in memory that is never synced.
+    is_mapped: bool,
+    /// What this process sees of that.
+    map: Option<Arc<File>>,
 }
 
 #[derive(Debug)]
@@ -110,8 +117,24 @@ impl MemoryDisk {
     /// The disk as it was at that end, and the number of that call; as it is now, if it did not come to that.
     pub(crate) fn at_end(&self) -> (MemoryDisk, u64) {
         let state = self.0.lock();
-        let end = state.end.as_deref().unwrap_or(&state);
-        (MemoryDisk(Arc::new(Mutex::new(end.clone()))), end.calls)
+        let end = state.end.as_deref().map_or_else(|| state.unmapped(), Clone::clone);
+        let calls = end.calls;
+        (MemoryDisk(Arc::new(Mutex::new(end))), calls)
+    }
+
+    /// The process ends here and now, unless it has ended before; true if it has not.
+    pub(crate) fn end_here(&self) -> bool {
+        let mut state = self.0.lock();
+        if state.end.is_none() {
+            state.end = Some(Box::new(state.unmapped()));
+            return true;
+        }
+        false
+    }
+
+    /// Whether the process would not be there any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.lock().end.is_some()
     }
 
     /// The number of the call that is to fail.
@@ -149,13 +172,13 @@ impl MemoryDisk {
 
     /// What the next process finds after this one was killed.
     pub(crate) fn after_kill(&self) -> MemoryDisk {
-        let State { files, names, names_on_disk, .. } = self.0.lock().clone();
+        let State { files, names, names_on_disk, .. } = self.0.lock().unmapped();
         MemoryDisk(Arc::new(Mutex::new(State { files, names, names_on_disk, ..State::default() })))
     }
 
     /// What is found after the machine lost power: of what was not synced, any sectors.
     pub(crate) fn after_power_cut(&self, rng: &mut Rng) -> MemoryDisk {
-        let old = self.0.lock().clone();
+        let old = self.0.lock().unmapped();
         // Names that were not synced are there or not, each by itself.
         let paths: BTreeSet<&PathBuf> = old.names.keys().chain(old.names_on_disk.keys()).collect();
         let mut kept = |path: &PathBuf| {
@@ -170,15 +193,22 @@ impl MemoryDisk {
 
     pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
         let state = self.0.lock();
-        state.files[state.names[path]].bytes.clone()
+        state.files[state.names[path]].seen()
     }
 
     pub(crate) fn put(&self, path: &Path, bytes: Vec<u8>) {
         let mut state = self.0.lock();
         let file = state.files.len();
-        state.files.push(Content { on_disk: bytes.clone(), bytes });
+        state.files.push(Content { on_disk: bytes.clone(), bytes, ..Content::default() });
         state.names.insert(path.to_owned(), file);
         state.names_on_disk.insert(path.to_owned(), file);
+    }
+
+    /// Takes a file away, as if it had never been there.
+    pub(crate) fn take(&self, path: &Path) {
+        let mut state = self.0.lock();
+        state.names.remove(path);
+        state.names_on_disk.remove(path);
     }
 
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
@@ -203,7 +233,7 @@ impl MemoryDisk {
             state.names.remove(&gone);
         }
         if let Some((_, share)) = state.ends_at.filter(|(at, _)| *at == call) {
-            let mut end = Box::new(state.clone());
+            let mut end = Box::new(state.unmapped());
             if bytes > 0 {
                 let _ = change(&mut end, bytes * share as usize / 256);
             }
@@ -227,7 +257,7 @@ impl MemoryDisk {
             _ => change(&mut state, bytes),
         };
         if let Some(mut steps) = state.steps.take() {
-            steps.push(State { calls: 0, ..state.clone() });
+            steps.push(State { calls: 0, ..state.unmapped() });
             state.steps = Some(steps);
         }
         result
@@ -236,12 +266,42 @@ impl MemoryDisk {
 
 impl State {
     fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
-        Ok(self.files[*self.names.get(path).ok_or_else(not_found)?].bytes.clone())
+        Ok(self.files[*self.names.get(path).ok_or_else(not_found)?].seen())
+    }
+
+    /// As another process sees it.
+    fn unmapped(&self) -> State {
+        let mut state = self.clone();
+        for file in state.files.iter_mut().filter(|file| file.map.is_some()) {
+            (file.bytes, file.map) = (file.seen(), None);
+        }
+        let named: BTreeSet<usize> = state.names.values().chain(state.names_on_disk.values()).copied().collect();
+        let unnamed = state.files.iter_mut().enumerate().filter(|(number, _)| !named.contains(number));
+        unnamed.for_each(|(_, file)| *file = Content::default());
+        state
     }
 }
 
 impl Content {
+    /// Without what is behind the last byte that was stored, where it is mapped.
+    fn seen(&self) -> Vec<u8> {
+        let Some(map) = &self.map else { return self.bytes.clone() };
+        let mut bytes = vec![0; map.metadata().unwrap().len() as usize];
+        map.read_exact_at(&mut bytes, 0).unwrap();
+        // Most of it is empty, and byte by byte takes long.
+        while bytes.ends_with(&[0; SECTOR_BYTES]) {
+            bytes.truncate(bytes.len() - SECTOR_BYTES);
+        }
+        bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+        bytes
+    }
+
     fn after_power_cut(&self, rng: &mut Rng) -> Content {
+        if self.is_mapped {
+            // Its pages are written whenever the system has time for it, or never.
+            let bytes = if rng.chance(0.5) { self.bytes.clone() } else { Vec::new() };
+            return Content { on_disk: bytes.clone(), bytes, is_mapped: true, map: None };
+        }
         let (from, to) = (self.on_disk.len(), self.bytes.len());
         // A cut, or lost sectors within a length that had been noted already.
         let len =
@@ -257,7 +317,7 @@ impl Content {
                 }
             }
         }
-        Content { on_disk: bytes.clone(), bytes }
+        Content { on_disk: bytes.clone(), bytes, ..Content::default() }
     }
 }
 
@@ -311,7 +371,19 @@ impl Files for MemoryDisk {
     }
 
     fn map(&self, path: &Path, len: usize) -> io::Result<MappedFile> {
-        self.change(("map", path), 0, |_, _| MappedFile::in_memory(len))
+        self.change(("map", path), 0, |state, _| {
+            let file = state.names.get(path).copied().unwrap_or(state.files.len());
+            if file == state.files.len() {
+                state.files.push(Content::default());
+                state.names.insert(path.to_owned(), file);
+            }
+            let content = &mut state.files[file];
+            let map = File::from(memfd_create("map", MemfdFlags::CLOEXEC)?);
+            map.write_all_at(&content.seen(), 0)?;
+            let mapped = MappedFile::new(&map, len)?;
+            (content.is_mapped, content.map) = (true, Some(Arc::new(map)));
+            Ok(mapped)
+        })
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -24,7 +24,7 @@ macro_rules! counts {
 counts! {
     inputs: at least 20_000,
     faults: at least 1000,
-    freezes: at least 100,
+    freezes: at least 60,
     swaps: at least 500,
     swaps_refused: at least 300,
     confirms: at least 200,
@@ -40,6 +40,11 @@ counts! {
     in_the_middle: at least 200,
     /// Ends in the middle of a change of the verdicts.
     verdicts_in_doubt: at least 20,
+    /// Ends within an input; what was quarantined for them, was refused then, and was passed over by a recovery.
+    ended_in_inputs: at least 100,
+    quarantined: at least 50,
+    refused: at least 20,
+    passed_over: at least 10,
     /// Inputs that nobody had been told of, and that were lost.
     lost: at least 50,
     /// Trials that were taken back at a start, and confirmed.

@@ -2,18 +2,25 @@
 
 use std::collections::BTreeSet;
 
+use engine::journal::recovery::Recovered;
 use engine::probation::Verdict;
 use logic_api::PlayerId;
 use room::{Input, Outbox, Pool, Request, Room};
 
+use super::black_box::{Key, head};
 use super::process::{Process, ROOMS, Told, all};
-use super::run::Run;
+use super::run::{Run, until_it_ends};
 use super::verdicts::Decision;
 use crate::disk::MemoryDisk;
 
 impl Run<'_> {
     /// A process on this disk, with all rooms as they must be; `None` if it ended before it had them.
     pub(super) fn start(&mut self, disk: &MemoryDisk) -> Option<Process> {
+        self.at_start = all().map(|at| (head(disk, at), self.boxes[at].clone())).collect();
+        until_it_ends(|| self.start_through(disk)).flatten()
+    }
+
+    fn start_through(&mut self, disk: &MemoryDisk) -> Option<Process> {
         let may_fail = |error: String, disk: &MemoryDisk| {
             assert!(disk.failed().is_some(), "the start fails, and no call on the disk has: {error}");
             None
@@ -27,8 +34,9 @@ impl Run<'_> {
         if process.interrupted.is_some() && !self.verdicts.decide(&process, Decision::Over) {
             return None;
         }
+        process.deadly.clone_from(&self.deadly);
         for at in all() {
-            let recovered = match process.recover(at, self.versions) {
+            let recovered = match self.recover(&process, at) {
                 Ok(recovered) => recovered,
                 Err(error) => return may_fail(error, disk),
             };
@@ -39,7 +47,7 @@ impl Run<'_> {
                 }
                 None => {
                     assert_eq!(self.least(at), 0, "{} is gone", ROOMS[at]);
-                    self.histories[at].truncate(1);
+                    self.histories[at].truncate(0);
                     self.create(&mut process, at);
                 }
             }
@@ -54,16 +62,33 @@ impl Run<'_> {
         Some(process)
     }
 
+    /// Has a room brought back, without what ended the process as often as it may.
+    fn recover(&mut self, process: &Process, at: usize) -> Result<Option<Recovered>, String> {
+        let quarantined = self.boxes[at].blame(self.word == Some(at));
+        self.counts.quarantined += u64::from(quarantined.is_some());
+        if let Some(Key::Record(number)) = quarantined {
+            self.counts.passed_over += 1;
+            self.deadly.remove(&number);
+            self.histories[at].pass_over(number, &self.boxes[at].quarantine);
+        }
+        let recovered = process.recover(at, self.versions);
+        if let Some(ended) = process.ended.take() {
+            let number = ended.number.expect("what is in a journal has gone well");
+            self.ended_in(at, Key::Record(number), ended);
+        }
+        recovered
+    }
+
     /// That the room is where its history says that it can be.
     fn check_recovered(&mut self, room: &mut Room, at: usize) {
         let (least, history) = (self.least(at), &self.histories[at]);
         let (seq, is_frozen) = (room.seq().0, room.frozen().is_some());
-        let place = history.iter().rposition(|state| state.seq == seq && state.is_frozen == is_frozen);
+        let place = history.place(|state| state.seq == seq && state.is_frozen == is_frozen);
         let place = place.unwrap_or_else(|| panic!("{} has never been where it is now, at {seq}", ROOMS[at]));
-        let last = history.len() - 1;
+        let last = history.last_place();
         assert!(place >= least, "{} is at {place} of {last}, and {least} was acknowledged", ROOMS[at]);
         self.counts.lost += (last - place) as u64;
-        self.histories[at].truncate(place + 1);
+        self.histories[at].truncate(place);
         self.compare(room, at);
         self.hashes.push(room.state_hash());
     }
@@ -74,7 +99,7 @@ impl Run<'_> {
     }
 
     pub(super) fn last(&self, at: usize) -> Told {
-        Told { room: at, place: self.histories[at].len() - 1, calls: 0 }
+        Told { room: at, place: self.histories[at].last_place(), calls: 0 }
     }
 
     fn end_lost_trial(&mut self, process: &mut Process, at: usize) {
@@ -85,7 +110,7 @@ impl Run<'_> {
     }
 
     pub(super) fn compare(&self, room: &mut Room, at: usize) {
-        let state = self.histories[at].last().unwrap();
+        let state = self.histories[at].last();
         assert_eq!((room.seq().0, room.frozen().is_some()), (state.seq, state.is_frozen));
         assert_eq!(room.logic().version().0, state.world.version);
         assert_eq!(room.trial(), state.trial.as_ref().map(|trial| trial.id));
@@ -104,7 +129,7 @@ impl Run<'_> {
     pub(super) fn compare_with_twins(&mut self, process: &mut Process) {
         for at in all() {
             let (pool, mut outbox) = (Pool::new(), Outbox::new());
-            let past = self.histories[at].last().unwrap().past();
+            let past = self.histories[at].last().past();
             let Some(((stamp, Input::Create { config }), rest)) = past.split_first() else {
                 panic!("a room's first input is its creation")
             };

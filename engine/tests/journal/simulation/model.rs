@@ -7,6 +7,8 @@ use std::rc::Rc;
 use logic_api::{PlayerId, Rng};
 use room::{Input, Request, Stamp, TrialId};
 
+use super::black_box::{Key, Quarantine};
+use super::deadly::first_number;
 use super::game::{note, order, parse};
 
 /// A room after one of its inputs. Cheap to clone, but for the world.
@@ -66,17 +68,21 @@ impl Drop for Past {
 pub(crate) enum Not {
     Fault(&'static str),
     Applied,
+    /// The process ends in it.
+    Ends,
+    /// The process ends in an input that the rewind applies once more: its first random number.
+    EndsAgain(TrialId, u64),
 }
 
 impl State {
     /// After the input; with it, whatever a rewind took out once more.
-    pub(crate) fn apply(&self, stamp: Stamp, input: &Input) -> Result<State, Not> {
+    pub(crate) fn apply(&self, stamp: Stamp, input: &Input, quarantine: &Quarantine) -> Result<State, Not> {
         let mut next = match input {
             Input::Confirm => {
                 self.trial.as_ref().ok_or(Not::Applied)?;
                 State { trial: None, ..self.clone() }
             }
-            Input::Rewind { .. } => self.rewound().ok_or(Not::Applied)?,
+            Input::Rewind { .. } => self.rewound(quarantine)?,
             Input::Swap { trial, .. } => {
                 if self.trial.is_some() {
                     return Err(Not::Applied);
@@ -97,15 +103,22 @@ impl State {
         Ok(State { world, past: self.past.clone().and(stamp, input), ..self.clone() })
     }
 
-    fn rewound(&self) -> Option<State> {
-        let before = &self.trial.as_ref()?.before;
+    fn rewound(&self, quarantine: &Quarantine) -> Result<State, Not> {
+        let Trial { id, before } = &**self.trial.as_ref().ok_or(Not::Applied)?;
         let mut state = before.clone();
         for (stamp, input) in self.past.since(&before.past) {
             if matches!(input, Input::Swap { .. }) || state.is_frozen {
                 continue;
             }
-            match state.stepped(stamp, &input) {
+            let number = first_number(stamp.seed);
+            let stepped = match quarantine.contains(&Key::Again(*id, number)) {
+                true if matches!(input, Input::Tick) => Err(Not::Fault("tick")),
+                true => Err(Not::Applied),
+                false => state.stepped(stamp, &input),
+            };
+            match stepped {
                 Ok(next) => state = next,
+                Err(Not::Ends) => return Err(Not::EndsAgain(*id, number)),
                 Err(not) => {
                     state.is_frozen = not == Not::Fault("tick");
                     // The number of a message that is lost stays consumed.
@@ -117,7 +130,12 @@ impl State {
                 }
             }
         }
-        Some(state)
+        Ok(state)
+    }
+
+    /// After a fault in a tick.
+    pub(crate) fn frozen(&self) -> State {
+        State { is_frozen: true, ..self.clone() }
     }
 
     /// What a room that never failed, never was killed and never went back would have been given.
@@ -135,6 +153,7 @@ pub(crate) struct World {
     fired: u64,
     requests: u64,
     bomb: bool,
+    mine: bool,
     upgraded_from: u32,
     laps: u64,
     /// When each message came.
@@ -218,12 +237,18 @@ impl World {
             order::TIMER => self.timers.push((now_us + u64::from(number) * 50_000, number.into())),
             order::BOMB => self.bomb = true,
             order::NEW if has_learnt => player.score += 1000,
+            order::END if has_learnt => player.score += 500,
+            order::END => return Err(Not::Ends),
+            order::MINE => self.mine = true,
             _ => return Err(Not::Fault("message")),
         }
         Ok(())
     }
 
     fn tick(&mut self, now_us: u64, seed: u64) -> Result<(), Not> {
+        if self.mine && !self.has_learnt() {
+            return Err(Not::Ends);
+        }
         let is_due = |(due_us, _): &(u64, u64)| *due_us <= now_us;
         self.fired += self.timers.iter().filter(|timer| is_due(timer)).map(|(_, tag)| tag).sum::<u64>();
         self.timers.retain(|timer| !is_due(timer));
@@ -241,9 +266,10 @@ impl World {
 
     fn swap(&mut self, version: u32) -> Result<(), Not> {
         match (version, self.version) {
-            (1005, _) | (..=1004, 1003) if version != 1003 => return Err(Not::Applied),
+            (1005, _) | (_, 1003) if version != 1003 => return Err(Not::Applied),
             (1004, _) => return Err(Not::Fault("upgraded")),
-            (1003, ..=1002) => {
+            (1006, _) if !self.players.is_empty() => return Err(Not::Ends),
+            (1003, _) if self.version != 1003 => {
                 self.players.values_mut().for_each(|player| player.level = 7);
                 self.laps = 0;
             }
@@ -254,8 +280,8 @@ impl World {
     }
 
     pub(crate) fn dump(&self) -> String {
-        let Self { ticks, chance, fired, requests, bomb, upgraded_from, laps, .. } = self;
-        let mut text = format!("{ticks} {chance} {fired} {requests} {bomb} {upgraded_from} {laps}\n");
+        let Self { ticks, chance, fired, requests, bomb, mine, upgraded_from, laps, .. } = self;
+        let mut text = format!("{ticks} {chance} {fired} {requests} {bomb} {mine} {upgraded_from} {laps}\n");
         for (player, Player { score, level, note, .. }) in &self.players {
             writeln!(text, "{} {score} {level} {note}", PlayerId(*player)).unwrap();
         }

@@ -1,5 +1,7 @@
 //! A process as the simulation has it: the rooms and what keeps them, on a disk; all that is lost with it.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use engine::probation::{Tried, Verdicts};
 use parking_lot::Mutex;
 use room::{Input, Outbox, Pool, Reply, Room, Stamp, StepError, TrialId, Watch};
 
+use super::deadly::{Ended, within};
 use super::game::Versions;
 use super::verdicts::Decision;
 use crate::disk::MemoryDisk;
@@ -50,6 +53,10 @@ pub(super) struct Process {
     keeper: Keeper,
     pub(super) pool: Pool,
     rooms: [Option<(Room, Recorder)>; ROOMS.len()],
+    /// The first random numbers of inputs of its journals by which it ends.
+    pub(super) deadly: BTreeSet<u64>,
+    /// It has, within an input, and what is here is only on its way out.
+    pub(super) ended: Cell<Option<Ended>>,
     /// Outputs have left that were caused by what is up to there.
     pub(super) acknowledged: Arc<Mutex<Vec<Told>>>,
     /// What a call that failed was, from when on nothing may be acknowledged.
@@ -82,6 +89,8 @@ impl Process {
             keeper,
             pool: Pool::new(),
             rooms: [None, None],
+            deadly: BTreeSet::new(),
+            ended: Cell::default(),
             acknowledged,
             failure,
             outbox: Outbox::new(),
@@ -90,7 +99,9 @@ impl Process {
 
     /// What is left of a room.
     pub(super) fn recover(&self, at: usize, versions: &Versions) -> Result<Option<Recovered>, String> {
-        let recovered = self.keeper.recover(ROOMS[at], (&self.pool, &Arc::default()), &mut |mark| versions.find(mark));
+        let recover = || self.keeper.recover(ROOMS[at], (&self.pool, &Arc::default()), &mut |mark| versions.find(mark));
+        let (recovered, ended) = within(&self.disk, &self.deadly, recover);
+        self.ended.set(ended);
         recovered.map_err(|error| error.to_string())
     }
 
@@ -119,9 +130,13 @@ impl Process {
         let (room, recorder) = self.rooms[at].as_mut().unwrap();
         self.outbox.drain().for_each(drop);
         let outbox = &mut self.outbox;
-        let stepped = recorder.step(room, stamp, input, |room: &mut Room, input, watch: &mut dyn Watch| {
-            room.step_watched(stamp, input, outbox, watch)
-        });
+        let step = || {
+            recorder.step(room, stamp, input, |room: &mut Room, input, watch: &mut dyn Watch| {
+                room.step_watched(stamp, input, outbox, watch)
+            })
+        };
+        let (stepped, ended) = within(&self.disk, &BTreeSet::new(), step);
+        self.ended.set(ended);
         drop(room.take_spent());
         stepped
     }

@@ -1,5 +1,7 @@
 //! One seed: lives of a process, each with an end, and what is left after it.
 
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,17 +9,24 @@ use engine::journal::{Durability, snapshots};
 use logic_api::Rng;
 use room::{Input, Reply, Stamp, StepError, TrialId};
 
+use super::black_box::{BlackBox, Key, Quarantine, head, last_word, say};
 use super::counts::Counts;
+use super::deadly::Ended;
 use super::game::Versions;
-use super::model::{Not, State};
+use super::history::{Cause, History, key_of};
+use super::model::Not;
 use super::process::{DATA, Process, ROOMS, Told, all};
 use super::verdicts::{Decision, Verdicts};
 use crate::disk::{Failure, MemoryDisk};
 
-const LIVES: u64 = 9;
+const LIVES: u64 = 10;
+/// The last one may take: each of a few inputs may end it as often as the black box allows.
+const STARTS: usize = 30;
 pub(super) const PLAYERS: u64 = 5;
 /// Calls on files that one thing that is done may take: an end is somewhere among them.
 const CALLS: u64 = 24;
+/// Most of what is done takes few.
+const MOST: &[u64] = &[1, 2, 4, CALLS];
 
 /// How a life ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,14 +38,32 @@ enum End {
     InOrder,
 }
 
-/// A room as it was after each of its records that was an input, and after it froze; the first is from before it was created.
-pub(super) type History = Vec<State>;
+/// Takes whoever does something out of it: there is no process any more.
+struct ItEnds;
+
+/// `None` if the process ends within an input meanwhile.
+pub(super) fn until_it_ends<R>(live: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(live))
+        .map_err(|end| end.downcast::<ItEnds>().unwrap_or_else(|it| resume_unwind(it)))
+        .ok()
+}
 
 pub(super) struct Run<'a> {
     pub(super) rng: Rng,
     pub(super) versions: &'a Versions,
     pub(super) durability: Durability,
     pub(super) histories: [History; ROOMS.len()],
+    pub(super) boxes: [BlackBox; ROOMS.len()],
+    /// What the last start found of those.
+    pub(super) at_start: Vec<(Option<Vec<u8>>, BlackBox)>,
+    /// Inputs in journals that end every process that comes to them, by their first random numbers.
+    pub(super) deadly: BTreeSet<u64>,
+    /// The room within whose input the process has ended,
+    ended_in: Option<usize>,
+    /// and that of which it has said so.
+    pub(super) word: Option<usize>,
+    /// What that was: whoever sent it sends it again.
+    again: Option<(usize, Input)>,
     /// Up to where each room survives the machine.
     pub(super) safe: Vec<Told>,
     /// Up to where each survives the process, and the machine only from the next flush on.
@@ -64,7 +91,13 @@ pub(super) fn simulate(seed: u64, versions: &Versions) -> (Vec<u64>, Counts) {
         rng,
         versions,
         durability,
-        histories: [const { Vec::new() }; ROOMS.len()].map(|_: History| vec![State::default()]),
+        histories: all().map(|_| History::new()).collect::<Vec<_>>().try_into().unwrap(),
+        boxes: Default::default(),
+        at_start: Vec::new(),
+        deadly: BTreeSet::new(),
+        ended_in: None,
+        word: None,
+        again: None,
         safe: Vec::new(),
         written: Vec::new(),
         trial: None,
@@ -81,7 +114,7 @@ pub(super) fn simulate(seed: u64, versions: &Versions) -> (Vec<u64>, Counts) {
     for _ in 0..LIVES {
         disk = run.live(disk);
     }
-    let Some(mut process) = run.start(&disk) else { panic!("nothing stands against the last start") };
+    let mut process = run.start_at_last(disk);
     run.compare_with_twins(&mut process);
     (run.hashes, run.counts)
 }
@@ -91,27 +124,82 @@ impl Run<'_> {
     fn live(&mut self, disk: MemoryDisk) -> MemoryDisk {
         // What was left half done matters most when the next process does not last either.
         let was_cut_short = std::mem::take(&mut self.was_cut_short);
+        self.make_deadly();
         if self.rng.chance(if was_cut_short { 0.4 } else { 0.1 }) {
             return self.fail_to_start(disk);
         }
         let disk = self.damage_a_snapshot(disk);
-        let mut process = self.start(&disk).expect("nothing stands against a start");
-        for _ in 0..self.rng.below(if was_cut_short { 4 } else { 30 }) {
-            self.do_something(&mut process);
-        }
+        let Some(mut process) = self.start(&disk) else {
+            return self
+                .after(&disk, self.ended_in.map(|_| End::Kill).expect("nothing else stands against a start"), &[])
+                .0;
+        };
         let end = self.random_end();
+        let lived = until_it_ends(|| self.live_on(&mut process, end, was_cut_short));
+        match end {
+            End::InOrder if lived.is_some() => self.end_in_order(process),
+            _ => self.end(process, end),
+        }
+    }
+
+    fn live_on(&mut self, process: &mut Process, end: End, was_cut_short: bool) {
+        if let Some((at, input)) = self.again.take()
+            && self.rng.chance(0.9)
+        {
+            self.do_again(process, at, input);
+        }
+        for _ in 0..self.rng.below(if was_cut_short { 4 } else { 30 }) {
+            self.do_something(process);
+        }
         if end == End::InOrder {
-            return self.end_in_order(process);
+            for at in all() {
+                let input = self.random_input(at);
+                self.do_input(process, at, input);
+            }
+            return;
         }
-        self.plan(&process.disk, end);
-        if self.trial.is_some() && self.rng.chance(0.4) {
-            self.end_trial(&mut process);
-        } else if self.rng.chance(0.3) {
-            self.snapshot(&mut process);
+        if self.trial.is_some() && self.rng.chance(0.5) {
+            self.plan(&process.disk, end, &[12, CALLS]);
+            return self.end_trial(process);
+        }
+        self.plan(&process.disk, end, MOST);
+        if self.rng.chance(0.3) {
+            self.snapshot(process);
         } else {
-            self.do_something(&mut process);
+            self.do_something(process);
         }
-        self.end(process, end)
+    }
+
+    /// Nothing stands against it but inputs that end it, each a few times.
+    fn start_at_last(&mut self, mut disk: MemoryDisk) -> Process {
+        for _ in 0..STARTS {
+            match self.start(&disk) {
+                Some(process) => return process,
+                None => disk = self.after(&disk, End::Kill, &[]).0,
+            }
+        }
+        panic!("{STARTS} starts, and none comes through")
+    }
+
+    /// Once in a while an input that is in a journal ends every process from here on.
+    fn make_deadly(&mut self) {
+        // One at a time: the word of one end is not to be lost by another's.
+        let is_one = !self.deadly.is_empty() || self.boxes.iter().any(BlackBox::is_busy);
+        if !is_one && self.rng.chance(0.15) {
+            let at = self.rng.below(ROOMS.len() as u64) as usize;
+            let last = self.histories[at].last_inputs(12);
+            self.deadly.extend(self.rng.pick(&last));
+        }
+    }
+
+    /// The process ends within this input.
+    pub(super) fn ended_in(&mut self, at: usize, key: Key, ended: Ended) -> ! {
+        if ended.was_there {
+            self.counts.ended_in_inputs += 1;
+            self.boxes[at].ends_in(key);
+            self.ended_in = Some(at);
+        }
+        resume_unwind(Box::new(ItEnds))
     }
 
     /// Once in a while, the newest of two.
@@ -141,9 +229,8 @@ impl Run<'_> {
     }
 
     /// Has the disk end, or fail, at one of the next calls.
-    fn plan(&mut self, disk: &MemoryDisk, end: End) {
-        // Most of what is done takes few calls.
-        let within = *self.rng.pick(&[1, 2, 4, CALLS]).unwrap();
+    fn plan(&mut self, disk: &MemoryDisk, end: End, within: &[u64]) {
+        let within = *self.rng.pick(within).unwrap();
         let call = disk.calls() + self.rng.below(within);
         match end {
             End::Failure(failure, _) => disk.fail_at(call, failure),
@@ -156,27 +243,28 @@ impl Run<'_> {
         self.counts.failed_starts += 1;
         let disk = disk.after_kill();
         let end = match self.random_end() {
+            // What is quarantined by it must come to be so again.
+            End::InOrder | End::PowerCut if self.boxes.iter().any(BlackBox::is_busy) => End::Kill,
+            End::Failure(failure, _) if self.boxes.iter().any(BlackBox::is_busy) => End::Failure(failure, false),
             End::InOrder => End::PowerCut,
             end => end,
         };
-        self.plan(&disk, end);
+        self.plan(&disk, end, MOST);
         match self.start(&disk) {
             Some(process) => self.end(process, end),
             None => self.after(&disk, end, &[]).0,
         }
     }
 
-    fn end_in_order(&mut self, mut process: Process) -> MemoryDisk {
-        for at in all() {
-            let input = self.random_input(at);
-            self.do_input(&mut process, at, input);
-        }
+    fn end_in_order(&mut self, process: Process) -> MemoryDisk {
         // Whoever ends the process is to blame for it, not the version on trial.
         assert!(self.verdicts.decide(&process, Decision::Over));
         let disk = process.end();
         self.verdicts.ended(disk.calls());
         self.safe = all().map(|room| self.last(room)).collect();
-        disk.after_power_cut(&mut self.rng)
+        let after = disk.after_power_cut(&mut self.rng);
+        self.check_boxes(&disk.after_kill(), &after);
+        after
     }
 
     /// Cuts a process short.
@@ -198,12 +286,15 @@ impl Run<'_> {
     /// What the next process finds, at which call that ended; notes what must be there.
     fn after(&mut self, disk: &MemoryDisk, end: End, acknowledged: &[Told]) -> (MemoryDisk, u64) {
         let (at_end, calls) = disk.at_end();
+        let ended_in = self.ended_in.take();
         let is_power_cut = match end {
+            _ if ended_in.is_some() => self.rng.chance(0.1),
             End::Kill => false,
             End::Failure(_, is_power_cut) => is_power_cut,
             End::PowerCut | End::InOrder => true,
         };
         match end {
+            _ if ended_in.is_some() => {}
             End::Failure(..) => self.counts.failures += 1,
             _ if is_power_cut => self.counts.power_cuts += 1,
             _ => self.counts.kills += 1,
@@ -218,9 +309,34 @@ impl Run<'_> {
             _ => self.written.extend(acknowledged),
         }
         let disk = if is_power_cut { at_end.after_power_cut(&mut self.rng) } else { at_end.after_kill() };
+        self.check_boxes(&at_end, &disk);
+        if let Some(at) = ended_in.filter(|_| !is_power_cut)
+            && self.rng.chance(0.8)
+        {
+            // By a signal, by a call of exit, by the watchdog.
+            say(&disk, at, *self.rng.pick(&[6, 11, 256, 257]).unwrap());
+            self.word = Some(at);
+        }
         // It was there before the next process makes its first call.
         self.safe.iter_mut().for_each(|told| told.calls = 0);
         (disk, calls)
+    }
+
+    /// That the black boxes say what they must, and what of that is left after the end.
+    fn check_boxes(&mut self, at_end: &MemoryDisk, after: &MemoryDisk) {
+        let mut is_heard = true;
+        for (at, (head_before, before)) in std::mem::take(&mut self.at_start).into_iter().enumerate() {
+            if before.is_busy() && head(at_end, at) == head_before {
+                // The start did not get that far.
+                self.boxes[at] = before;
+                is_heard &= self.word != Some(at);
+            }
+            self.boxes[at].check(at, at_end, after);
+        }
+        if is_heard {
+            self.word = None;
+            after.take(&last_word());
+        }
     }
 
     pub(super) fn stamp(&mut self) -> Stamp {
@@ -230,17 +346,30 @@ impl Run<'_> {
 
     pub(super) fn create(&mut self, process: &mut Process, at: usize) {
         let (stamp, input) = (self.stamp(), Input::Create { config: [].into() });
+        self.boxes[at] = BlackBox::default();
         process.create(at, self.versions, stamp, &input);
-        let state = self.histories[at][0].apply(stamp, &input).unwrap();
-        self.histories[at].push(state);
+        let state = self.histories[at].last().apply(stamp, &input, &Quarantine::new()).unwrap();
+        self.histories[at].push(Cause::Input(stamp, input), state);
     }
 
     /// Applies an input to a room and to its model.
     pub(super) fn step(&mut self, process: &mut Process, at: usize, input: Input) -> Result<Reply, StepError> {
-        let stamp = self.stamp();
+        let (stamp, key, is_over) = (self.stamp(), key_of(&input, process.room(at).tick().0), process.disk.has_ended());
+        let trial = process.room(at).trial();
         let stepped = process.step(at, stamp, input.clone());
-        let before = self.histories[at].last().unwrap();
-        let expected = before.apply(stamp, &input);
+        let (before, quarantine) = (self.histories[at].last(), &self.boxes[at].quarantine);
+        let is_quarantined = quarantine.contains(&key);
+        let expected =
+            if is_quarantined { Err(Not::Fault("process")) } else { before.apply(stamp, &input, quarantine) };
+        if let Some(ended) = process.ended.take() {
+            let key = match expected {
+                Err(Not::Ends) => key,
+                Err(Not::EndsAgain(trial, number)) => Key::Again(trial, number),
+                other => panic!("{input:?} ends the process: {other:?}"),
+            };
+            self.again = Some((at, input));
+            self.ended_in(at, key, ended);
+        }
         let found = match &stepped {
             Ok(_) => Ok(()),
             Err(StepError::Fault(fault)) => Err(Not::Fault(fault.callback)),
@@ -248,18 +377,24 @@ impl Run<'_> {
         };
         assert_eq!(found, expected.as_ref().map(drop).map_err(|not| *not), "{input:?} gives {stepped:?}");
         self.counts.inputs += 1;
+        if !is_quarantined && !is_over {
+            self.boxes[at].passed(&key);
+            if let (Input::Rewind { .. }, Some(trial)) = (&input, trial) {
+                self.boxes[at].passed_again(trial);
+            }
+        }
         match expected {
-            Ok(state) => self.histories[at].push(state),
+            Ok(state) => self.histories[at].push(Cause::Input(stamp, input), state),
             Err(Not::Fault(callback)) => {
                 self.counts.faults += 1;
-                if callback == "tick" {
+                self.counts.refused += u64::from(is_quarantined);
+                if (callback == "tick" || is_quarantined && matches!(input, Input::Tick)) && !before.is_frozen {
                     self.counts.freezes += 1;
-                    let mut frozen = before.clone();
-                    frozen.is_frozen = true;
-                    self.histories[at].push(frozen);
+                    let frozen = before.frozen();
+                    self.histories[at].push(Cause::Freeze, frozen);
                 }
             }
-            Err(Not::Applied) => {}
+            Err(_) => {}
         }
         stepped
     }
