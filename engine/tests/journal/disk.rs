@@ -47,6 +47,8 @@ struct State {
     /// Which file has which name, as the process sees it, and as the disk has it.
     names: BTreeMap<PathBuf, usize>,
     names_on_disk: BTreeMap<PathBuf, usize>,
+    /// Folders that have another name, which the disk does not have as yet: from which, and to which.
+    moved: Vec<(PathBuf, PathBuf)>,
     calls: u64,
     fails_at: Option<Failing>,
     /// The call that failed first, as its method is called, and what it was on.
@@ -172,13 +174,18 @@ impl MemoryDisk {
 
     /// What the next process finds after this one was killed.
     pub(crate) fn after_kill(&self) -> MemoryDisk {
-        let State { files, names, names_on_disk, .. } = self.0.lock().unmapped();
-        MemoryDisk(Arc::new(Mutex::new(State { files, names, names_on_disk, ..State::default() })))
+        let State { files, names, names_on_disk, moved, .. } = self.0.lock().unmapped();
+        MemoryDisk(Arc::new(Mutex::new(State { files, names, names_on_disk, moved, ..State::default() })))
     }
 
     /// What is found after the machine lost power: of what was not synced, any sectors.
     pub(crate) fn after_power_cut(&self, rng: &mut Rng) -> MemoryDisk {
-        let old = self.0.lock().unmapped();
+        let mut old = self.0.lock().unmapped();
+        while let Some((from, to)) = old.moved.pop() {
+            if rng.chance(0.5) {
+                old.rename(&to, &from);
+            }
+        }
         // Names that were not synced are there or not, each by itself.
         let paths: BTreeSet<&PathBuf> = old.names.keys().chain(old.names_on_disk.keys()).collect();
         let mut kept = |path: &PathBuf| {
@@ -267,6 +274,17 @@ impl MemoryDisk {
 impl State {
     fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
         Ok(self.files[*self.names.get(path).ok_or_else(not_found)?].seen())
+    }
+
+    /// Gives a folder another name, with all that is in it, synced or not.
+    fn rename(&mut self, from: &Path, to: &Path) {
+        for names in [&mut self.names, &mut self.names_on_disk] {
+            let moved: Vec<PathBuf> = names.keys().filter(|path| path.starts_with(from)).cloned().collect();
+            for path in moved {
+                let file = names.remove(&path).unwrap();
+                names.insert(to.join(path.strip_prefix(from).unwrap()), file);
+            }
+        }
     }
 
     /// As another process sees it.
@@ -388,12 +406,12 @@ impl Files for MemoryDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.change(("rename", from), 0, |state, _| {
-            let moved: Vec<PathBuf> = state.names.keys().filter(|path| path.starts_with(from)).cloned().collect();
-            for path in moved {
-                let file = state.names.remove(&path).unwrap();
-                let rest = path.strip_prefix(from).unwrap();
-                let path = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
-                state.names.insert(path, file);
+            match state.names.remove(from) {
+                Some(file) => _ = state.names.insert(to.to_owned(), file),
+                None => {
+                    state.rename(from, to);
+                    state.moved.push((from.to_owned(), to.to_owned()));
+                }
             }
             Ok(())
         })
@@ -416,6 +434,7 @@ impl Files for MemoryDisk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.change(("sync_folder", folder), 0, |state, _| {
+            state.moved.retain(|(from, to)| from.parent() != Some(folder) && to.parent() != Some(folder));
             let State { names, names_on_disk, .. } = state;
             // What is in it, and whether a folder in it is there; not what is in that.
             let is_in_it = |path: &Path| path.parent() == Some(folder);

@@ -44,6 +44,11 @@ impl BlackBox {
         self.busy.is_some()
     }
 
+    /// It has nothing to remember.
+    pub(super) fn is_clean(&self) -> bool {
+        self.busy.is_none() && self.suspect.is_none() && self.quarantine.is_empty()
+    }
+
     /// The process ends in it.
     pub(super) fn ends_in(&mut self, key: Key) {
         self.busy = Some(key);

@@ -30,6 +30,8 @@ counts! {
     confirms: at least 200,
     rewinds: at least 200,
     snapshots: at least 500,
+    /// Rooms.
+    closed: at least 100,
     kills: at least 200,
     power_cuts: at least 200,
     /// Of the disk.

@@ -6,14 +6,14 @@ use logic_api::PlayerId;
 use room::{Input, LogicVersion, Request, StepError, TrialId};
 
 use super::game::{message, order};
-use super::process::{Process, ROOMS, all};
+use super::process::{Process, ROOMS};
 use super::run::{PLAYERS, Run};
 use super::verdicts::Decision;
 
 impl Run<'_> {
     pub(super) fn do_something(&mut self, process: &mut Process) {
         let at = self.rng.below(ROOMS.len() as u64) as usize;
-        match self.rng.below(24) {
+        match self.rng.below(25) {
             0..4 => {
                 // There is no way back from other tables: they are to come late.
                 let numbers: &[usize] = if self.rng.chance(0.1) { &[2] } else { &[0, 0, 1, 1, 3, 4, 5] };
@@ -23,6 +23,11 @@ impl Run<'_> {
             4..8 => self.end_trial(process),
             8..11 => self.snapshot(process),
             11 => drop(self.flush(process)),
+            _ if !process.rooms().contains(&at) => {
+                self.create(process, at);
+                self.release(process, at);
+            }
+            12 => self.close(process, at),
             _ => {
                 for _ in 0..1 + self.rng.below(6) {
                     let input = self.random_input(at);
@@ -35,8 +40,28 @@ impl Run<'_> {
     }
 
     pub(super) fn snapshot(&mut self, process: &mut Process) {
-        self.counts.snapshots += 1;
-        process.snapshot(self.rng.below(ROOMS.len() as u64) as usize);
+        if let Some(at) = self.rng.pick(&process.rooms()) {
+            self.counts.snapshots += 1;
+            process.snapshot(*at);
+        }
+    }
+
+    /// A room goes for good, and all that is kept of it. Another one of its name may come at once.
+    fn close(&mut self, process: &mut Process, at: usize) {
+        let is_last_on_trial = self.trial.is_some() && process.rooms().len() == 1;
+        if !self.boxes[at].is_clean() || is_last_on_trial {
+            return;
+        }
+        self.counts.closed += 1;
+        self.deadly.clear();
+        self.step(process, at, Input::Dispose).unwrap();
+        process.release(at, self.last(at).place);
+        process.remove(at);
+        process.settle();
+        if self.rng.chance(0.5) {
+            self.create(process, at);
+            self.release(process, at);
+        }
     }
 
     pub(super) fn do_input(&mut self, process: &mut Process, at: usize, input: Input) {
@@ -52,6 +77,7 @@ impl Run<'_> {
     /// What ended the process before this one comes again.
     pub(super) fn do_again(&mut self, process: &mut Process, at: usize, input: Input) {
         match input {
+            _ if !process.rooms().contains(&at) => return,
             Input::Message { player, bytes, .. } => {
                 let number = self.consumed(at, player) + 1;
                 self.do_input(process, at, Input::Message { player, number, bytes });
@@ -104,6 +130,9 @@ impl Run<'_> {
 
     /// One version for all rooms, or for none.
     fn load(&mut self, process: &mut Process, to: &Arc<LogicVersion>) {
+        if process.rooms().is_empty() {
+            return;
+        }
         if self.trial.is_some() {
             // Nothing has begun then, and nothing is taken back.
             self.swap(process, to, TrialId(self.trials + 1)).unwrap_err();
@@ -120,21 +149,23 @@ impl Run<'_> {
                 self.trial = Some(trial);
             }
             Err(rooms) => {
-                (0..rooms).for_each(|before| self.step_and_release(process, before, Input::rewind()));
+                rooms.into_iter().for_each(|before| self.step_and_release(process, before, Input::rewind()));
                 self.verdicts.decide(process, Decision::Over);
             }
         }
     }
 
-    /// How many rooms were swapped before the one that was not.
-    fn swap(&mut self, process: &mut Process, to: &Arc<LogicVersion>, trial: TrialId) -> Result<(), usize> {
+    /// The rooms that were swapped before the one that was not.
+    fn swap(&mut self, process: &mut Process, to: &Arc<LogicVersion>, trial: TrialId) -> Result<(), Vec<usize>> {
         let swap = Input::Swap { to: to.clone(), drops: [].into(), trial };
-        for at in all() {
+        let mut swapped = Vec::new();
+        for at in process.rooms() {
             if self.step(process, at, swap.clone()).is_err() {
                 self.counts.swaps_refused += 1;
-                return Err(at);
+                return Err(swapped);
             }
             self.release(process, at);
+            swapped.push(at);
         }
         Ok(())
     }
@@ -163,13 +194,13 @@ impl Run<'_> {
         }
         self.counts.confirms += 1;
         self.trial = None;
-        all().for_each(|at| self.step_and_release(process, at, Input::Confirm));
+        process.rooms().into_iter().for_each(|at| self.step_and_release(process, at, Input::Confirm));
     }
 
     fn rewind(&mut self, process: &mut Process) {
         if self.trial.take().is_some() {
             self.counts.rewinds += 1;
-            all().for_each(|at| self.step_and_release(process, at, Input::rewind()));
+            process.rooms().into_iter().for_each(|at| self.step_and_release(process, at, Input::rewind()));
             self.verdicts.decide(process, Decision::Over);
         }
     }

@@ -47,6 +47,11 @@ pub(crate) fn parse(bytes: &[u8]) -> (u8, u8, u64) {
     (bytes[0], bytes[1], u64::from_le_bytes(bytes[2..].try_into().unwrap()))
 }
 
+/// The version that a room is created on, which its config says.
+pub(crate) fn created_on(config: &[u8]) -> u32 {
+    config.try_into().map_or(1001, u32::from_le_bytes)
+}
+
 /// How long a note of this number is.
 pub(crate) fn note(number: u8) -> String {
     "n".repeat(usize::from(number) * 60)
@@ -63,6 +68,8 @@ pub(crate) struct Heard {
 #[derive(Row, Debug, Default)]
 #[repr(C)]
 pub(crate) struct Game {
+    /// A number of the room's own, which the next one of its name does not have.
+    born: u64,
     ticks: u64,
     chance: u64,
     fired: u64,
@@ -131,6 +138,9 @@ macro_rules! version {
 
         #[logic(linked, version = $version)]
         impl Logic for $name {
+            fn create(&mut self, ctx: &mut Ctx, _config: &[u8]) {
+                self.game.born = ctx.rng().next_u64();
+            }
             fn join_attempt(&self, _ctx: &Ctx, _player: PlayerId, join: &Join) -> Admission {
                 if join.hello == b"no" { Admission::Refuse("not today".into()) } else { Admission::Accept }
             }
@@ -195,9 +205,9 @@ macro_rules! version {
             }
             fn query(&self, request: &Request) -> Option<Response> {
                 (request.path == "/dump").then(|| {
-                    let Game { ticks, chance, fired, requests, bomb, mine, upgraded_from } = &*self.game;
+                    let Game { born, ticks, chance, fired, requests, bomb, mine, upgraded_from } = &*self.game;
                     let laps = 0 $(+ self.$laps.laps)?;
-                    let mut text = format!("{ticks} {chance} {fired} {requests} {bomb} {mine} {upgraded_from} {laps}\n");
+                    let mut text = format!("{born} {ticks} {chance} {fired} {requests} {bomb} {mine} {upgraded_from} {laps}\n");
                     let mut avatars: Vec<_> = self.avatars.iter().collect();
                     avatars.sort_by_key(|avatar| avatar.player);
                     for avatar in avatars {
@@ -279,6 +289,10 @@ impl Versions {
 
     pub(crate) fn all(&self) -> &[Arc<LogicVersion>] {
         &self.0
+    }
+
+    pub(crate) fn numbered(&self, version: u32) -> Arc<LogicVersion> {
+        self.0.iter().find(|logic| logic.version().0 == version).unwrap().clone()
     }
 
     pub(crate) fn find(&self, mark: &VersionMark) -> Result<Arc<LogicVersion>, String> {

@@ -54,9 +54,10 @@ impl History {
         self.since.truncate(place);
     }
 
-    /// The inputs of the last so many places that a recovery may pass over without more harm than to themselves.
+    /// The inputs of the room's last so many places that a recovery may pass over without more harm than to themselves.
     pub(super) fn last_inputs(&self, count: usize) -> Vec<u64> {
-        let numbers = self.since.iter().rev().take(count).filter_map(|(cause, _)| match cause {
+        let of_room = self.since.iter().rev().take_while(|(_, state)| !state.is_gone());
+        let numbers = of_room.take(count).filter_map(|(cause, _)| match cause {
             Cause::Input(
                 stamp,
                 Input::Message { .. } | Input::Tick | Input::Join { .. } | Input::Leave { .. } | Input::Request(_),

@@ -9,7 +9,7 @@ use room::{Input, Request, Stamp, TrialId};
 
 use super::black_box::{Key, Quarantine};
 use super::deadly::first_number;
-use super::game::{note, order, parse};
+use super::game::{created_on, note, order, parse};
 
 /// A room after one of its inputs. Cheap to clone, but for the world.
 #[derive(Debug, Clone, Default)]
@@ -78,6 +78,7 @@ impl State {
     /// After the input; with it, whatever a rewind took out once more.
     pub(crate) fn apply(&self, stamp: Stamp, input: &Input, quarantine: &Quarantine) -> Result<State, Not> {
         let mut next = match input {
+            Input::Dispose => return Ok(State::default()),
             Input::Confirm => {
                 self.trial.as_ref().ok_or(Not::Applied)?;
                 State { trial: None, ..self.clone() }
@@ -133,6 +134,11 @@ impl State {
         Ok(state)
     }
 
+    /// The room is not there: not yet, or not any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.world.version == 0
+    }
+
     /// After a fault in a tick.
     pub(crate) fn frozen(&self) -> State {
         State { is_frozen: true, ..self.clone() }
@@ -148,6 +154,7 @@ impl State {
 pub(crate) struct World {
     pub(crate) version: u32,
     pub(crate) players: BTreeMap<u64, Player>,
+    pub(crate) born: u64,
     ticks: u64,
     chance: u64,
     fired: u64,
@@ -185,7 +192,7 @@ impl World {
     fn change(&mut self, Stamp { now_us, seed }: Stamp, input: &Input) -> Result<(), Not> {
         let player = input.player().0;
         match input {
-            Input::Create { .. } => self.version = 1001,
+            Input::Create { config } => (self.version, self.born) = (created_on(config), first_number(seed)),
             Input::Join { hello, .. } => {
                 if self.players.contains_key(&player) || &**hello == b"no" {
                     return Err(Not::Applied);
@@ -280,8 +287,8 @@ impl World {
     }
 
     pub(crate) fn dump(&self) -> String {
-        let Self { ticks, chance, fired, requests, bomb, mine, upgraded_from, laps, .. } = self;
-        let mut text = format!("{ticks} {chance} {fired} {requests} {bomb} {mine} {upgraded_from} {laps}\n");
+        let Self { born, ticks, chance, fired, requests, bomb, mine, upgraded_from, laps, .. } = self;
+        let mut text = format!("{born} {ticks} {chance} {fired} {requests} {bomb} {mine} {upgraded_from} {laps}\n");
         for (player, Player { score, level, note, .. }) in &self.players {
             writeln!(text, "{} {score} {level} {note}", PlayerId(*player)).unwrap();
         }

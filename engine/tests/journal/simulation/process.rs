@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use room::{Input, Outbox, Pool, Reply, Room, Stamp, StepError, TrialId, Watch};
 
 use super::deadly::{Ended, within};
-use super::game::Versions;
+use super::game::{Versions, created_on};
 use super::verdicts::Decision;
 use crate::disk::MemoryDisk;
 
@@ -113,13 +113,18 @@ impl Process {
 
     pub(super) fn create(&mut self, at: usize, versions: &Versions, stamp: Stamp, input: &Input) {
         let Input::Create { config } = input else { unreachable!("{input:?}") };
-        let logic = versions.all()[0].clone();
+        let logic = versions.numbered(created_on(config));
         let room = Room::create(ROOMS[at], logic, &self.pool, stamp, config, &mut self.outbox).unwrap();
         let mut recorder = self.keeper.record_new(ROOMS[at], &self.pool, b"{}".to_vec(), None);
         recorder.created(&room, stamp, input);
         self.rooms[at] = Some((room, recorder));
         // Its files are made elsewhere.
         self.keeper.journal().written();
+    }
+
+    /// The rooms that it has.
+    pub(super) fn rooms(&self) -> Vec<usize> {
+        all().filter(|at| self.rooms[*at].is_some()).collect()
     }
 
     pub(super) fn room(&mut self, at: usize) -> &mut Room {

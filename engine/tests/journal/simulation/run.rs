@@ -152,7 +152,7 @@ impl Run<'_> {
             self.do_something(process);
         }
         if end == End::InOrder {
-            for at in all() {
+            for at in process.rooms() {
                 let input = self.random_input(at);
                 self.do_input(process, at, input);
             }
@@ -345,11 +345,21 @@ impl Run<'_> {
     }
 
     pub(super) fn create(&mut self, process: &mut Process, at: usize) {
-        let (stamp, input) = (self.stamp(), Input::Create { config: [].into() });
+        let other = process.rooms().first().map(|other| {
+            let room = process.room(*other);
+            let before = room.logic_before_trial().unwrap_or(room.logic());
+            (before.version().0, room.trial().map(|trial| (trial, room.logic().clone())))
+        });
+        let (version, trial) = other.unwrap_or((1001, None));
+        let (stamp, input) = (self.stamp(), Input::Create { config: version.to_le_bytes().into() });
         self.boxes[at] = BlackBox::default();
         process.create(at, self.versions, stamp, &input);
         let state = self.histories[at].last().apply(stamp, &input, &Quarantine::new()).unwrap();
         self.histories[at].push(Cause::Input(stamp, input), state);
+        if let Some((trial, to)) = trial {
+            // It goes back like the others.
+            self.step(process, at, Input::Swap { to, drops: [].into(), trial }).unwrap();
+        }
     }
 
     /// Applies an input to a room and to its model.
