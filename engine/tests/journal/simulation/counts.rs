@@ -30,6 +30,10 @@ counts! {
     confirms: at least 200,
     rewinds: at least 200,
     snapshots: at least 500,
+    /// Leaves that a frozen room could not hear of; that a rewind lost; and that it heard of at last.
+    leaving: at least 20,
+    leaves_lost: at least 5,
+    left_late: at least 20,
     /// Rooms.
     closed: at least 100,
     kills: at least 200,

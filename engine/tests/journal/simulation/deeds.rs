@@ -6,6 +6,7 @@ use logic_api::PlayerId;
 use room::{Input, LogicVersion, Request, StepError, TrialId};
 
 use super::game::{message, order};
+use super::history::Cause;
 use super::process::{Process, ROOMS};
 use super::run::{PLAYERS, Run};
 use super::verdicts::Decision;
@@ -18,6 +19,11 @@ impl Run<'_> {
                 // There is no way back from other tables: they are to come late.
                 let numbers: &[usize] = if self.rng.chance(0.1) { &[2] } else { &[0, 0, 1, 1, 3, 4, 5] };
                 let to = self.versions.all()[*self.rng.pick(numbers).unwrap()].clone();
+                self.load(process, &to);
+            }
+            // A fix.
+            _ if self.rng.chance(0.2) && self.histories.iter().any(|history| history.last().is_frozen) => {
+                let to = self.versions.numbered(1002);
                 self.load(process, &to);
             }
             4..8 => self.end_trial(process),
@@ -55,7 +61,7 @@ impl Run<'_> {
         self.counts.closed += 1;
         self.deadly.clear();
         self.step(process, at, Input::Dispose).unwrap();
-        process.release(at, self.last(at).place);
+        self.release(process, at);
         process.remove(at);
         process.settle();
         if self.rng.chance(0.5) {
@@ -65,12 +71,42 @@ impl Run<'_> {
     }
 
     pub(super) fn do_input(&mut self, process: &mut Process, at: usize, input: Input) {
+        let state = self.histories[at].last();
+        if let (Input::Leave { player, reason }, true) = (&input, state.is_frozen)
+            && state.world.players.contains_key(&player.0)
+        {
+            return self.leave_frozen(process, at, *player, reason);
+        }
         let (player, number) = (input.player(), input.number());
         if let Err(StepError::Fault(_)) = self.step(process, at, input)
             && number > 0
         {
             // As the engine does: its sender is told, and does not send it again. What is quarantined is refused before all else.
             let _unless_gone = self.step(process, at, Input::Skip { player, number });
+        }
+    }
+
+    /// They are told that they are out; the room is when it takes inputs again.
+    fn leave_frozen(&mut self, process: &mut Process, at: usize, player: PlayerId, reason: &Arc<str>) {
+        let state = self.histories[at].last();
+        if !state.leaving.contains_key(&player.0) {
+            let left = state.left(player, reason);
+            self.counts.leaving += 1;
+            self.histories[at].push(Cause::Leaving(player, reason.clone()), left);
+            process.leaves(at, player, reason);
+        }
+    }
+
+    /// What had to wait in a room that took no inputs.
+    pub(super) fn grant_leaves(&mut self, process: &mut Process, at: usize) {
+        let state = self.histories[at].last();
+        if state.is_frozen {
+            return;
+        }
+        for (player, reason) in state.is_leaving() {
+            self.counts.left_late += 1;
+            process.has_left(at, player);
+            self.step(process, at, Input::Leave { player, reason }).unwrap();
         }
     }
 
@@ -95,15 +131,23 @@ impl Run<'_> {
     pub(super) fn random_input(&mut self, at: usize) -> Input {
         let rng = &mut self.rng;
         let player = PlayerId(1 + rng.below(PLAYERS));
+        let is_frozen = self.histories[at].last().is_frozen;
         match rng.below(50) {
+            // Of little else is more to be had then.
+            _ if is_frozen && rng.chance(0.3) => Input::Leave { player, reason: "left".into() },
             0..14 => Input::Tick,
             14..16 => Input::Drop { player },
             16..18 => Input::Reconnect { player },
             18..26 => {
+                // Whoever has left does not come back.
+                let leaving = &self.histories[at].last().leaving;
+                if leaving.contains_key(&player.0) {
+                    return Input::Tick;
+                }
                 let hello = *rng.pick(&[&b"ann"[..], b"bob", b"no", b"panic"]).unwrap();
                 Input::Join { player, hello: hello.into(), claims: "".into() }
             }
-            26..28 => Input::Leave { player, reason: "left".into() },
+            26..28 => Input::Leave { player, reason: (*rng.pick(&["left", "kicked"]).unwrap()).into() },
             28..31 => {
                 let path = (*rng.pick(&["/count", "/panic"]).unwrap()).to_owned();
                 Input::Request(Arc::new(Request { method: "GET".into(), path, ..Request::default() }))
@@ -147,6 +191,10 @@ impl Run<'_> {
             Ok(()) => {
                 self.counts.swaps += 1;
                 self.trial = Some(trial);
+                process.rooms().into_iter().for_each(|at| {
+                    self.grant_leaves(process, at);
+                    self.release(process, at);
+                });
             }
             Err(rooms) => {
                 rooms.into_iter().for_each(|before| self.step_and_release(process, before, Input::rewind()));
@@ -172,6 +220,7 @@ impl Run<'_> {
 
     fn step_and_release(&mut self, process: &mut Process, at: usize, input: Input) {
         self.step(process, at, input).unwrap();
+        self.grant_leaves(process, at);
         self.release(process, at);
         self.compare(process.room(at), at);
     }

@@ -44,7 +44,7 @@ impl Run<'_> {
             };
             match recovered {
                 Some(mut recovered) => {
-                    self.check_recovered(&mut recovered.room, at);
+                    self.check_recovered(&mut recovered, at);
                     process.go_on(at, recovered, self.last(at).place);
                 }
                 None => self.check_gone(at),
@@ -53,6 +53,7 @@ impl Run<'_> {
         // As the engine does: what was on trial is ended before anything else comes.
         for at in process.rooms() {
             self.end_lost_trial(&mut process, at);
+            self.grant_leaves(&mut process, at);
             self.release(&mut process, at);
         }
         let versions: BTreeSet<u32> = process.rooms().iter().map(|at| process.room(*at).logic().version().0).collect();
@@ -85,9 +86,14 @@ impl Run<'_> {
     }
 
     /// That the room is where its history says that it can be.
-    fn check_recovered(&mut self, room: &mut Room, at: usize) {
+    fn check_recovered(&mut self, recovered: &mut Recovered, at: usize) {
+        let Recovered { room, leaving, .. } = recovered;
+        leaving.retain(|player, _| room.world().player(*player).is_some());
         let (seq, is_frozen, born) = (room.seq().0, room.frozen().is_some(), born(room));
-        let is_so = |state: &State| (state.seq, state.is_frozen, state.world.born) == (seq, is_frozen, born);
+        let is_so = |state: &State| {
+            let is_there = (state.seq, state.is_frozen, state.world.born) == (seq, is_frozen, born);
+            is_there && state.is_leaving() == *leaving
+        };
         let place = self.histories[at].place(is_so);
         let place = place.unwrap_or_else(|| panic!("{} has never been where it is now, at {seq}", ROOMS[at]));
         self.found_at(at, place);

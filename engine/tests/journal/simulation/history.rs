@@ -1,5 +1,8 @@
 //! All that a room has been.
 
+use std::sync::Arc;
+
+use logic_api::PlayerId;
 use room::{Input, Stamp};
 
 use super::black_box::{Key, Quarantine};
@@ -12,6 +15,8 @@ pub(super) enum Cause {
     Input(Stamp, Input),
     /// A fault in a tick, which is no input then.
     Freeze,
+    /// A player who left while the room took no inputs.
+    Leaving(PlayerId, Arc<str>),
     /// A recovery has passed over what it was.
     Nothing,
 }
@@ -81,6 +86,7 @@ impl History {
                 Cause::Input(..) if place == first => Err(Not::Applied),
                 Cause::Input(stamp, input) => before.apply(*stamp, input, quarantine),
                 Cause::Freeze => Ok(before.frozen()),
+                Cause::Leaving(player, reason) => Ok(before.left(*player, reason)),
                 Cause::Nothing => Err(Not::Applied),
             };
             let next = match next {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use logic_api::{PlayerId, Rng};
 use room::{Input, Request, Stamp, TrialId};
@@ -17,6 +18,8 @@ pub(crate) struct State {
     pub(crate) world: World,
     pub(crate) is_frozen: bool,
     pub(crate) trial: Option<Rc<Trial>>,
+    /// Who has left, and why, though the room has not heard of it.
+    pub(crate) leaving: BTreeMap<u64, Arc<str>>,
     /// As [`room::Room::seq`].
     pub(crate) seq: u64,
     past: Past,
@@ -90,12 +93,15 @@ impl State {
                 }
                 let world = self.world.apply(stamp, input)?;
                 let trial = Some(Rc::new(Trial { id: *trial, before: self.clone() }));
-                State { world, is_frozen: false, trial, past: self.past.clone().and(stamp, input), seq: 0 }
+                State { world, is_frozen: false, trial, past: self.past.clone().and(stamp, input), ..self.clone() }
             }
             _ if self.is_frozen => return Err(Not::Applied),
             _ => self.stepped(stamp, input)?,
         };
         next.seq = self.seq + 1;
+        if let Input::Leave { player, .. } = input {
+            next.leaving.remove(&player.0);
+        }
         Ok(next)
     }
 
@@ -106,9 +112,13 @@ impl State {
 
     fn rewound(&self, quarantine: &Quarantine) -> Result<State, Not> {
         let Trial { id, before } = &**self.trial.as_ref().ok_or(Not::Applied)?;
-        let mut state = before.clone();
+        let mut state = State { leaving: self.leaving.clone(), ..before.clone() };
         for (stamp, input) in self.past.since(&before.past) {
-            if matches!(input, Input::Swap { .. }) || state.is_frozen {
+            if matches!(input, Input::Swap { .. }) {
+                continue;
+            }
+            if state.is_frozen {
+                state.lose(&input);
                 continue;
             }
             let number = first_number(stamp.seed);
@@ -121,6 +131,7 @@ impl State {
                 Ok(next) => state = next,
                 Err(Not::Ends) => return Err(Not::EndsAgain(*id, number)),
                 Err(not) => {
+                    state.lose(&input);
                     state.is_frozen = not == Not::Fault("tick");
                     // The number of a message that is lost stays consumed.
                     if let (Input::Message { player, number, .. }, false) = (&input, state.is_frozen)
@@ -132,6 +143,26 @@ impl State {
             }
         }
         Ok(state)
+    }
+
+    /// A rewind loses the input: whoever has left by it was told so.
+    fn lose(&mut self, input: &Input) {
+        if let Input::Leave { player, reason } = input {
+            self.leaving.insert(player.0, reason.clone());
+        }
+    }
+
+    /// A player has left, and the room takes no inputs now.
+    pub(crate) fn left(&self, player: PlayerId, reason: &Arc<str>) -> State {
+        let mut left = self.clone();
+        left.leaving.insert(player.0, reason.clone());
+        left
+    }
+
+    /// Those who are to leave, and are in the world.
+    pub(crate) fn is_leaving(&self) -> BTreeMap<PlayerId, Arc<str>> {
+        let of_world = self.leaving.iter().filter(|(player, _)| self.world.players.contains_key(player));
+        of_world.map(|(player, reason)| (PlayerId(*player), reason.clone())).collect()
     }
 
     /// The room is not there: not yet, or not any more.

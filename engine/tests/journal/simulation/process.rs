@@ -14,6 +14,7 @@ use engine::journal::recorder::Recorder;
 use engine::journal::recovery::Recovered;
 use engine::loader::digest::Sha256;
 use engine::probation::{Tried, Verdicts};
+use logic_api::PlayerId;
 use parking_lot::Mutex;
 use room::{Input, Outbox, Pool, Reply, Room, Stamp, StepError, TrialId, Watch};
 
@@ -144,6 +145,17 @@ impl Process {
         self.ended.set(ended);
         drop(room.take_spent());
         stepped
+    }
+
+    /// A player has left, and the room takes no inputs now.
+    pub(super) fn leaves(&mut self, at: usize, player: PlayerId, reason: &Arc<str>) {
+        let (room, recorder) = self.rooms[at].as_mut().unwrap();
+        recorder.leaves(room, player, reason);
+    }
+
+    /// The leave of a player has its turn.
+    pub(super) fn has_left(&mut self, at: usize, player: PlayerId) {
+        self.rooms[at].as_mut().unwrap().1.has_left(player);
     }
 
     /// Lets go of what was caused up to this place in the room's history, when it is safe, and waits for that.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::journal::{Durability, snapshots};
 use logic_api::Rng;
-use room::{Input, Reply, Stamp, StepError, TrialId};
+use room::{Input, Lost, Reply, Stamp, StepError, TrialId};
 
 use super::black_box::{BlackBox, Key, Quarantine, head, last_word, say};
 use super::counts::Counts;
@@ -406,7 +406,22 @@ impl Run<'_> {
             }
             Err(_) => {}
         }
+        if let Ok(Reply::Rewound(lost)) = &stepped {
+            self.leave_once_more(process, at, lost);
+        }
         stepped
+    }
+
+    /// Those whom a rewind has brought in again have left all the same.
+    fn leave_once_more(&mut self, process: &mut Process, at: usize, lost: &[Lost]) {
+        for (player, reason) in lost.iter().filter_map(|lost| Some((lost.player, lost.leave.as_ref()?))) {
+            if process.room(at).world().player(player).is_some() {
+                self.counts.leaves_lost += 1;
+                process.leaves(at, player, reason);
+                let left = self.histories[at].last().left(player, reason);
+                self.histories[at].push(Cause::Leaving(player, reason.clone()), left);
+            }
+        }
     }
 
     /// Waits until all rooms survive the machine, and notes that they do.
