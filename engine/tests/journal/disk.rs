@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use engine::journal::files::{Files, MappedFile, OpenFile};
 use engine::journal::frame::SECTOR_BYTES;
 use logic_api::Rng;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::support::ON_PURPOSE;
@@ -39,7 +39,7 @@ struct Gate {
 
 /// Cheap to clone: the same disk.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct MemoryDisk(Arc<Mutex<State>>);
+pub(crate) struct MemoryDisk(Arc<Mutex<State>>, Arc<Condvar>);
 
 #[derive(Debug, Clone, Default)]
 struct State {
@@ -60,6 +60,9 @@ struct State {
     /// The call during which the machine or the process ends, and how much of it is done, in 256ths.
     ends_at: Option<(u64, u64)>,
     gate: Option<Gate>,
+    /// The threads whose calls are held, and those of them that wait in one.
+    held: BTreeSet<&'static str>,
+    waiting: BTreeSet<&'static str>,
     /// What was there when it did. The calls of those who do not know yet go on.
     end: Option<Box<State>>,
 }
@@ -89,6 +92,39 @@ struct MemoryFile {
 }
 
 impl MemoryDisk {
+    fn of(state: State) -> MemoryDisk {
+        MemoryDisk(Arc::new(Mutex::new(state)), Arc::default())
+    }
+
+    /// Has calls of threads of this name wait until they are let go.
+    pub(crate) fn hold(&self, thread: &'static str) {
+        self.0.lock().held.insert(thread);
+    }
+
+    /// Lets the calls go that wait, and those that come.
+    pub(crate) fn let_go(&self, thread: &str) {
+        self.0.lock().held.remove(thread);
+        self.1.notify_all();
+    }
+
+    /// Returns once a call of a thread that is held waits.
+    pub(crate) fn until_waits(&self, thread: &str) {
+        let mut state = self.0.lock();
+        while !state.waiting.contains(thread) {
+            self.1.wait(&mut state);
+        }
+    }
+
+    fn wait_if_held(&self, state: &mut MutexGuard<'_, State>) {
+        let held = |state: &State| state.held.iter().find(|held| std::thread::current().name() == Some(held)).copied();
+        while let Some(thread) = held(state) {
+            state.waiting.insert(thread);
+            self.1.notify_all();
+            self.1.wait(state);
+            state.waiting.remove(thread);
+        }
+    }
+
     /// Lets the call with this number, counted from 0, and all after it fail.
     pub(crate) fn fail_at(&self, call: u64, failure: Failure) {
         self.0.lock().fails_at = Some(Failing { call, how: failure, is_once: false });
@@ -121,7 +157,7 @@ impl MemoryDisk {
         let state = self.0.lock();
         let end = state.end.as_deref().map_or_else(|| state.unmapped(), Clone::clone);
         let calls = end.calls;
-        (MemoryDisk(Arc::new(Mutex::new(end))), calls)
+        (MemoryDisk::of(end), calls)
     }
 
     /// The process ends here and now, unless it has ended before; true if it has not.
@@ -169,13 +205,13 @@ impl MemoryDisk {
     /// The disks that a process would find that starts after each call since `keep_steps`, the one before it having been killed.
     pub(crate) fn steps(&self) -> Vec<MemoryDisk> {
         let steps = self.0.lock().steps.take().unwrap();
-        steps.into_iter().map(|state| MemoryDisk(Arc::new(Mutex::new(state)))).collect()
+        steps.into_iter().map(MemoryDisk::of).collect()
     }
 
     /// What the next process finds after this one was killed.
     pub(crate) fn after_kill(&self) -> MemoryDisk {
         let State { files, names, names_on_disk, moved, .. } = self.0.lock().unmapped();
-        MemoryDisk(Arc::new(Mutex::new(State { files, names, names_on_disk, moved, ..State::default() })))
+        MemoryDisk::of(State { files, names, names_on_disk, moved, ..State::default() })
     }
 
     /// What is found after the machine lost power: of what was not synced, any sectors.
@@ -195,7 +231,7 @@ impl MemoryDisk {
         let names: BTreeMap<_, _> = paths.into_iter().filter_map(|path| Some((path.clone(), kept(path)?))).collect();
         let files = old.files.iter().map(|file| file.after_power_cut(rng)).collect();
         let state = State { files, names_on_disk: names.clone(), names, ..State::default() };
-        MemoryDisk(Arc::new(Mutex::new(state)))
+        MemoryDisk::of(state)
     }
 
     pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
@@ -235,6 +271,7 @@ impl MemoryDisk {
         change: impl Fn(&mut State, usize) -> io::Result<R>,
     ) -> io::Result<R> {
         let mut state = self.0.lock();
+        self.wait_if_held(&mut state);
         let call = state.calls;
         if let Some((_, gone)) = state.goes_at.take_if(|(at, _)| *at == call) {
             state.names.remove(&gone);

@@ -30,6 +30,8 @@ counts! {
     confirms: at least 200,
     rewinds: at least 200,
     snapshots: at least 500,
+    /// Times that the disk took.
+    in_flight: at least 200,
     /// Leaves that a frozen room could not hear of; that a rewind lost; and that it heard of at last.
     leaving: at least 20,
     leaves_lost: at least 5,

@@ -7,14 +7,14 @@ use room::{Input, LogicVersion, Request, StepError, TrialId};
 
 use super::game::{message, order};
 use super::history::Cause;
-use super::process::{Process, ROOMS};
-use super::run::{PLAYERS, Run};
+use super::process::{Process, ROOMS, Slow};
+use super::run::{CALLS, End, PLAYERS, Run};
 use super::verdicts::Decision;
 
 impl Run<'_> {
     pub(super) fn do_something(&mut self, process: &mut Process) {
         let at = self.rng.below(ROOMS.len() as u64) as usize;
-        match self.rng.below(25) {
+        match self.rng.below(28) {
             0..4 => {
                 // There is no way back from other tables: they are to come late.
                 let numbers: &[usize] = if self.rng.chance(0.1) { &[2] } else { &[0, 0, 1, 1, 3, 4, 5] };
@@ -34,6 +34,7 @@ impl Run<'_> {
                 self.release(process, at);
             }
             12 => self.close(process, at),
+            13..16 => self.work_in_flight(process, None),
             _ => {
                 for _ in 0..1 + self.rng.below(6) {
                     let input = self.random_input(at);
@@ -197,7 +198,7 @@ impl Run<'_> {
                 });
             }
             Err(rooms) => {
-                rooms.into_iter().for_each(|before| self.step_and_release(process, before, Input::rewind()));
+                self.step_all(process, &rooms, &Input::rewind());
                 self.verdicts.decide(process, Decision::Over);
             }
         }
@@ -207,28 +208,75 @@ impl Run<'_> {
     fn swap(&mut self, process: &mut Process, to: &Arc<LogicVersion>, trial: TrialId) -> Result<(), Vec<usize>> {
         let swap = Input::Swap { to: to.clone(), drops: [].into(), trial };
         let mut swapped = Vec::new();
+        self.stall(process);
         for at in process.rooms() {
             if self.step(process, at, swap.clone()).is_err() {
                 self.counts.swaps_refused += 1;
+                self.settle(process);
                 return Err(swapped);
             }
             self.release(process, at);
             swapped.push(at);
         }
+        self.settle(process);
         Ok(())
     }
 
-    fn step_and_release(&mut self, process: &mut Process, at: usize, input: Input) {
-        self.step(process, at, input).unwrap();
-        self.grant_leaves(process, at);
-        self.release(process, at);
-        self.compare(process.room(at), at);
+    /// In these rooms; their records may be in flight together.
+    fn step_all(&mut self, process: &mut Process, rooms: &[usize], input: &Input) {
+        self.stall(process);
+        for at in rooms.iter().copied() {
+            self.step(process, at, input.clone()).unwrap();
+            self.grant_leaves(process, at);
+            self.release(process, at);
+            self.compare(process.room(at), at);
+        }
+        self.settle(process);
+    }
+
+    /// As often as not.
+    fn stall(&mut self, process: &mut Process) {
+        if self.rng.chance(0.5) {
+            process.stall(Slow::Records);
+        }
+    }
+
+    fn settle(&mut self, process: &mut Process) {
+        process.go_on_all();
+        self.flush(process);
     }
 
     /// What is about the room itself is synced at once, beside all else: the next calls are to come after that.
     pub(super) fn release(&mut self, process: &mut Process, at: usize) {
         process.release(at, self.last(at).place);
-        self.flush(process);
+        if !process.is_stalled() {
+            self.flush(process);
+        }
+    }
+
+    /// Inputs and snapshots of all rooms while the disk takes its time; the process may end meanwhile, or when it goes on.
+    pub(super) fn work_in_flight(&mut self, process: &mut Process, end: Option<End>) {
+        process.stall(*self.rng.pick(&[Slow::Records, Slow::Snapshots]).unwrap());
+        self.counts.in_flight += u64::from(process.is_stalled());
+        for _ in 0..2 + self.rng.below(5) {
+            let Some(at) = self.rng.pick(&process.rooms()).copied() else { break };
+            for _ in 0..1 + self.rng.below(3) {
+                let input = self.random_input(at);
+                self.do_input(process, at, input);
+            }
+            process.release(at, self.last(at).place);
+            self.compare(process.room(at), at);
+            if self.rng.chance(0.3) {
+                process.begin_snapshots();
+            }
+        }
+        if let Some(end) = end {
+            self.plan(&process.disk, end, &[1, 2, 8, CALLS]);
+            if self.rng.chance(0.2) {
+                return;
+            }
+        }
+        process.go_on_all();
     }
 
     pub(super) fn end_trial(&mut self, process: &mut Process) {
@@ -243,13 +291,13 @@ impl Run<'_> {
         }
         self.counts.confirms += 1;
         self.trial = None;
-        process.rooms().into_iter().for_each(|at| self.step_and_release(process, at, Input::Confirm));
+        self.step_all(process, &process.rooms(), &Input::Confirm);
     }
 
     fn rewind(&mut self, process: &mut Process) {
         if self.trial.take().is_some() {
             self.counts.rewinds += 1;
-            process.rooms().into_iter().for_each(|at| self.step_and_release(process, at, Input::rewind()));
+            self.step_all(process, &process.rooms(), &Input::rewind());
             self.verdicts.decide(process, Decision::Over);
         }
     }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,14 @@ pub(super) struct Told {
     pub(super) calls: u64,
 }
 
+/// What of the disk takes its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slow {
+    /// What is written, or synced, of the rooms' journals.
+    Records,
+    Snapshots,
+}
+
 pub(super) struct Process {
     pub(super) disk: MemoryDisk,
     pub(super) verdicts: Verdicts,
@@ -58,6 +66,11 @@ pub(super) struct Process {
     pub(super) deadly: BTreeSet<u64>,
     /// It has, within an input, and what is here is only on its way out.
     pub(super) ended: Cell<Option<Ended>>,
+    durability: Durability,
+    /// What is in flight: see [`Process::stall`].
+    stalled: Option<Slow>,
+    /// The thread that takes its time waits in a call, or is to.
+    has_work: bool,
     /// Outputs have left that were caused by what is up to there.
     pub(super) acknowledged: Arc<Mutex<Vec<Told>>>,
     /// What a call that failed was, from when on nothing may be acknowledged.
@@ -92,6 +105,9 @@ impl Process {
             rooms: [None, None],
             deadly: BTreeSet::new(),
             ended: Cell::default(),
+            durability,
+            stalled: None,
+            has_work: false,
             acknowledged,
             failure,
             outbox: Outbox::new(),
@@ -158,13 +174,97 @@ impl Process {
         self.rooms[at].as_mut().unwrap().1.has_left(player);
     }
 
+    /// Has the disk take its time, so that what is ordered is in flight until [`Process::go_on_all`]. Nothing of it is left to
+    /// chance: the journal's thread waits in the first call that it makes, or the one that syncs does, and all that is ordered
+    /// meanwhile is taken together when it goes on.
+    pub(super) fn stall(&mut self, what: Slow) {
+        // A segment that ends waits for the sync under way, and nobody could say when it has come to that.
+        let may_divide =
+            self.durability != Durability::Tick && self.rooms().iter().any(|at| self.segment_bytes(*at) > 1500);
+        if self.disk.failed().is_some() || what == Slow::Records && may_divide {
+            return;
+        }
+        self.settle();
+        (self.stalled, self.has_work) = (Some(what), false);
+        match what {
+            Slow::Snapshots => self.disk.hold("snapshots"),
+            Slow::Records => self.disk.hold(self.slow_thread()),
+        }
+        if what == Slow::Records && self.durability != Durability::Tick {
+            self.keeper.journal().flush(Box::new(|| {}));
+            self.written_and_on();
+        }
+    }
+
+    /// Of a room's last segment.
+    fn segment_bytes(&self, at: usize) -> usize {
+        let folder = Path::new(DATA).join("rooms").join(ROOMS[at]);
+        let is_segment =
+            |path: &PathBuf| path.starts_with(&folder) && path.extension().is_some_and(|it| it == "journal");
+        self.disk.paths().iter().rfind(|path| is_segment(path)).map_or(0, |last| self.disk.bytes(last).len())
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
+    }
+
+    /// Twice: what the journal's thread does after it has let go of something is done then, too.
+    fn written_and_on(&self) {
+        let _unless_failed = self.keeper.journal().written() && self.keeper.journal().written();
+    }
+
+    /// The thread that the calls are made on that take long.
+    fn slow_thread(&self) -> &'static str {
+        if self.durability == Durability::Tick { "journal" } else { "journal-sync" }
+    }
+
+    /// The disk goes on; one thread after the other, so that every run makes the same calls on files.
+    pub(super) fn go_on_all(&mut self) {
+        if self.stalled.take().is_none() {
+            return;
+        }
+        self.disk.let_go(self.slow_thread());
+        let _unless_failed = self.keeper.journal().flushed();
+        // What a snapshot lets the journal forget comes after all snapshots.
+        self.disk.hold("journal");
+        self.disk.let_go("snapshots");
+        self.keeper.snapshots_made();
+        self.disk.let_go("journal");
+        self.settle();
+    }
+
     /// Lets go of what was caused up to this place in the room's history, when it is safe, and waits for that.
     pub(super) fn release(&mut self, at: usize, place: usize) {
         let (_, recorder) = self.rooms[at].as_mut().unwrap();
         let (acknowledged, disk) = (Arc::clone(&self.acknowledged), self.disk.clone());
         let told = move || acknowledged.lock().push(Told { room: at, place, calls: disk.calls() });
+        let has_records = recorder.has_records();
         recorder.release(told);
-        self.keeper.journal().written();
+        match (self.stalled, self.durability) {
+            (Some(Slow::Records), Durability::Tick) if has_records => {
+                self.disk.until_waits("journal");
+                self.has_work = true;
+            }
+            (Some(Slow::Records), Durability::Tick) => {}
+            _ => self.written_and_on(),
+        }
+    }
+
+    /// Snapshots of all rooms, unless something stands against them, that are in flight like all else.
+    pub(super) fn begin_snapshots(&mut self) {
+        if self.stalled != Some(Slow::Snapshots) || std::mem::replace(&mut self.has_work, true) {
+            return;
+        }
+        let later = Instant::now() + 2 * SNAPSHOT_PERIOD;
+        for is_ready in [false, true] {
+            for (room, recorder) in self.rooms.iter_mut().flatten() {
+                recorder.snapshot_if_due(room, later);
+            }
+            if !is_ready {
+                self.keeper.snapshots_made();
+            }
+        }
+        self.written_and_on();
     }
 
     /// Makes a snapshot of a room, unless something stands against it.
@@ -219,7 +319,7 @@ impl Process {
             }
         }
         self.keeper.end();
-        self.disk
+        self.disk.clone()
     }
 
     /// Keeps a decision before anybody is told of it. False if that cannot be: nothing is let go of then.
@@ -241,6 +341,13 @@ impl Process {
     /// What a call that failed was, once one has.
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.lock().clone()
+    }
+}
+
+/// Its threads end, which they cannot while their calls are held.
+impl Drop for Process {
+    fn drop(&mut self) {
+        ["journal", "journal-sync", "snapshots"].into_iter().for_each(|thread| self.disk.let_go(thread));
     }
 }
 

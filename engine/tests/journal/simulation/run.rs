@@ -24,13 +24,13 @@ const LIVES: u64 = 10;
 const STARTS: usize = 30;
 pub(super) const PLAYERS: u64 = 5;
 /// Calls on files that one thing that is done may take: an end is somewhere among them.
-const CALLS: u64 = 24;
+pub(super) const CALLS: u64 = 24;
 /// Most of what is done takes few.
 const MOST: &[u64] = &[1, 2, 4, CALLS];
 
 /// How a life ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Kill,
     PowerCut,
     /// Calls fail from one on; then the process goes, or the machine.
@@ -162,6 +162,9 @@ impl Run<'_> {
             self.plan(&process.disk, end, &[12, CALLS]);
             return self.end_trial(process);
         }
+        if self.rng.chance(0.3) {
+            return self.work_in_flight(process, Some(end));
+        }
         self.plan(&process.disk, end, MOST);
         if self.rng.chance(0.3) {
             self.snapshot(process);
@@ -229,7 +232,7 @@ impl Run<'_> {
     }
 
     /// Has the disk end, or fail, at one of the next calls.
-    fn plan(&mut self, disk: &MemoryDisk, end: End, within: &[u64]) {
+    pub(super) fn plan(&mut self, disk: &MemoryDisk, end: End, within: &[u64]) {
         let within = *self.rng.pick(within).unwrap();
         let call = disk.calls() + self.rng.below(within);
         match end {
