@@ -1,6 +1,7 @@
 //! A file system in memory that knows what has reached the disk, that can fail at any call, and that can crash.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod state;
+
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::os::unix::fs::FileExt as _;
@@ -9,11 +10,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use engine::journal::files::{Files, MappedFile, OpenFile};
-use engine::journal::frame::SECTOR_BYTES;
 use logic_api::Rng;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::fs::{MemfdFlags, memfd_create};
 
+use self::state::{Content, Failing, State, not_found};
 use crate::support::ON_PURPOSE;
 
 /// What goes wrong with the call that fails.
@@ -40,50 +41,6 @@ struct Gate {
 /// Cheap to clone: the same disk.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemoryDisk(Arc<Mutex<State>>, Arc<Condvar>);
-
-#[derive(Debug, Clone, Default)]
-struct State {
-    files: Vec<Content>,
-    /// Which file has which name, as the process sees it, and as the disk has it.
-    names: BTreeMap<PathBuf, usize>,
-    names_on_disk: BTreeMap<PathBuf, usize>,
-    /// Folders that have another name, which the disk does not have as yet: from which, and to which.
-    moved: Vec<(PathBuf, PathBuf)>,
-    calls: u64,
-    fails_at: Option<Failing>,
-    /// The call that failed first, as its method is called, and what it was on.
-    failed: Option<(&'static str, PathBuf)>,
-    /// The call before which another process removes a file.
-    goes_at: Option<(u64, PathBuf)>,
-    /// The state after each call that changes something, if they are kept.
-    steps: Option<Vec<State>>,
-    /// The call during which the machine or the process ends, and how much of it is done, in 256ths.
-    ends_at: Option<(u64, u64)>,
-    gate: Option<Gate>,
-    /// The threads whose calls are held, and those of them that wait in one.
-    held: BTreeSet<&'static str>,
-    waiting: BTreeSet<&'static str>,
-    /// What was there when it did. The calls of those who do not know yet go on.
-    end: Option<Box<State>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Failing {
-    call: u64,
-    how: Failure,
-    /// The calls after it go well, as they may on a real disk: nobody learns from them what was not told at once.
-    is_once: bool,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Content {
-    bytes: Vec<u8>,
-    on_disk: Vec<u8>,
-    /// It is mapped, or was by the process before, and all of it is in memory that is never synced.
-    is_mapped: bool,
-    /// What this process sees of that.
-    map: Option<Arc<File>>,
-}
 
 #[derive(Debug)]
 struct MemoryFile {
@@ -216,22 +173,7 @@ impl MemoryDisk {
 
     /// What is found after the machine lost power: of what was not synced, any sectors.
     pub(crate) fn after_power_cut(&self, rng: &mut Rng) -> MemoryDisk {
-        let mut old = self.0.lock().unmapped();
-        while let Some((from, to)) = old.moved.pop() {
-            if rng.chance(0.5) {
-                old.rename(&to, &from);
-            }
-        }
-        // Names that were not synced are there or not, each by itself.
-        let paths: BTreeSet<&PathBuf> = old.names.keys().chain(old.names_on_disk.keys()).collect();
-        let mut kept = |path: &PathBuf| {
-            let (now, synced) = (old.names.get(path), old.names_on_disk.get(path));
-            (if now == synced || rng.chance(0.5) { now } else { synced }).copied()
-        };
-        let names: BTreeMap<_, _> = paths.into_iter().filter_map(|path| Some((path.clone(), kept(path)?))).collect();
-        let files = old.files.iter().map(|file| file.after_power_cut(rng)).collect();
-        let state = State { files, names_on_disk: names.clone(), names, ..State::default() };
-        MemoryDisk::of(state)
+        MemoryDisk::of(self.0.lock().unmapped().after_power_cut(rng))
     }
 
     pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
@@ -306,78 +248,6 @@ impl MemoryDisk {
         }
         result
     }
-}
-
-impl State {
-    fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
-        Ok(self.files[*self.names.get(path).ok_or_else(not_found)?].seen())
-    }
-
-    /// Gives a folder another name, with all that is in it, synced or not.
-    fn rename(&mut self, from: &Path, to: &Path) {
-        for names in [&mut self.names, &mut self.names_on_disk] {
-            let moved: Vec<PathBuf> = names.keys().filter(|path| path.starts_with(from)).cloned().collect();
-            for path in moved {
-                let file = names.remove(&path).unwrap();
-                names.insert(to.join(path.strip_prefix(from).unwrap()), file);
-            }
-        }
-    }
-
-    /// As another process sees it.
-    fn unmapped(&self) -> State {
-        let mut state = self.clone();
-        for file in state.files.iter_mut().filter(|file| file.map.is_some()) {
-            (file.bytes, file.map) = (file.seen(), None);
-        }
-        let named: BTreeSet<usize> = state.names.values().chain(state.names_on_disk.values()).copied().collect();
-        let unnamed = state.files.iter_mut().enumerate().filter(|(number, _)| !named.contains(number));
-        unnamed.for_each(|(_, file)| *file = Content::default());
-        state
-    }
-}
-
-impl Content {
-    /// Without what is behind the last byte that was stored, where it is mapped.
-    fn seen(&self) -> Vec<u8> {
-        let Some(map) = &self.map else { return self.bytes.clone() };
-        let mut bytes = vec![0; map.metadata().unwrap().len() as usize];
-        map.read_exact_at(&mut bytes, 0).unwrap();
-        // Most of it is empty, and byte by byte takes long.
-        while bytes.ends_with(&[0; SECTOR_BYTES]) {
-            bytes.truncate(bytes.len() - SECTOR_BYTES);
-        }
-        bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
-        bytes
-    }
-
-    fn after_power_cut(&self, rng: &mut Rng) -> Content {
-        if self.is_mapped {
-            // Its pages are written whenever the system has time for it, or never.
-            let bytes = if rng.chance(0.5) { self.bytes.clone() } else { Vec::new() };
-            return Content { on_disk: bytes.clone(), bytes, is_mapped: true, map: None };
-        }
-        let (from, to) = (self.on_disk.len(), self.bytes.len());
-        // A cut, or lost sectors within a length that had been noted already.
-        let len =
-            if rng.chance(0.5) { from as u64 + rng.below((to.saturating_sub(from) + 1) as u64) } else { to as u64 };
-        let mut bytes = self.bytes.clone();
-        bytes.truncate(len as usize);
-        let first = from / SECTOR_BYTES;
-        for sector in first..bytes.len().div_ceil(SECTOR_BYTES) {
-            if rng.chance(0.3) {
-                let (start, end) = ((sector * SECTOR_BYTES).max(from), ((sector + 1) * SECTOR_BYTES).min(bytes.len()));
-                if start < end {
-                    bytes[start..end].fill(0);
-                }
-            }
-        }
-        Content { on_disk: bytes.clone(), bytes, ..Content::default() }
-    }
-}
-
-fn not_found() -> io::Error {
-    io::ErrorKind::NotFound.into()
 }
 
 impl Files for MemoryDisk {
@@ -471,18 +341,7 @@ impl Files for MemoryDisk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.change(("sync_folder", folder), 0, |state, _| {
-            state.moved.retain(|(from, to)| from.parent() != Some(folder) && to.parent() != Some(folder));
-            let State { names, names_on_disk, .. } = state;
-            // What is in it, and whether a folder in it is there; not what is in that.
-            let is_in_it = |path: &Path| path.parent() == Some(folder);
-            let is_gone = |path: &Path| {
-                let inner =
-                    path.strip_prefix(folder).ok().and_then(|rest| rest.iter().next()).map(|it| folder.join(it));
-                inner.is_some_and(|inner| !names.keys().any(|path| path.starts_with(&inner)))
-            };
-            names_on_disk.retain(|path, _| !is_in_it(path) && !is_gone(path));
-            let now = names.iter().filter(|(path, _)| is_in_it(path));
-            names_on_disk.extend(now.map(|(path, file)| (path.clone(), *file)));
+            state.sync_folder(folder);
             Ok(())
         })
     }

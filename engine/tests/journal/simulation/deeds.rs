@@ -5,10 +5,11 @@ use std::sync::Arc;
 use logic_api::PlayerId;
 use room::{Input, LogicVersion, Request, StepError, TrialId};
 
+use super::ends::{CALLS, End};
 use super::game::{message, order};
 use super::history::Cause;
 use super::process::{Process, ROOMS, Slow};
-use super::run::{CALLS, End, PLAYERS, Run};
+use super::run::{PLAYERS, Run};
 use super::verdicts::Decision;
 
 impl Run<'_> {

@@ -8,6 +8,7 @@ mod black_box;
 mod counts;
 mod deadly;
 mod deeds;
+mod ends;
 mod failures;
 mod found;
 mod game;
