@@ -59,10 +59,13 @@ impl BlackBox {
         self.suspect.take_if(|(suspect, ..)| suspect == key);
     }
 
-    /// A rewind came through.
-    pub(super) fn passed_again(&mut self, trial: TrialId) {
+    /// A rewind came through, past the inputs with these first random numbers.
+    pub(super) fn passed_again(&mut self, trial: TrialId, numbers: &[u64]) {
         let quarantine = &self.quarantine;
-        let is_passed = |key: &Key| matches!(key, Key::Again(of, _) if *of == trial) && !quarantine.contains(key);
+        let is_passed = |key: &Key| {
+            let is_of_it = matches!(key, Key::Again(of, number) if *of == trial && numbers.contains(number));
+            is_of_it && !quarantine.contains(key)
+        };
         self.suspect.take_if(|(suspect, ..)| is_passed(suspect));
     }
 

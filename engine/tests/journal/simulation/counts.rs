@@ -51,6 +51,7 @@ counts! {
     /// Ends within an input; what was quarantined for them, was refused then, and was passed over by a recovery.
     ended_in_inputs: at least 100,
     quarantined: at least 50,
+    quarantined_silently: at least 5,
     refused: at least 20,
     passed_over: at least 10,
     /// Inputs that nobody had been told of, and that were lost.

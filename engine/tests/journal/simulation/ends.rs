@@ -116,8 +116,8 @@ impl Run<'_> {
         }
         let disk = if is_power_cut { at_end.after_power_cut(&mut self.rng) } else { at_end.after_kill() };
         self.check_boxes(&at_end, &disk);
-        if let Some(at) = ended_in.filter(|_| !is_power_cut)
-            && self.rng.chance(0.8)
+        if let Some(at) = ended_in.filter(|_| !is_power_cut && !self.is_silent)
+            && self.rng.chance(0.9)
         {
             // By a signal, by a call of exit, by the watchdog.
             say(&disk, at, *self.rng.pick(&[6, 11, 256, 257]).unwrap());

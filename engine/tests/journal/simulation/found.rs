@@ -72,6 +72,7 @@ impl Run<'_> {
     fn recover(&mut self, process: &Process, at: usize) -> Result<Option<Recovered>, String> {
         let quarantined = self.boxes[at].blame(self.word == Some(at));
         self.counts.quarantined += u64::from(quarantined.is_some());
+        self.counts.quarantined_silently += u64::from(quarantined.is_some() && self.is_silent);
         if let Some(Key::Record(number)) = quarantined {
             self.counts.passed_over += 1;
             self.deadly.remove(&number);

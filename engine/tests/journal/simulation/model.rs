@@ -175,6 +175,12 @@ impl State {
         State { is_frozen: true, ..self.clone() }
     }
 
+    /// The first random numbers of the inputs since the swap on trial.
+    pub(crate) fn numbers_on_trial(&self) -> Vec<u64> {
+        let since = self.trial.iter().flat_map(|trial| self.past.since(&trial.before.past));
+        since.map(|(stamp, _)| first_number(stamp.seed)).collect()
+    }
+
     /// What a room that never failed, never was killed and never went back would have been given.
     pub(crate) fn past(&self) -> Vec<(Stamp, Input)> {
         self.past.since(&Past::default())

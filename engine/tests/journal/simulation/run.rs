@@ -48,6 +48,8 @@ pub(super) struct Run<'a> {
     pub(super) ended_in: Option<usize>,
     /// and that of which it has said so.
     pub(super) word: Option<usize>,
+    /// Whoever ends processes here lets them say nothing, as a lack of memory does.
+    pub(super) is_silent: bool,
     /// What that was: whoever sent it sends it again.
     again: Option<(usize, Input)>,
     /// Up to where each room survives the machine.
@@ -73,6 +75,7 @@ pub(super) fn simulate(seed: u64, versions: &Versions) -> (Vec<u64>, Counts) {
     let mut rng = Rng::new(seed);
     let durability =
         if rng.chance(0.5) { Durability::Tick } else { Durability::Within(Duration::from_secs(24 * 3600)) };
+    let is_silent = rng.chance(0.2);
     let mut run = Run {
         rng,
         versions,
@@ -83,6 +86,7 @@ pub(super) fn simulate(seed: u64, versions: &Versions) -> (Vec<u64>, Counts) {
         deadly: BTreeSet::new(),
         ended_in: None,
         word: None,
+        is_silent,
         again: None,
         safe: Vec::new(),
         written: Vec::new(),
@@ -258,7 +262,8 @@ impl Run<'_> {
         if !is_quarantined && !is_over {
             self.boxes[at].passed(&key);
             if let (Input::Rewind { .. }, Some(trial)) = (&input, trial) {
-                self.boxes[at].passed_again(trial);
+                let numbers = self.histories[at].last().numbers_on_trial();
+                self.boxes[at].passed_again(trial, &numbers);
             }
         }
         match expected {
