@@ -17,7 +17,9 @@ pub(super) enum Cause {
     Freeze,
     /// A player who left while the room took no inputs.
     Leaving(PlayerId, Arc<str>),
-    /// A recovery has passed over what it was.
+    /// A recovery has passed over what it was: a message, whose sender knows that it was consumed,
+    Consumed(Stamp, PlayerId, u32),
+    /// or anything else.
     Nothing,
 }
 
@@ -76,17 +78,20 @@ impl History {
     pub(super) fn pass_over(&mut self, number: u64, quarantine: &Quarantine) {
         let is_it = |cause: &Cause| matches!(cause, Cause::Input(stamp, _) if first_number(stamp.seed) == number);
         let Some(first) = self.since.iter().position(|(cause, _)| is_it(cause)) else { return };
+        // It is not come to again.
+        self.since[first].0 = match &self.since[first].0 {
+            Cause::Input(stamp, Input::Message { player, number, .. }) => Cause::Consumed(*stamp, *player, *number),
+            _ => Cause::Nothing,
+        };
         for place in first..self.since.len() {
-            let (before, cause) = (self.state(place), &self.since[place].0);
-            let next = match cause {
-                Cause::Input(stamp, Input::Message { player, number, .. }) if place == first => {
-                    // Its sender knows that it was consumed.
-                    before.apply(*stamp, &Input::Skip { player: *player, number: *number }, quarantine)
-                }
-                Cause::Input(..) if place == first => Err(Not::Applied),
+            let before = self.state(place);
+            let next = match &self.since[place].0 {
                 Cause::Input(stamp, input) => before.apply(*stamp, input, quarantine),
                 Cause::Freeze => Ok(before.frozen()),
                 Cause::Leaving(player, reason) => Ok(before.left(*player, reason)),
+                Cause::Consumed(stamp, player, number) => {
+                    before.apply(*stamp, &Input::Skip { player: *player, number: *number }, quarantine)
+                }
                 Cause::Nothing => Err(Not::Applied),
             };
             let next = match next {
@@ -97,8 +102,6 @@ impl History {
             };
             self.since[place].1 = next;
         }
-        // It is not come to again.
-        self.since[first].0 = Cause::Nothing;
     }
 }
 
