@@ -5,8 +5,8 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 usage="usage: simulate.sh [N]
-Runs the simulations for N seeds (10000 if not given), from 0 on, each twice: rooms whose process is killed, whose machine loses
-power and whose disk fails, and rooms alone. A seed that fails is named, with how to run it alone. The tests run 200."
+Runs the simulations for N seeds (10000 if not given), from 0 on, each twice: rooms whose process is killed or ends by an input,
+whose machine loses power and whose disk fails, and rooms alone. A seed that fails is named, with how to run it alone. The tests run 200."
 
 seeds=${1:-10000}
 if [[ $seeds == -h || $seeds == --help ]]; then

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// A file of a fixed length, mapped and shared.
 #[derive(Debug)]
@@ -22,7 +22,10 @@ unsafe impl Send for MappedFile {}
 
 impl MappedFile {
     /// Makes the file that long, and maps it.
-    pub(super) fn new(file: &File, len: usize) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The file cannot be made that long, or not be mapped.
+    pub fn new(file: &File, len: usize) -> io::Result<Self> {
         file.set_len(len as u64)?;
         // With all its blocks: a full disk is an error here, and would be the end of the process at a store.
         match fallocate(file, FallocateFlags::empty(), 0, len as u64) {
@@ -33,18 +36,6 @@ impl MappedFile {
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
         // SAFETY: a new mapping, of a file that is that long. Nobody makes it shorter: it is in the engine's own folder.
         let start = unsafe { mmap(std::ptr::null_mut(), len, protection, flags, file, 0)? };
-        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at zero"))?;
-        Ok(Self { start, len })
-    }
-
-    /// As long, all zeroes, and gone with the process: for file systems that have no files to map.
-    ///
-    /// # Errors
-    /// There is no memory for it.
-    pub fn in_memory(len: usize) -> io::Result<Self> {
-        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
-        // SAFETY: a new mapping, of nobody else's memory.
-        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, protection, flags)? };
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at zero"))?;
         Ok(Self { start, len })
     }

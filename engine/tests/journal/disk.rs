@@ -1,16 +1,20 @@
 //! A file system in memory that knows what has reached the disk, that can fail at any call, and that can crash.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod state;
+
+use std::fs::File;
 use std::io::{self, Cursor, Read};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use engine::journal::files::{Files, MappedFile, OpenFile};
-use engine::journal::frame::SECTOR_BYTES;
 use logic_api::Rng;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use rustix::fs::{MemfdFlags, memfd_create};
 
+use self::state::{Content, Failing, State, not_found};
 use crate::support::ON_PURPOSE;
 
 /// What goes wrong with the call that fails.
@@ -36,42 +40,7 @@ struct Gate {
 
 /// Cheap to clone: the same disk.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct MemoryDisk(Arc<Mutex<State>>);
-
-#[derive(Debug, Clone, Default)]
-struct State {
-    files: Vec<Content>,
-    /// Which file has which name, as the process sees it, and as the disk has it.
-    names: BTreeMap<PathBuf, usize>,
-    names_on_disk: BTreeMap<PathBuf, usize>,
-    calls: u64,
-    fails_at: Option<Failing>,
-    /// The call that failed first, as its method is called, and what it was on.
-    failed: Option<(&'static str, PathBuf)>,
-    /// The call before which another process removes a file.
-    goes_at: Option<(u64, PathBuf)>,
-    /// The state after each call that changes something, if they are kept.
-    steps: Option<Vec<State>>,
-    /// The call during which the machine or the process ends, and how much of it is done, in 256ths.
-    ends_at: Option<(u64, u64)>,
-    gate: Option<Gate>,
-    /// What was there when it did. The calls of those who do not know yet go on.
-    end: Option<Box<State>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Failing {
-    call: u64,
-    how: Failure,
-    /// The calls after it go well, as they may on a real disk: nobody learns from them what was not told at once.
-    is_once: bool,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Content {
-    bytes: Vec<u8>,
-    on_disk: Vec<u8>,
-}
+pub(crate) struct MemoryDisk(Arc<Mutex<State>>, Arc<Condvar>);
 
 #[derive(Debug)]
 struct MemoryFile {
@@ -80,6 +49,39 @@ struct MemoryFile {
 }
 
 impl MemoryDisk {
+    fn of(state: State) -> MemoryDisk {
+        MemoryDisk(Arc::new(Mutex::new(state)), Arc::default())
+    }
+
+    /// Has calls of threads of this name wait until they are let go.
+    pub(crate) fn hold(&self, thread: &'static str) {
+        self.0.lock().held.insert(thread);
+    }
+
+    /// Lets the calls go that wait, and those that come.
+    pub(crate) fn let_go(&self, thread: &str) {
+        self.0.lock().held.remove(thread);
+        self.1.notify_all();
+    }
+
+    /// Returns once a call of a thread that is held waits.
+    pub(crate) fn until_waits(&self, thread: &str) {
+        let mut state = self.0.lock();
+        while !state.waiting.contains(thread) {
+            self.1.wait(&mut state);
+        }
+    }
+
+    fn wait_if_held(&self, state: &mut MutexGuard<'_, State>) {
+        let held = |state: &State| state.held.iter().find(|held| std::thread::current().name() == Some(held)).copied();
+        while let Some(thread) = held(state) {
+            state.waiting.insert(thread);
+            self.1.notify_all();
+            self.1.wait(state);
+            state.waiting.remove(thread);
+        }
+    }
+
     /// Lets the call with this number, counted from 0, and all after it fail.
     pub(crate) fn fail_at(&self, call: u64, failure: Failure) {
         self.0.lock().fails_at = Some(Failing { call, how: failure, is_once: false });
@@ -110,8 +112,19 @@ impl MemoryDisk {
     /// The disk as it was at that end, and the number of that call; as it is now, if it did not come to that.
     pub(crate) fn at_end(&self) -> (MemoryDisk, u64) {
         let state = self.0.lock();
-        let end = state.end.as_deref().unwrap_or(&state);
-        (MemoryDisk(Arc::new(Mutex::new(end.clone()))), end.calls)
+        let end = state.end.as_deref().map_or_else(|| state.unmapped(), Clone::clone);
+        let calls = end.calls;
+        (MemoryDisk::of(end), calls)
+    }
+
+    /// The process ends here and now, unless it has ended before; true if it has not.
+    pub(crate) fn end_here(&self) -> bool {
+        let mut state = self.0.lock();
+        if state.end.is_none() {
+            state.end = Some(Box::new(state.unmapped()));
+            return true;
+        }
+        false
     }
 
     /// Whether the process would not be there any more.
@@ -149,41 +162,38 @@ impl MemoryDisk {
     /// The disks that a process would find that starts after each call since `keep_steps`, the one before it having been killed.
     pub(crate) fn steps(&self) -> Vec<MemoryDisk> {
         let steps = self.0.lock().steps.take().unwrap();
-        steps.into_iter().map(|state| MemoryDisk(Arc::new(Mutex::new(state)))).collect()
+        steps.into_iter().map(MemoryDisk::of).collect()
     }
 
     /// What the next process finds after this one was killed.
     pub(crate) fn after_kill(&self) -> MemoryDisk {
-        let State { files, names, names_on_disk, .. } = self.0.lock().clone();
-        MemoryDisk(Arc::new(Mutex::new(State { files, names, names_on_disk, ..State::default() })))
+        let State { files, names, names_on_disk, moved, .. } = self.0.lock().unmapped();
+        MemoryDisk::of(State { files, names, names_on_disk, moved, ..State::default() })
     }
 
     /// What is found after the machine lost power: of what was not synced, any sectors.
     pub(crate) fn after_power_cut(&self, rng: &mut Rng) -> MemoryDisk {
-        let old = self.0.lock().clone();
-        // Names that were not synced are there or not, each by itself.
-        let paths: BTreeSet<&PathBuf> = old.names.keys().chain(old.names_on_disk.keys()).collect();
-        let mut kept = |path: &PathBuf| {
-            let (now, synced) = (old.names.get(path), old.names_on_disk.get(path));
-            (if now == synced || rng.chance(0.5) { now } else { synced }).copied()
-        };
-        let names: BTreeMap<_, _> = paths.into_iter().filter_map(|path| Some((path.clone(), kept(path)?))).collect();
-        let files = old.files.iter().map(|file| file.after_power_cut(rng)).collect();
-        let state = State { files, names_on_disk: names.clone(), names, ..State::default() };
-        MemoryDisk(Arc::new(Mutex::new(state)))
+        MemoryDisk::of(self.0.lock().unmapped().after_power_cut(rng))
     }
 
     pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
         let state = self.0.lock();
-        state.files[state.names[path]].bytes.clone()
+        state.files[state.names[path]].seen()
     }
 
     pub(crate) fn put(&self, path: &Path, bytes: Vec<u8>) {
         let mut state = self.0.lock();
         let file = state.files.len();
-        state.files.push(Content { on_disk: bytes.clone(), bytes });
+        state.files.push(Content { on_disk: bytes.clone(), bytes, ..Content::default() });
         state.names.insert(path.to_owned(), file);
         state.names_on_disk.insert(path.to_owned(), file);
+    }
+
+    /// Takes a file away, as if it had never been there.
+    pub(crate) fn take(&self, path: &Path) {
+        let mut state = self.0.lock();
+        state.names.remove(path);
+        state.names_on_disk.remove(path);
     }
 
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
@@ -203,12 +213,13 @@ impl MemoryDisk {
         change: impl Fn(&mut State, usize) -> io::Result<R>,
     ) -> io::Result<R> {
         let mut state = self.0.lock();
+        self.wait_if_held(&mut state);
         let call = state.calls;
         if let Some((_, gone)) = state.goes_at.take_if(|(at, _)| *at == call) {
             state.names.remove(&gone);
         }
         if let Some((_, share)) = state.ends_at.filter(|(at, _)| *at == call) {
-            let mut end = Box::new(state.clone());
+            let mut end = Box::new(state.unmapped());
             if bytes > 0 {
                 let _ = change(&mut end, bytes * share as usize / 256);
             }
@@ -232,42 +243,11 @@ impl MemoryDisk {
             _ => change(&mut state, bytes),
         };
         if let Some(mut steps) = state.steps.take() {
-            steps.push(State { calls: 0, ..state.clone() });
+            steps.push(State { calls: 0, ..state.unmapped() });
             state.steps = Some(steps);
         }
         result
     }
-}
-
-impl State {
-    fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
-        Ok(self.files[*self.names.get(path).ok_or_else(not_found)?].bytes.clone())
-    }
-}
-
-impl Content {
-    fn after_power_cut(&self, rng: &mut Rng) -> Content {
-        let (from, to) = (self.on_disk.len(), self.bytes.len());
-        // A cut, or lost sectors within a length that had been noted already.
-        let len =
-            if rng.chance(0.5) { from as u64 + rng.below((to.saturating_sub(from) + 1) as u64) } else { to as u64 };
-        let mut bytes = self.bytes.clone();
-        bytes.truncate(len as usize);
-        let first = from / SECTOR_BYTES;
-        for sector in first..bytes.len().div_ceil(SECTOR_BYTES) {
-            if rng.chance(0.3) {
-                let (start, end) = ((sector * SECTOR_BYTES).max(from), ((sector + 1) * SECTOR_BYTES).min(bytes.len()));
-                if start < end {
-                    bytes[start..end].fill(0);
-                }
-            }
-        }
-        Content { on_disk: bytes.clone(), bytes }
-    }
-}
-
-fn not_found() -> io::Error {
-    io::ErrorKind::NotFound.into()
 }
 
 impl Files for MemoryDisk {
@@ -316,17 +296,29 @@ impl Files for MemoryDisk {
     }
 
     fn map(&self, path: &Path, len: usize) -> io::Result<MappedFile> {
-        self.change(("map", path), 0, |_, _| MappedFile::in_memory(len))
+        self.change(("map", path), 0, |state, _| {
+            let file = state.names.get(path).copied().unwrap_or(state.files.len());
+            if file == state.files.len() {
+                state.files.push(Content::default());
+                state.names.insert(path.to_owned(), file);
+            }
+            let content = &mut state.files[file];
+            let map = File::from(memfd_create("map", MemfdFlags::CLOEXEC)?);
+            map.write_all_at(&content.seen(), 0)?;
+            let mapped = MappedFile::new(&map, len)?;
+            (content.is_mapped, content.map) = (true, Some(Arc::new(map)));
+            Ok(mapped)
+        })
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.change(("rename", from), 0, |state, _| {
-            let moved: Vec<PathBuf> = state.names.keys().filter(|path| path.starts_with(from)).cloned().collect();
-            for path in moved {
-                let file = state.names.remove(&path).unwrap();
-                let rest = path.strip_prefix(from).unwrap();
-                let path = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
-                state.names.insert(path, file);
+            match state.names.remove(from) {
+                Some(file) => _ = state.names.insert(to.to_owned(), file),
+                None => {
+                    state.rename(from, to);
+                    state.moved.push((from.to_owned(), to.to_owned()));
+                }
             }
             Ok(())
         })
@@ -349,17 +341,7 @@ impl Files for MemoryDisk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.change(("sync_folder", folder), 0, |state, _| {
-            let State { names, names_on_disk, .. } = state;
-            // What is in it, and whether a folder in it is there; not what is in that.
-            let is_in_it = |path: &Path| path.parent() == Some(folder);
-            let is_gone = |path: &Path| {
-                let inner =
-                    path.strip_prefix(folder).ok().and_then(|rest| rest.iter().next()).map(|it| folder.join(it));
-                inner.is_some_and(|inner| !names.keys().any(|path| path.starts_with(&inner)))
-            };
-            names_on_disk.retain(|path, _| !is_in_it(path) && !is_gone(path));
-            let now = names.iter().filter(|(path, _)| is_in_it(path));
-            names_on_disk.extend(now.map(|(path, file)| (path.clone(), *file)));
+            state.sync_folder(folder);
             Ok(())
         })
     }

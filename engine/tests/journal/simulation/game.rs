@@ -7,6 +7,9 @@
 //! | 1003 | as 1002, with other tables: wider scores, levels, and a table more |
 //! | 1004 | its `upgraded` panics when half done |
 //! | 1005 | has no place for notes, and does not say that they may go |
+//! | 1006 | its `upgraded` ends the process where there are players |
+//!
+//! Version 1001 ends the process, too: by one kind of message, and by a tick once there is a mine.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,6 +18,7 @@ use std::time::Duration;
 use logic_api::prelude::*;
 use room::{LogicVersion, VersionMark};
 
+use super::deadly::{ends, may_end};
 use crate::support::{ON_PURPOSE, linked};
 
 /// The first byte of a message says what to do, the second is a number.
@@ -28,6 +32,10 @@ pub(crate) mod order {
     pub(crate) const CHANGE_ALL_THEN_PANIC: u8 = 4;
     /// Panics in version 1001.
     pub(crate) const NEW: u8 = 5;
+    /// Ends the process in version 1001.
+    pub(crate) const END: u8 = 6;
+    /// Has the next tick do so.
+    pub(crate) const MINE: u8 = 7;
 }
 
 /// Every message has a number of its own, and is counted by it: one that comes twice finds the number there.
@@ -37,6 +45,11 @@ pub(crate) fn message(what: u8, number: u8, serial: u64) -> Vec<u8> {
 
 pub(crate) fn parse(bytes: &[u8]) -> (u8, u8, u64) {
     (bytes[0], bytes[1], u64::from_le_bytes(bytes[2..].try_into().unwrap()))
+}
+
+/// The version that a room is created on, which its config says.
+pub(crate) fn created_on(config: &[u8]) -> u32 {
+    config.try_into().map_or(1001, u32::from_le_bytes)
 }
 
 /// How long a note of this number is.
@@ -55,11 +68,14 @@ pub(crate) struct Heard {
 #[derive(Row, Debug, Default)]
 #[repr(C)]
 pub(crate) struct Game {
+    /// A number of the room's own, which the next one of its name does not have.
+    born: u64,
     ticks: u64,
     chance: u64,
     fired: u64,
     requests: u64,
     bomb: bool,
+    mine: bool,
     upgraded_from: u32,
 }
 
@@ -122,10 +138,14 @@ macro_rules! version {
 
         #[logic(linked, version = $version)]
         impl Logic for $name {
+            fn create(&mut self, ctx: &mut Ctx, _config: &[u8]) {
+                self.game.born = ctx.rng().next_u64();
+            }
             fn join_attempt(&self, _ctx: &Ctx, _player: PlayerId, join: &Join) -> Admission {
                 if join.hello == b"no" { Admission::Refuse("not today".into()) } else { Admission::Accept }
             }
             fn join(&mut self, ctx: &mut Ctx, player: PlayerId, join: &Join) {
+                may_end(ctx);
                 let note = Text::new(&String::from_utf8_lossy(join.hello));
                 self.avatars.insert($module::Avatar::new(player, note));
                 ctx.reply(b"welcome");
@@ -134,10 +154,12 @@ macro_rules! version {
                 }
             }
             fn leave(&mut self, ctx: &mut Ctx, player: PlayerId, reason: &str) {
+                may_end(ctx);
                 self.avatars.remove_key(player).expect("joined");
                 ctx.broadcast(reason.as_bytes());
             }
             fn message(&mut self, ctx: &mut Ctx, player: PlayerId, bytes: &[u8]) {
+                may_end(ctx);
                 let (what, number, serial) = parse(bytes);
                 let at_us = u64::try_from(ctx.now().as_micros()).unwrap();
                 self.heard.insert(Heard { serial, at_us });
@@ -150,6 +172,9 @@ macro_rules! version {
                     }
                     order::BOMB => self.game.bomb = true,
                     order::NEW if $learnt => avatar.add(1000),
+                    order::END if $learnt => avatar.add(500),
+                    order::END => ends(),
+                    order::MINE => self.game.mine = true,
                     order::CHANGE_ALL_THEN_PANIC => {
                         avatar.note.set("changed");
                         drop(avatar);
@@ -163,8 +188,11 @@ macro_rules! version {
                 ctx.reply(&serial.to_le_bytes());
             }
             fn tick(&mut self, ctx: &mut Ctx) {
+                self.game.chance = may_end(ctx);
+                if self.game.mine && !$learnt {
+                    ends();
+                }
                 self.game.ticks += 1;
-                self.game.chance = ctx.rng().next_u64();
                 let more = u32::try_from(self.game.ticks % 3).unwrap();
                 self.avatars.iter_mut().for_each(|mut avatar| avatar.add(more));
                 $(self.$laps.laps += 1;)?
@@ -177,9 +205,9 @@ macro_rules! version {
             }
             fn query(&self, request: &Request) -> Option<Response> {
                 (request.path == "/dump").then(|| {
-                    let Game { ticks, chance, fired, requests, bomb, upgraded_from } = &*self.game;
+                    let Game { born, ticks, chance, fired, requests, bomb, mine, upgraded_from } = &*self.game;
                     let laps = 0 $(+ self.$laps.laps)?;
-                    let mut text = format!("{ticks} {chance} {fired} {requests} {bomb} {upgraded_from} {laps}\n");
+                    let mut text = format!("{born} {ticks} {chance} {fired} {requests} {bomb} {mine} {upgraded_from} {laps}\n");
                     let mut avatars: Vec<_> = self.avatars.iter().collect();
                     avatars.sort_by_key(|avatar| avatar.player);
                     for avatar in avatars {
@@ -192,7 +220,8 @@ macro_rules! version {
                     Response::text(text)
                 })
             }
-            fn request(&mut self, _ctx: &mut Ctx, request: &Request) -> Response {
+            fn request(&mut self, ctx: &mut Ctx, request: &Request) -> Response {
+                may_end(ctx);
                 self.game.requests += 1;
                 match request.path {
                     "/panic" => panics(),
@@ -217,6 +246,12 @@ version!(PanicsWhenUpgraded, 1004, narrow, learnt: true, factor: 2, upgraded: |t
     panics();
 });
 
+version!(EndsWhenUpgraded, 1006, narrow, learnt: true, factor: 2, upgraded: |this| {
+    if !this.avatars.is_empty() {
+        ends();
+    }
+});
+
 #[derive(Row, Debug)]
 #[repr(C)]
 pub(crate) struct Noteless {
@@ -238,7 +273,7 @@ impl Logic for Lossy {}
 
 /// All versions, oldest first.
 #[derive(Debug, Clone)]
-pub(crate) struct Versions([Arc<LogicVersion>; 5]);
+pub(crate) struct Versions([Arc<LogicVersion>; 6]);
 
 impl Versions {
     pub(crate) fn linked() -> Versions {
@@ -248,11 +283,16 @@ impl Versions {
             linked::<Other>(),
             linked::<PanicsWhenUpgraded>(),
             linked::<Lossy>(),
+            linked::<EndsWhenUpgraded>(),
         ])
     }
 
     pub(crate) fn all(&self) -> &[Arc<LogicVersion>] {
         &self.0
+    }
+
+    pub(crate) fn numbered(&self, version: u32) -> Arc<LogicVersion> {
+        self.0.iter().find(|logic| logic.version().0 == version).unwrap().clone()
     }
 
     pub(crate) fn find(&self, mark: &VersionMark) -> Result<Arc<LogicVersion>, String> {

@@ -1,22 +1,32 @@
 //! Rooms with their journals on a disk in memory: players come, speak, lose their connection and go; messages and ticks panic;
 //! versions are loaded, are bad, are confirmed and taken back; snapshots are made; and the process is killed, the machine loses
-//! power or the disk fails, at any call on a file. After each start the rooms are compared with a model in which nothing faulty
-//! ever happened, and at the end with rooms that were only ever given what was accepted.
+//! power or the disk fails, at any call on a file; or an input ends the process, new, found in a journal or applied once more. After
+//! each start the rooms are compared with a model in which nothing faulty ever happened, and at the end with rooms that were only
+//! ever given what was accepted.
 
+mod black_box;
+mod counts;
+mod deadly;
+mod deeds;
+mod ends;
 mod failures;
+mod found;
 mod game;
+mod history;
 mod model;
 mod process;
 mod progress;
 mod run;
 mod starts;
+mod verdicts;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use self::counts::Counts;
 use self::game::Versions;
-use self::run::{Counts, simulate};
+use self::run::simulate;
 
 /// Seeds of every run of the tests; `scripts/simulate.sh` has more.
 const SEEDS: u64 = 200;

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use logic_api::{PlayerId, Rng};
 use room::{Input, Request, Stamp, TrialId};
 
-use super::game::{note, order, parse};
+use super::black_box::{Key, Quarantine};
+use super::deadly::first_number;
+use super::game::{created_on, note, order, parse};
 
 /// A room after one of its inputs. Cheap to clone, but for the world.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +18,8 @@ pub(crate) struct State {
     pub(crate) world: World,
     pub(crate) is_frozen: bool,
     pub(crate) trial: Option<Rc<Trial>>,
+    /// Who has left, and why, though the room has not heard of it.
+    pub(crate) leaving: BTreeMap<u64, Arc<str>>,
     /// As [`room::Room::seq`].
     pub(crate) seq: u64,
     past: Past,
@@ -66,29 +71,37 @@ impl Drop for Past {
 pub(crate) enum Not {
     Fault(&'static str),
     Applied,
+    /// The process ends in it.
+    Ends,
+    /// The process ends in an input that the rewind applies once more: its first random number.
+    EndsAgain(TrialId, u64),
 }
 
 impl State {
     /// After the input; with it, whatever a rewind took out once more.
-    pub(crate) fn apply(&self, stamp: Stamp, input: &Input) -> Result<State, Not> {
+    pub(crate) fn apply(&self, stamp: Stamp, input: &Input, quarantine: &Quarantine) -> Result<State, Not> {
         let mut next = match input {
+            Input::Dispose => return Ok(State::default()),
             Input::Confirm => {
                 self.trial.as_ref().ok_or(Not::Applied)?;
                 State { trial: None, ..self.clone() }
             }
-            Input::Rewind { .. } => self.rewound().ok_or(Not::Applied)?,
+            Input::Rewind { .. } => self.rewound(quarantine)?,
             Input::Swap { trial, .. } => {
                 if self.trial.is_some() {
                     return Err(Not::Applied);
                 }
                 let world = self.world.apply(stamp, input)?;
                 let trial = Some(Rc::new(Trial { id: *trial, before: self.clone() }));
-                State { world, is_frozen: false, trial, past: self.past.clone().and(stamp, input), seq: 0 }
+                State { world, is_frozen: false, trial, past: self.past.clone().and(stamp, input), ..self.clone() }
             }
             _ if self.is_frozen => return Err(Not::Applied),
             _ => self.stepped(stamp, input)?,
         };
         next.seq = self.seq + 1;
+        if let Input::Leave { player, .. } = input {
+            next.leaving.remove(&player.0);
+        }
         Ok(next)
     }
 
@@ -97,16 +110,28 @@ impl State {
         Ok(State { world, past: self.past.clone().and(stamp, input), ..self.clone() })
     }
 
-    fn rewound(&self) -> Option<State> {
-        let before = &self.trial.as_ref()?.before;
-        let mut state = before.clone();
+    fn rewound(&self, quarantine: &Quarantine) -> Result<State, Not> {
+        let Trial { id, before } = &**self.trial.as_ref().ok_or(Not::Applied)?;
+        let mut state = State { leaving: self.leaving.clone(), ..before.clone() };
         for (stamp, input) in self.past.since(&before.past) {
-            if matches!(input, Input::Swap { .. }) || state.is_frozen {
+            if matches!(input, Input::Swap { .. }) {
                 continue;
             }
-            match state.stepped(stamp, &input) {
+            if state.is_frozen {
+                state.lose(&input);
+                continue;
+            }
+            let number = first_number(stamp.seed);
+            let stepped = match quarantine.contains(&Key::Again(*id, number)) {
+                true if matches!(input, Input::Tick) => Err(Not::Fault("tick")),
+                true => Err(Not::Applied),
+                false => state.stepped(stamp, &input),
+            };
+            match stepped {
                 Ok(next) => state = next,
+                Err(Not::Ends) => return Err(Not::EndsAgain(*id, number)),
                 Err(not) => {
+                    state.lose(&input);
                     state.is_frozen = not == Not::Fault("tick");
                     // The number of a message that is lost stays consumed.
                     if let (Input::Message { player, number, .. }, false) = (&input, state.is_frozen)
@@ -117,7 +142,43 @@ impl State {
                 }
             }
         }
-        Some(state)
+        Ok(state)
+    }
+
+    /// A rewind loses the input: whoever has left by it was told so.
+    fn lose(&mut self, input: &Input) {
+        if let Input::Leave { player, reason } = input {
+            self.leaving.insert(player.0, reason.clone());
+        }
+    }
+
+    /// A player has left, and the room takes no inputs now.
+    pub(crate) fn left(&self, player: PlayerId, reason: &Arc<str>) -> State {
+        let mut left = self.clone();
+        left.leaving.insert(player.0, reason.clone());
+        left
+    }
+
+    /// Those who are to leave, and are in the world.
+    pub(crate) fn is_leaving(&self) -> BTreeMap<PlayerId, Arc<str>> {
+        let of_world = self.leaving.iter().filter(|(player, _)| self.world.players.contains_key(player));
+        of_world.map(|(player, reason)| (PlayerId(*player), reason.clone())).collect()
+    }
+
+    /// The room is not there: not yet, or not any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.world.version == 0
+    }
+
+    /// After a fault in a tick.
+    pub(crate) fn frozen(&self) -> State {
+        State { is_frozen: true, ..self.clone() }
+    }
+
+    /// The first random numbers of the inputs since the swap on trial.
+    pub(crate) fn numbers_on_trial(&self) -> Vec<u64> {
+        let since = self.trial.iter().flat_map(|trial| self.past.since(&trial.before.past));
+        since.map(|(stamp, _)| first_number(stamp.seed)).collect()
     }
 
     /// What a room that never failed, never was killed and never went back would have been given.
@@ -130,11 +191,13 @@ impl State {
 pub(crate) struct World {
     pub(crate) version: u32,
     pub(crate) players: BTreeMap<u64, Player>,
+    pub(crate) born: u64,
     ticks: u64,
     chance: u64,
     fired: u64,
     requests: u64,
     bomb: bool,
+    mine: bool,
     upgraded_from: u32,
     laps: u64,
     /// When each message came.
@@ -166,7 +229,7 @@ impl World {
     fn change(&mut self, Stamp { now_us, seed }: Stamp, input: &Input) -> Result<(), Not> {
         let player = input.player().0;
         match input {
-            Input::Create { .. } => self.version = 1001,
+            Input::Create { config } => (self.version, self.born) = (created_on(config), first_number(seed)),
             Input::Join { hello, .. } => {
                 if self.players.contains_key(&player) || &**hello == b"no" {
                     return Err(Not::Applied);
@@ -218,12 +281,18 @@ impl World {
             order::TIMER => self.timers.push((now_us + u64::from(number) * 50_000, number.into())),
             order::BOMB => self.bomb = true,
             order::NEW if has_learnt => player.score += 1000,
+            order::END if has_learnt => player.score += 500,
+            order::END => return Err(Not::Ends),
+            order::MINE => self.mine = true,
             _ => return Err(Not::Fault("message")),
         }
         Ok(())
     }
 
     fn tick(&mut self, now_us: u64, seed: u64) -> Result<(), Not> {
+        if self.mine && !self.has_learnt() {
+            return Err(Not::Ends);
+        }
         let is_due = |(due_us, _): &(u64, u64)| *due_us <= now_us;
         self.fired += self.timers.iter().filter(|timer| is_due(timer)).map(|(_, tag)| tag).sum::<u64>();
         self.timers.retain(|timer| !is_due(timer));
@@ -241,9 +310,10 @@ impl World {
 
     fn swap(&mut self, version: u32) -> Result<(), Not> {
         match (version, self.version) {
-            (1005, _) | (..=1004, 1003) if version != 1003 => return Err(Not::Applied),
+            (1005, _) | (_, 1003) if version != 1003 => return Err(Not::Applied),
             (1004, _) => return Err(Not::Fault("upgraded")),
-            (1003, ..=1002) => {
+            (1006, _) if !self.players.is_empty() => return Err(Not::Ends),
+            (1003, _) if self.version != 1003 => {
                 self.players.values_mut().for_each(|player| player.level = 7);
                 self.laps = 0;
             }
@@ -254,8 +324,8 @@ impl World {
     }
 
     pub(crate) fn dump(&self) -> String {
-        let Self { ticks, chance, fired, requests, bomb, upgraded_from, laps, .. } = self;
-        let mut text = format!("{ticks} {chance} {fired} {requests} {bomb} {upgraded_from} {laps}\n");
+        let Self { born, ticks, chance, fired, requests, bomb, mine, upgraded_from, laps, .. } = self;
+        let mut text = format!("{born} {ticks} {chance} {fired} {requests} {bomb} {mine} {upgraded_from} {laps}\n");
         for (player, Player { score, level, note, .. }) in &self.players {
             writeln!(text, "{} {score} {level} {note}", PlayerId(*player)).unwrap();
         }

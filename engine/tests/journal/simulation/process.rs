@@ -1,7 +1,9 @@
 //! A process as the simulation has it: the rooms and what keeps them, on a disk; all that is lost with it.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,10 +12,15 @@ use engine::journal::keeper::{KeepOptions, Keeper};
 use engine::journal::log::LogError;
 use engine::journal::recorder::Recorder;
 use engine::journal::recovery::Recovered;
+use engine::loader::digest::Sha256;
+use engine::probation::{Tried, Verdicts};
+use logic_api::PlayerId;
 use parking_lot::Mutex;
-use room::{Input, Outbox, Pool, Reply, Room, Stamp, StepError, Watch};
+use room::{Input, Outbox, Pool, Reply, Room, Stamp, StepError, TrialId, Watch};
 
-use super::game::Versions;
+use super::deadly::{Ended, within};
+use super::game::{Versions, created_on};
+use super::verdicts::Decision;
 use crate::disk::MemoryDisk;
 
 /// The data folder.
@@ -39,11 +46,31 @@ pub(super) struct Told {
     pub(super) calls: u64,
 }
 
+/// What of the disk takes its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slow {
+    /// What is written, or synced, of the rooms' journals.
+    Records,
+    Snapshots,
+}
+
 pub(super) struct Process {
     pub(super) disk: MemoryDisk,
+    pub(super) verdicts: Verdicts,
+    /// The trial that had no verdict when the process before this one ended.
+    pub(super) interrupted: Option<TrialId>,
     keeper: Keeper,
     pub(super) pool: Pool,
     rooms: [Option<(Room, Recorder)>; ROOMS.len()],
+    /// The first random numbers of inputs of its journals by which it ends.
+    pub(super) deadly: BTreeSet<u64>,
+    /// It has, within an input, and what is here is only on its way out.
+    pub(super) ended: Cell<Option<Ended>>,
+    durability: Durability,
+    /// What is in flight: see [`Process::stall`].
+    stalled: Option<Slow>,
+    /// The thread that takes its time waits in a call, or is to.
+    has_work: bool,
     /// Outputs have left that were caused by what is up to there.
     pub(super) acknowledged: Arc<Mutex<Vec<Told>>>,
     /// What a call that failed was, from when on nothing may be acknowledged.
@@ -62,14 +89,25 @@ impl Process {
             }
         };
         let files = Arc::new(disk.clone());
+        // First, as in the engine: a room is brought to what they say.
+        let verdicts = Verdicts::open(files.clone(), Path::new(DATA));
+        let (verdicts, interrupted) = verdicts.map_err(|error| error.to_string())?;
+        let interrupted = interrupted.map(|tried| tried.trial);
         let keeper = Keeper::start_on((files, SEGMENT_BYTES), Path::new(DATA), options, on_failure);
         let keeper = keeper.map_err(|error| error.to_string())?;
         let acknowledged = Arc::default();
         Ok(Process {
             disk,
+            verdicts,
+            interrupted,
             keeper,
             pool: Pool::new(),
             rooms: [None, None],
+            deadly: BTreeSet::new(),
+            ended: Cell::default(),
+            durability,
+            stalled: None,
+            has_work: false,
             acknowledged,
             failure,
             outbox: Outbox::new(),
@@ -78,7 +116,9 @@ impl Process {
 
     /// What is left of a room.
     pub(super) fn recover(&self, at: usize, versions: &Versions) -> Result<Option<Recovered>, String> {
-        let recovered = self.keeper.recover(ROOMS[at], (&self.pool, &Arc::default()), &mut |mark| versions.find(mark));
+        let recover = || self.keeper.recover(ROOMS[at], (&self.pool, &Arc::default()), &mut |mark| versions.find(mark));
+        let (recovered, ended) = within(&self.disk, &self.deadly, recover);
+        self.ended.set(ended);
         recovered.map_err(|error| error.to_string())
     }
 
@@ -90,13 +130,18 @@ impl Process {
 
     pub(super) fn create(&mut self, at: usize, versions: &Versions, stamp: Stamp, input: &Input) {
         let Input::Create { config } = input else { unreachable!("{input:?}") };
-        let logic = versions.all()[0].clone();
+        let logic = versions.numbered(created_on(config));
         let room = Room::create(ROOMS[at], logic, &self.pool, stamp, config, &mut self.outbox).unwrap();
         let mut recorder = self.keeper.record_new(ROOMS[at], &self.pool, b"{}".to_vec(), None);
         recorder.created(&room, stamp, input);
         self.rooms[at] = Some((room, recorder));
         // Its files are made elsewhere.
         self.keeper.journal().written();
+    }
+
+    /// The rooms that it has.
+    pub(super) fn rooms(&self) -> Vec<usize> {
+        all().filter(|at| self.rooms[*at].is_some()).collect()
     }
 
     pub(super) fn room(&mut self, at: usize) -> &mut Room {
@@ -107,11 +152,85 @@ impl Process {
         let (room, recorder) = self.rooms[at].as_mut().unwrap();
         self.outbox.drain().for_each(drop);
         let outbox = &mut self.outbox;
-        let stepped = recorder.step(room, stamp, input, |room: &mut Room, input, watch: &mut dyn Watch| {
-            room.step_watched(stamp, input, outbox, watch)
-        });
+        let step = || {
+            recorder.step(room, stamp, input, |room: &mut Room, input, watch: &mut dyn Watch| {
+                room.step_watched(stamp, input, outbox, watch)
+            })
+        };
+        let (stepped, ended) = within(&self.disk, &BTreeSet::new(), step);
+        self.ended.set(ended);
         drop(room.take_spent());
         stepped
+    }
+
+    /// A player has left, and the room takes no inputs now.
+    pub(super) fn leaves(&mut self, at: usize, player: PlayerId, reason: &Arc<str>) {
+        let (room, recorder) = self.rooms[at].as_mut().unwrap();
+        recorder.leaves(room, player, reason);
+    }
+
+    /// The leave of a player has its turn.
+    pub(super) fn has_left(&mut self, at: usize, player: PlayerId) {
+        self.rooms[at].as_mut().unwrap().1.has_left(player);
+    }
+
+    /// Has the disk take its time, so that what is ordered is in flight until [`Process::go_on_all`]. Nothing of it is left to
+    /// chance: the journal's thread waits in the first call that it makes, or the one that syncs does, and all that is ordered
+    /// meanwhile is taken together when it goes on.
+    pub(super) fn stall(&mut self, what: Slow) {
+        // A segment that ends waits for the sync under way, and nobody could say when it has come to that.
+        let may_divide =
+            self.durability != Durability::Tick && self.rooms().iter().any(|at| self.segment_bytes(*at) > 1500);
+        if self.disk.failed().is_some() || what == Slow::Records && may_divide {
+            return;
+        }
+        self.settle();
+        (self.stalled, self.has_work) = (Some(what), false);
+        match what {
+            Slow::Snapshots => self.disk.hold("snapshots"),
+            Slow::Records => self.disk.hold(self.slow_thread()),
+        }
+        if what == Slow::Records && self.durability != Durability::Tick {
+            self.keeper.journal().flush(Box::new(|| {}));
+            self.written_and_on();
+        }
+    }
+
+    /// Of a room's last segment.
+    fn segment_bytes(&self, at: usize) -> usize {
+        let folder = Path::new(DATA).join("rooms").join(ROOMS[at]);
+        let is_segment =
+            |path: &PathBuf| path.starts_with(&folder) && path.extension().is_some_and(|it| it == "journal");
+        self.disk.paths().iter().rfind(|path| is_segment(path)).map_or(0, |last| self.disk.bytes(last).len())
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
+    }
+
+    /// Twice: what the journal's thread does after it has let go of something is done then, too.
+    fn written_and_on(&self) {
+        let _unless_failed = self.keeper.journal().written() && self.keeper.journal().written();
+    }
+
+    /// The thread that the calls are made on that take long.
+    fn slow_thread(&self) -> &'static str {
+        if self.durability == Durability::Tick { "journal" } else { "journal-sync" }
+    }
+
+    /// The disk goes on; one thread after the other, so that every run makes the same calls on files.
+    pub(super) fn go_on_all(&mut self) {
+        if self.stalled.take().is_none() {
+            return;
+        }
+        self.disk.let_go(self.slow_thread());
+        let _unless_failed = self.keeper.journal().flushed();
+        // What a snapshot lets the journal forget comes after all snapshots.
+        self.disk.hold("journal");
+        self.disk.let_go("snapshots");
+        self.keeper.snapshots_made();
+        self.disk.let_go("journal");
+        self.settle();
     }
 
     /// Lets go of what was caused up to this place in the room's history, when it is safe, and waits for that.
@@ -119,8 +238,33 @@ impl Process {
         let (_, recorder) = self.rooms[at].as_mut().unwrap();
         let (acknowledged, disk) = (Arc::clone(&self.acknowledged), self.disk.clone());
         let told = move || acknowledged.lock().push(Told { room: at, place, calls: disk.calls() });
+        let has_records = recorder.has_records();
         recorder.release(told);
-        self.keeper.journal().written();
+        match (self.stalled, self.durability) {
+            (Some(Slow::Records), Durability::Tick) if has_records => {
+                self.disk.until_waits("journal");
+                self.has_work = true;
+            }
+            (Some(Slow::Records), Durability::Tick) => {}
+            _ => self.written_and_on(),
+        }
+    }
+
+    /// Snapshots of all rooms, unless something stands against them, that are in flight like all else.
+    pub(super) fn begin_snapshots(&mut self) {
+        if self.stalled != Some(Slow::Snapshots) || std::mem::replace(&mut self.has_work, true) {
+            return;
+        }
+        let later = Instant::now() + 2 * SNAPSHOT_PERIOD;
+        for is_ready in [false, true] {
+            for (room, recorder) in self.rooms.iter_mut().flatten() {
+                recorder.snapshot_if_due(room, later);
+            }
+            if !is_ready {
+                self.keeper.snapshots_made();
+            }
+        }
+        self.written_and_on();
     }
 
     /// Makes a snapshot of a room, unless something stands against it.
@@ -175,7 +319,17 @@ impl Process {
             }
         }
         self.keeper.end();
-        self.disk
+        self.disk.clone()
+    }
+
+    /// Keeps a decision before anybody is told of it. False if that cannot be: nothing is let go of then.
+    pub(super) fn decide(&self, decision: Decision) -> bool {
+        let kept = match decision {
+            Decision::Begins(trial) => self.verdicts.begin(tried(trial)),
+            Decision::Stays(trial) => self.verdicts.confirm(tried(trial)),
+            Decision::Over => self.verdicts.end(),
+        };
+        kept.inspect_err(|error| self.keeper.fail(error)).is_ok()
     }
 
     /// Has a call fail that is on no room's own file.
@@ -188,4 +342,16 @@ impl Process {
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.lock().clone()
     }
+}
+
+/// Its threads end, which they cannot while their calls are held.
+impl Drop for Process {
+    fn drop(&mut self) {
+        ["journal", "journal-sync", "snapshots"].into_iter().for_each(|thread| self.disk.let_go(thread));
+    }
+}
+
+fn tried(trial: TrialId) -> Tried {
+    let (name, at) = ("game".to_owned(), "2026-01-02T03:04:05Z".parse().unwrap());
+    Tried { trial, sha256: Sha256::of(&trial.0.to_le_bytes()), version: 1002, name, at }
 }
