@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::dispatcher::{self, Dispatch};
 
-/// How often the log tells how far a start is.
+/// How often the log tells how far a start or a rewind is.
 const TOLD_PERIOD: Duration = Duration::from_secs(1);
 
 /// When it is time to say something again: once in a period, and not before one is over.
@@ -38,7 +38,7 @@ pub fn percent(done: u64, count: u64) -> u64 {
     u64::try_from(percent.min(100)).unwrap_or(100)
 }
 
-/// Tells how far a start is, whatever it is at: what takes a moment each, and long together, is told of, too.
+/// Tells how far a start or a rewind is, whatever it is at: what takes a moment each, and long together, is told of, too.
 pub struct Progress {
     /// `None` where nobody waits.
     pace: Option<Mutex<Pace>>,

@@ -98,6 +98,7 @@ impl Recorder {
     pub(super) fn resumed(&mut self, room: &Room, leaving: impl Iterator<Item = PlayerId>) {
         self.was_frozen = room.frozen().is_some();
         self.leaving.extend(leaving);
+        self.forget_gone(room);
     }
 
     /// The player is gone for good, and is told so; but the room takes no inputs now.
@@ -106,6 +107,11 @@ impl Recorder {
             let note = Note::Leaving { player, reason: Arc::clone(reason) };
             self.batch.push(room.tick().0, |out| note.encode(out));
         }
+    }
+
+    /// Whoever is not in the world has no leave to come, and would keep snapshots from being made for ever.
+    fn forget_gone(&mut self, room: &Room) {
+        self.leaving.retain(|player| room.world().player(*player).is_some());
     }
 
     /// The leave of a player has had its turn.
@@ -169,6 +175,8 @@ impl Recorder {
             self.batch.pop();
         } else if is_swap {
             self.was_frozen = room.frozen().is_some();
+            // A rewind may be to before they joined.
+            self.forget_gone(room);
         }
         self.note_frozen(room);
         if stamp.now_us >= self.hash_at_us && stepped.is_ok() && !self.is_disposed {

@@ -87,7 +87,6 @@ pub fn recover(
         remove_room(&**files, folder)?;
         return Ok(None);
     };
-    remove_temporary(&**files, folder)?;
     if let Some(torn) = &found.torn {
         let (file, at, bytes) = (torn.file.display(), torn.at, torn.bytes);
         tracing::warn!("{file}: the last {bytes} bytes, from {at} on, did not reach the disk whole; cut off");
@@ -96,6 +95,7 @@ pub fn recover(
     let snapshots = snapshots_of(&**files, folder)?;
     let Start { room, after, damaged } = start(files, folder, &found, snapshots, (pool, progress), find)?;
     // Not before it is known that the room is not refused for what its files say: then nothing is changed.
+    remove_temporary(&**files, folder)?;
     let (mut black_box, quarantined) = BlackBox::open_after(&**files, folder, last_word)?;
     if let Some(quarantined) = quarantined {
         tracing::error!(file = %quarantined.file.display(), "quarantined: {}", quarantined.line);

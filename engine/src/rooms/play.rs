@@ -303,8 +303,8 @@ impl Seat {
     fn grant_leave(&mut self, player: PlayerId, reason: Arc<str>) -> Result<(), StepError> {
         // Its connection is closed already.
         self.players.remove(player);
-        self.recorder.iter_mut().for_each(|recorder| recorder.has_left(player));
         self.changed();
+        self.recorder.iter_mut().for_each(|recorder| recorder.has_left(player));
         if self.room.world().player(player).is_none() {
             return Ok(());
         }

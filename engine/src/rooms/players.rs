@@ -17,6 +17,8 @@ use crate::rooms::news::{Heard, News};
 use crate::rooms::outlet::{Outlet, Slot};
 use crate::sessions::{Bad, Link, Out};
 
+/// A leave that failed is not tried again sooner, however short the grace is: each time is a fault.
+pub(super) const LEAVE_AGAIN_MIN: Duration = Duration::from_secs(1);
 /// Connections that are gone and that messages which wait hold on to, at most.
 const LOST_LINKS_MAX: usize = 64;
 
@@ -93,8 +95,8 @@ impl Wish {
 #[derive(Debug)]
 pub(super) struct Players {
     sessions: HashMap<PlayerId, Session>,
-    /// When each grace ends, the earliest first, since all are of the same length. One that is over by itself stays in
-    /// here until its time, and is passed over then.
+    /// When each grace ends, the earliest first; most are of the same length. One that is over by itself stays in here until its
+    /// time, and is passed over then.
     awaited: VecDeque<(Instant, PlayerId)>,
     /// In order. Not empty only while the room can apply nothing.
     pub(super) waiting: VecDeque<Wish>,
@@ -122,6 +124,8 @@ pub(super) struct Session {
     /// They have left, and the room is still to hear of it: by a [`Wish::Leave`] that waits, or when their grace is over. The
     /// connection is closed; one that is still here has messages that wait before it.
     leaves: bool,
+    /// A [`Wish::Leave`] waits.
+    leave_waits: bool,
     /// Why they left, where the logic failed on it.
     left_because: Option<Arc<str>>,
     /// As in the world: what the header of every frame says.
@@ -254,10 +258,11 @@ impl Players {
 
     /// As [`Players::leaves`]: the room hears of it once more when the grace is over.
     pub(super) fn leaves_again(&mut self, player: PlayerId, reason: Arc<str>, now: Instant) {
-        let until = now + self.house.grace;
+        let until = now + self.house.grace.max(LEAVE_AGAIN_MIN);
         let session = self.sessions.entry(player).or_default();
         (session.leaves, session.away_until, session.left_because) = (true, Some(until), Some(reason));
-        self.awaited.push_back((until, player));
+        let place = self.awaited.partition_point(|(other, _)| *other <= until);
+        self.awaited.insert(place, (until, player));
     }
 
     pub(super) fn remove(&mut self, player: PlayerId) -> Option<(Arc<Link>, Slot)> {
@@ -277,8 +282,16 @@ impl Players {
                 }
                 Wish::Return(player)
             }
+            Wish::Leave { player, .. } if self.sessions.get(&player).is_some_and(|session| session.leave_waits) => {
+                return;
+            }
             wish => wish,
         };
+        if let Wish::Leave { player, .. } = &wish
+            && let Some(session) = self.sessions.get_mut(player)
+        {
+            session.leave_waits = true;
+        }
         self.waiting_bytes += wish.message_bytes();
         self.waiting.push_back(wish);
     }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::kept::run;
 use crate::support::{Setup, moody};
 
 /// Damages a file in each of two ways, and puts it back.
@@ -30,7 +29,7 @@ fn all_that_a_start_needs_is_checked() {
     assert!(engine.get("/api/v1/rollback").contains("rewound"));
     assert_eq!(engine.get("/load?name=plugin2.so&force=1"), "done\n");
     let setup = engine.killed();
-    assert!(run(&setup, &["journal", "check"]).contains(" are sound"));
+    assert!(setup.said(&["journal", "check"]).contains(" are sound"));
     let data = setup.data();
     let versions = std::fs::read_dir(data.join("versions")).unwrap().map(|entry| entry.unwrap().path());
     let versions: Vec<PathBuf> = versions.filter(|path| path.extension().is_some_and(|is| is == "so")).collect();
@@ -62,5 +61,5 @@ fn all_that_a_start_needs_is_checked() {
             assert!(setup.failure(&["serve"]).contains(reason), "{file}, {how}: {failure}");
         });
     }
-    assert!(run(&setup, &["journal", "check"]).contains(" are sound"));
+    assert!(setup.said(&["journal", "check"]).contains(" are sound"));
 }

@@ -14,12 +14,6 @@ fn setup() -> Setup {
     Setup::new(moody(), &["game.1001.so", "plugin2.so"]).with("tick_hz = 50")
 }
 
-pub(crate) fn run(setup: &Setup, words: &[&str]) -> String {
-    let output = setup.run(words);
-    assert!(output.status.success(), "{words:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 #[test]
 fn players_are_where_they_were_and_resume_with_their_token() {
     let engine = setup().with("durability = \"tick\"").start();
@@ -54,10 +48,10 @@ fn rooms_go_on_on_the_version_that_ran_them() {
     std::fs::remove_file(setup.plugins().join("plugin2.so")).unwrap();
     let engine = setup.start();
     assert_eq!(engine.get("/count"), "102 in 1002\n");
-    run(&engine.setup, &["rooms", "new", "duel", "--label", "ranked"]);
+    engine.setup.said(&["rooms", "new", "duel", "--label", "ranked"]);
     assert_eq!(engine.get("/count?room=duel"), "1 in 1002\n");
-    run(&engine.setup, &["rooms", "new", "gone"]);
-    run(&engine.setup, &["rooms", "close", "gone"]);
+    engine.setup.said(&["rooms", "new", "gone"]);
+    engine.setup.said(&["rooms", "close", "gone"]);
     let engine = engine.killed().start();
     assert_eq!(engine.get("/count?room=duel"), "2 in 1002\n");
     let names: Vec<String> =
@@ -117,10 +111,10 @@ fn fresh_begins_anew_and_deletes_nothing() {
 fn a_room_may_be_called_like_what_is_half_made() {
     let engine = setup().start();
     for name in ["duel", "duel.tmp", "duel.gone"] {
-        run(&engine.setup, &["rooms", "new", name]);
+        engine.setup.said(&["rooms", "new", name]);
         assert_eq!(engine.get(&format!("/count?room={name}")), "1 in 1001\n");
     }
-    run(&engine.setup, &["rooms", "close", "duel"]);
+    engine.setup.said(&["rooms", "close", "duel"]);
     let engine = engine.killed().start();
     for name in ["duel.tmp", "duel.gone"] {
         assert_eq!(engine.get(&format!("/count?room={name}")), "2 in 1001\n");
@@ -161,7 +155,7 @@ fn rooms_come_and_go_under_one_name_while_snapshots_are_made() {
     let names = ["duel", "a", "b", "c", "d", "e"];
     for _ in 0..5 {
         for name in names {
-            run(&engine.setup, &["rooms", "new", name]);
+            engine.setup.said(&["rooms", "new", name]);
             assert_eq!(engine.get(&format!("/count?room={name}")), "1 in 1001\n");
         }
         let has_snapshot = |engine: &Engine| {
@@ -169,7 +163,7 @@ fn rooms_come_and_go_under_one_name_while_snapshots_are_made() {
             files.filter_map(Result::ok).any(|file| file.path().extension().is_some_and(|kind| kind == "snapshot"))
         };
         engine.until("a snapshot is made", has_snapshot);
-        names.iter().for_each(|name| drop(run(&engine.setup, &["rooms", "close", name])));
+        names.iter().for_each(|name| drop(engine.setup.said(&["rooms", "close", name])));
     }
     let engine = engine.killed().start();
     assert_eq!(engine.refusal("/count?room=duel").0, 404);
@@ -216,7 +210,7 @@ fn a_damaged_room_is_refused_and_left_as_it_is() {
 fn a_room_whose_settings_are_damaged_waits_for_an_operator() {
     let engine = setup().with("rooms = [\"main\", \"b\"]").start();
     assert_eq!(engine.get("/count?room=b"), "1 in 1001\n");
-    run(&engine.setup, &["rooms", "lock", "b"]);
+    engine.setup.said(&["rooms", "lock", "b"]);
     engine.signal(rustix::process::Signal::TERM);
     let setup = engine.ended().1;
     let file = setup.data().join("rooms/b/room.json");
@@ -350,7 +344,7 @@ fn a_creation_that_ends_the_process_twice_is_quarantined() {
     let refused = create(&engine, "three");
     let reason = String::from_utf8(refused.stderr).unwrap();
     assert!(!refused.status.success() && reason.contains("it ended the process time and again"), "{reason}");
-    run(&engine.setup, &["rooms", "new", "three", "--create", "else"]);
+    engine.setup.said(&["rooms", "new", "three", "--create", "else"]);
     assert_eq!(engine.get("/count?room=three"), "1 in 1001\n");
     let line = texts_in(&engine.setup.data().join("unborn/quarantine")).pop().unwrap();
     assert!(line.contains("2 times in a row, the process ended by signal 6 in: create on game1 1001"), "{line}");
@@ -417,7 +411,7 @@ fn a_tick_that_ends_the_process_twice_freezes_the_room() {
         engine.get("/count");
         let _answer = client::try_get(engine.address, "/doom");
         let setup = engine.ended().1;
-        if run(&setup, &["journal", "tail", "main"]).contains("/doom") {
+        if setup.said(&["journal", "tail", "main"]).contains("/doom") {
             break setup;
         }
     };
@@ -460,7 +454,7 @@ fn a_leave_that_has_to_wait_outlives_the_engine() {
         assert!(Client::open(engine.address, Transport::Tcp).resume(&stays.token).resumed);
         assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
         engine.until("one is in", |engine| engine.status()["rooms"][0]["players"] == 1);
-        let tail = run(&engine.killed(), &["journal", "tail", "main", "-n", "1000"]);
+        let tail = engine.killed().said(&["journal", "tail", "main", "-n", "1000"]);
         let said = format!("player {} leaves", left.player);
         let lines: Vec<&str> = tail.lines().filter(|line| line.contains(&said)).collect();
         assert_eq!(lines.len(), 2, "{tail}");
@@ -494,7 +488,7 @@ fn verification_catches_what_is_not_determined() {
     // And nothing else.
     let engine = setup().start();
     engine.get("/count");
-    assert!(run(&engine.killed(), &["replay", "--verify"]).starts_with("verified: "));
+    assert!(engine.killed().said(&["replay", "--verify"]).starts_with("verified: "));
 }
 
 #[test]
@@ -504,20 +498,20 @@ fn a_replay_shows_the_past_and_what_a_fix_would_have_changed() {
     engine.get("/spoil");
     engine.until("it freezes", |engine| engine.status()["rooms"][0]["state"] == "frozen");
     let setup = engine.killed();
-    let text = run(&setup, &["replay", "--with", "plugins/plugin2.so"]);
+    let text = setup.said(&["replay", "--with", "plugins/plugin2.so"]);
     assert!(text.contains("does not fail where the room froze"), "{text}");
     assert!(text.contains("first difference at tick ") && text.contains("count is "), "{text}");
-    let dump: serde_json::Value = serde_json::from_str(&run(&setup, &["replay", "--until", "0", "--dump"])).unwrap();
+    let dump: serde_json::Value = serde_json::from_str(&setup.said(&["replay", "--until", "0", "--dump"])).unwrap();
     assert_eq!((&dump["tick"], &dump["version"]), (&0.into(), &1001.into()));
-    let tail = run(&setup, &["journal", "tail", "main", "-n", "3"]);
+    let tail = setup.said(&["journal", "tail", "main", "-n", "3"]);
     assert!(tail.contains("GET \"/spoil\"") && tail.contains("frozen: version 1001 failed in tick"), "{tail}");
-    assert!(run(&setup, &["journal", "list"]).contains("sound"));
+    assert!(setup.said(&["journal", "list"]).contains("sound"));
     let failure = setup.failure(&["replay", "--room", "other"]);
     assert!(failure.ends_with("keeps no room \"other\"; it has main"), "{failure}");
 }
 
 /// The names of a kind of file in the room `main`.
-fn files_of(setup: &Setup, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn files_of(setup: &Setup, extension: &str) -> Vec<PathBuf> {
     paths_in(setup, "main", extension)
 }
 
@@ -547,7 +541,7 @@ fn a_damaged_snapshot_is_moved_aside_and_does_not_count() {
     assert_eq!(std::fs::read(aside).unwrap(), bytes);
     engine.until("two are kept again", |engine| files_of(&engine.setup, "snapshot").len() == 2);
     let setup = engine.killed();
-    assert!(run(&setup, &["journal", "check"]).contains(" and 2 snapshots are sound"));
+    assert!(setup.said(&["journal", "check"]).contains(" and 2 snapshots are sound"));
     assert_eq!(files_of(&setup, "damaged").len(), 1);
 }
 
@@ -581,7 +575,7 @@ fn what_was_changed_in_a_room_stays_and_the_config_has_the_say_of_the_rest() {
         rooms.iter().map(|(name, said)| ((*name).to_owned(), (*said).to_owned())).collect()
     };
     let engine = setup().with("rooms = [\"main\", \"b\"]").start();
-    run(&engine.setup, &["rooms", "new", "duel", "--players-max", "2"]);
+    engine.setup.said(&["rooms", "new", "duel", "--players-max", "2"]);
     change(&engine, "main", r#"{"players_max": 7, "label": "ranked"}"#);
     change(&engine, "main", r#"{"locked": true}"#);
     change(&engine, "duel", r#"{"locked": true}"#);

@@ -7,7 +7,6 @@ use engine::points::Point;
 use serde_json::Value;
 
 use crate::client::try_get;
-use crate::kept::run;
 use crate::players::client::{Client, Transport};
 use crate::support::{Engine, Setup, in_time, moody};
 
@@ -182,9 +181,9 @@ fn check_found(setup: Setup, heard: &Heard, becomes: Becomes) {
         Becomes::RolledBack => refusal(": ugly; "),
     }
     let setup = engine.killed();
-    run(&setup, &["journal", "check"]);
+    setup.said(&["journal", "check"]);
     for room in ROOMS {
-        run(&setup, &["replay", "--verify", "--room", room]);
+        setup.said(&["replay", "--verify", "--room", room]);
     }
 }
 

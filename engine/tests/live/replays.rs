@@ -10,7 +10,6 @@ use std::process::Stdio;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
-use crate::kept::run;
 use crate::support::{Engine, Setup, moody};
 
 fn setup() -> Setup {
@@ -35,13 +34,13 @@ fn until_it_ticks(engine: &Engine) {
 
 /// Where the journal has the requests for `/count`: the ticks before them.
 fn counts(setup: &Setup) -> Vec<u64> {
-    let tail = run(setup, &["journal", "tail", "main", "-n", "100000"]);
+    let tail = setup.said(&["journal", "tail", "main", "-n", "100000"]);
     let lines = tail.lines().filter(|line| line.contains("GET \"/count\""));
     lines.map(|line| line.split_whitespace().nth(2).unwrap().parse().unwrap()).collect()
 }
 
 fn dumped(setup: &Setup, until: u64) -> Value {
-    serde_json::from_str(&run(setup, &["replay", "--until", &until.to_string(), "--dump"])).unwrap()
+    serde_json::from_str(&setup.said(&["replay", "--until", &until.to_string(), "--dump"])).unwrap()
 }
 
 #[track_caller]
@@ -72,7 +71,7 @@ fn a_room_is_shown_at_any_tick_also_after_a_rewind() {
     }
     check_dump(&dumped(&setup, on_trial), on_trial, 104, 1002);
     // What came on trial has come on the version from before.
-    let last = run(&setup, &["replay", "--dump"]);
+    let last = setup.said(&["replay", "--dump"]);
     let last: Value = serde_json::from_str(&last).unwrap();
     check_dump(&last, last["tick"].as_u64().unwrap(), 4, 1001);
     assert!(last["tick"].as_u64().unwrap() > on_trial);
@@ -100,7 +99,7 @@ fn a_tick_before_all_that_is_kept_is_refused() {
         assert_eq!(dump["tick"], until);
     }
     assert_eq!(
-        run(&setup, &["replay", "--verify", "--until", &oldest.to_string()]).split(' ').next(),
+        setup.said(&["replay", "--verify", "--until", &oldest.to_string()]).split(' ').next(),
         Some("verified:")
     );
 }
@@ -137,8 +136,8 @@ fn what_is_kept_is_looked_at_while_the_engine_runs() {
     engine.until("the oldest records have gone", |_| !first.exists());
     for _ in 0..25 {
         engine.get("/count");
-        assert!(run(&engine.setup, &["journal", "check"]).contains(" snapshots are sound"));
-        assert!(run(&engine.setup, &["journal", "list"]).contains("main"));
+        assert!(engine.setup.said(&["journal", "check"]).contains(" snapshots are sound"));
+        assert!(engine.setup.said(&["journal", "list"]).contains("main"));
         let (code, text, error) = replay(&engine.setup, &["--verify"], &[]);
         assert_eq!((code, error.as_str()), (Some(0), ""), "{text}");
     }

@@ -6,14 +6,6 @@ use wire::{ClientFrame, CloseCode};
 use crate::players::client::{BOTH, Client, Transport};
 use crate::support::{Engine, Setup, moody};
 
-/// What a command of the engine prints.
-#[track_caller]
-pub(crate) fn run(engine: &Engine, words: &[&str]) -> String {
-    let output = engine.setup.run(words);
-    assert!(output.status.success(), "{words:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// The names of the rooms that are listed.
 fn listed(engine: &Engine, query: &str) -> Vec<String> {
     let rooms: serde_json::Value = serde_json::from_str(&engine.get(&format!("/api/v1/rooms{query}"))).unwrap();
@@ -27,23 +19,23 @@ fn rooms_come_and_go_while_versions_do() {
     assert_eq!(engine.get("/peek?room=lobby"), "1 in 1001\n");
 
     let duel = ["rooms", "new", "duel", "--label", "d", "--players-max", "2", "--locked"];
-    assert_eq!(run(&engine, &duel), "opened duel: 2 seats, 20 ticks a second\n");
+    assert_eq!(engine.setup.said(&duel), "opened duel: 2 seats, 20 ticks a second\n");
     assert_eq!(engine.get("/count?room=duel"), "1 in 1001\n");
     assert_eq!(listed(&engine, ""), ["lobby", "b", "duel"]);
     assert_eq!(listed(&engine, "?label=d"), ["duel"]);
     assert_eq!(listed(&engine, "?free=1"), ["lobby", "b"]);
-    assert_eq!(run(&engine, &["rooms", "unlock", "duel"]), "duel is open\n");
+    assert_eq!(engine.setup.said(&["rooms", "unlock", "duel"]), "duel is open\n");
     assert_eq!(listed(&engine, "?free=1"), ["lobby", "b", "duel"]);
     let taken = "there is a room duel already; give another name, or none for one that is made up";
     assert_eq!(engine.setup.failure(&duel), taken);
 
     assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
     assert_eq!(engine.get("/count?room=duel"), "102 in 1002\n", "upgraded with the others");
-    run(&engine, &["rooms", "new", "late", "--tick-hz", "0"]);
+    engine.setup.said(&["rooms", "new", "late", "--tick-hz", "0"]);
     assert_eq!(engine.get("/count?room=late"), "1 in 1002\n", "made on what is current");
     assert_eq!(engine.status()["versions"][1]["rooms"], serde_json::json!(["lobby", "b", "duel", "late"]));
 
-    assert_eq!(run(&engine, &["rooms", "close", "duel"]), "duel is closed\n");
+    assert_eq!(engine.setup.said(&["rooms", "close", "duel"]), "duel is closed\n");
     let gone = engine.refusal("/count?room=duel");
     assert_eq!(
         gone,
@@ -57,7 +49,7 @@ fn rooms_come_and_go_while_versions_do() {
 
     assert_eq!(engine.get("/load?name=game.1001.so"), "done\n");
     assert_eq!(engine.get("/count?room=late"), "102 in 1001\n");
-    run(&engine, &["rooms", "new", "brief", "--dispose-when-empty", "--linger-ms", "0"]);
+    engine.setup.said(&["rooms", "new", "brief", "--dispose-when-empty", "--linger-ms", "0"]);
     engine.until("nobody comes", |engine| engine.metric("hotseat_rooms_closed_total") == 2);
     assert_eq!(listed(&engine, ""), ["lobby", "b", "late"]);
 }
@@ -67,10 +59,10 @@ fn every_room_hears_of_its_end() {
     // Where rooms are kept, they go on when the engine starts again.
     let setup = Setup::new(moody(), &["game.1001.so"]).with("rooms = [\"main\", \"b\"]");
     let engine = setup.with("durability = \"off\"").start();
-    run(&engine, &["rooms", "new", "c"]);
-    run(&engine, &["rooms", "new", "closed"]);
+    engine.setup.said(&["rooms", "new", "c"]);
+    engine.setup.said(&["rooms", "new", "closed"]);
     engine.get("/count?room=c");
-    run(&engine, &["rooms", "close", "closed"]);
+    engine.setup.said(&["rooms", "close", "closed"]);
     let log = engine.log();
     let told = log.find("closed is told to end in 0 ms").unwrap();
     assert!(log[told..].contains("closed ends after 0 requests"), "{log}");
@@ -105,17 +97,17 @@ fn players_find_and_fill_rooms_over_the_wire() {
     for transport in BOTH {
         let engine = Setup::new(moody(), &["game.1001.so"]).with("players_max = 2").start();
         for duel in ["duel-1", "duel-2"] {
-            run(&engine, &["rooms", "new", duel, "--label", "duel", "--players-max", "1"]);
+            engine.setup.said(&["rooms", "new", duel, "--label", "duel", "--players-max", "1"]);
         }
         let no_place = CloseCode::NoPlace;
         let _duellists = ["duel-1", "duel-2"].map(|room| finds(&engine, transport, "*duel", room));
         turned_away(&engine, transport, "*duel", no_place, "no room labelled duel has a free seat");
         turned_away(&engine, transport, "duel-1", no_place, "the room duel-1 is full: it has 1 seats");
         let _in_main = finds(&engine, transport, "*", "main");
-        run(&engine, &["rooms", "lock", "main"]);
+        engine.setup.said(&["rooms", "lock", "main"]);
         turned_away(&engine, transport, "main", no_place, "the room main is locked");
         turned_away(&engine, transport, "*", no_place, "no room has a free seat");
-        run(&engine, &["rooms", "unlock", "main"]);
+        engine.setup.said(&["rooms", "unlock", "main"]);
         let _in_main_too = finds(&engine, transport, "", "main");
         let unknown = "there is no room \"nowhere\"; there are main, duel-1, duel-2";
         turned_away(&engine, transport, "nowhere", CloseCode::NoSuchRoom, unknown);
@@ -156,9 +148,9 @@ fn an_operator_takes_a_player_out() {
         let joined = rude.join(b"");
         let player = joined.player.to_string();
         assert_eq!(witness.hear(), "joined");
-        let shown = run(&engine, &["rooms", "players", "main"]);
+        let shown = engine.setup.said(&["rooms", "players", "main"]);
         assert!(shown.lines().any(|line| line.contains(&player) && line.contains("open")), "{shown}");
-        let printed = run(&engine, &["rooms", "kick", "main", &player, "--reason", "that is rude, & loud"]);
+        let printed = engine.setup.said(&["rooms", "kick", "main", &player, "--reason", "that is rude, & loud"]);
         assert_eq!(printed, format!("{player} is out of main\n"));
         assert_eq!(rude.closing(), (CloseCode::Kicked, "that is rude, & loud".to_owned()));
         assert_eq!(witness.hear(), "gone: that is rude, & loud", "the logic hears why");

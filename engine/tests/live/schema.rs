@@ -58,12 +58,6 @@ fn newest_snapshot(setup: &Setup) -> String {
     snapshots.max().unwrap().display().to_string()
 }
 
-pub(crate) fn run(setup: &Setup, words: &[&str]) -> String {
-    let output = setup.run(words);
-    assert!(output.status.success(), "{words:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// What is kept is sound, but that a replay would need the plugin that is gone.
 #[track_caller]
 fn check_misses_only_the_code(setup: &Setup) {
@@ -91,7 +85,7 @@ fn a_start_on_a_newer_version_takes_kept_rooms_over() {
     assert_eq!((engine.get("/tally"), versions(&engine)), (told.clone(), vec![1002]));
     assert!(engine.log().contains("game.1001.so is not used: load it"), "{}", engine.log());
     let setup = engine.killed();
-    assert!(run(&setup, &["replay", "--verify"]).starts_with("verified: "));
+    assert!(setup.said(&["replay", "--verify"]).starts_with("verified: "));
     assert_eq!(setup.start().get("/tally"), told);
 }
 
@@ -190,13 +184,13 @@ fn a_snapshot_is_shown_and_opened_without_an_engine() {
     let (two, three) = (tally().join("game.1002.so"), tally().join("game.1003.so"));
     let (two, three) = (two.to_str().unwrap(), three.to_str().unwrap());
 
-    let text = run(&setup, &["snapshot", &file]);
+    let text = setup.said(&["snapshot", &file]);
     assert!(text.contains(", by game1 1001") && text.ends_with("\n  scores: 2001 rows of 40 bytes\n"), "{text}");
-    let text = run(&setup, &["snapshot", &file, "--with", two]);
+    let text = setup.said(&["snapshot", &file, "--with", two]);
     for part in ["under game2 1002:\nscores: rows of 40 bytes become 56, 2001 rows", "\nopened: state hash "] {
         assert!(text.contains(part), "{part} in {text}");
     }
-    let dump: Value = serde_json::from_str(&run(&setup, &["snapshot", &file, "--with", two, "--dump"])).unwrap();
+    let dump: Value = serde_json::from_str(&setup.said(&["snapshot", &file, "--with", two, "--dump"])).unwrap();
     let row = &dump["tables"]["scores"][0]["row"];
     assert_eq!((&row["nick"], &row["count"], &row["lives"]), (&"ann".into(), &3.into(), &3.into()));
     assert_eq!((&dump["version"], &dump["tables"]["story"][0]["row"]["upgraded_from"]), (&1002.into(), &1001.into()));
@@ -209,7 +203,7 @@ fn a_snapshot_is_shown_and_opened_without_an_engine() {
              Score.hits: u32 -> u8 would lose values above 255; give a migration\n"
         )
     );
-    run(&setup, &["snapshot", &file, "--with", three, "--drop", "Score.hits"]);
+    setup.said(&["snapshot", &file, "--with", three, "--drop", "Score.hits"]);
     let failure = setup.failure(&["snapshot", &file, "--with", two, "--drop", "orbs"]);
     assert_eq!(failure, "nothing called \"orbs\" is lost; leave --drop orbs out");
     let failure = setup.failure(&["snapshot", two]);
@@ -241,11 +235,11 @@ fn what_an_older_version_on_trial_went_without_comes_back_with_the_newer_one() {
     assert_eq!(client.ask(b"after"), "after");
     let told = engine.get("/tally");
     let setup = engine.killed();
-    let dump: Value = serde_json::from_str(&run(&setup, &["replay", "--dump"])).unwrap();
+    let dump: Value = serde_json::from_str(&setup.said(&["replay", "--dump"])).unwrap();
     let row = &dump["tables"]["scores"][0]["row"];
     assert_eq!((&row["nick"], &row["count"], &row["bytes"]), (&NICK.into(), &3.into(), &16.into()));
     assert_eq!((&row["lives"], &dump["tables"]["story"][0]["row"]["upgraded_from"]), (&3.into(), &1001.into()));
-    assert!(run(&setup, &["replay", "--verify"]).starts_with("verified: "));
+    assert!(setup.said(&["replay", "--verify"]).starts_with("verified: "));
     assert_eq!(setup.start().get("/tally"), told);
 }
 
@@ -269,7 +263,7 @@ fn a_load_there_and_back_is_a_matter_of_words() {
     assert_eq!(engine.get(&format!("/load?name={back}")), "done\n");
     assert_eq!((engine.get("/tally"), versions(&engine)), (gone, vec![1001]));
     let setup = engine.killed();
-    assert!(run(&setup, &["replay", "--verify"]).starts_with("verified: "));
+    assert!(setup.said(&["replay", "--verify"]).starts_with("verified: "));
 }
 
 /// The first is held half-way through its rows, so all of this is while it is at them.
@@ -349,7 +343,7 @@ fn a_crowd_plays_on_while_its_tables_change() {
     assert_eq!((versions(&engine), swaps), (vec![1001], CHANGES));
     // And a replay of all that comes to the same.
     let setup = engine.killed();
-    let dump: Value = serde_json::from_str(&run(&setup, &["replay", "--dump"])).unwrap();
+    let dump: Value = serde_json::from_str(&setup.said(&["replay", "--dump"])).unwrap();
     let rows = dump["tables"]["scores"].as_array().unwrap();
     let hits: u64 = rows.iter().map(|row| row["row"]["hits"].as_u64().unwrap()).sum();
     assert_eq!((rows.len(), hits), (100, messages.sent));

@@ -6,7 +6,7 @@ use wire::ClientFrame;
 
 use crate::bad_input::plugins::{saboteur, with_text_spoiled};
 use crate::players::client::{Client, Transport};
-use crate::schema::{played, run, versions};
+use crate::schema::{played, versions};
 use crate::schema_refused::state_hash;
 use crate::support::Engine;
 
@@ -75,7 +75,7 @@ fn as_many_tables_and_fields_as_there_may_be_are_planned_and_loaded() {
     let tables = plans[0]["plan"]["tables"].as_array().unwrap();
     assert_eq!((tables.len(), tables[255]["fields"].as_array().unwrap().len()), (256, 64));
     let file = |name: &str| engine.setup.plugins().join(name).display().to_string();
-    let text = run(&engine.setup, &["plan", &file("large.so"), &file("changed.so")]);
+    let text = engine.setup.said(&["plan", &file("large.so"), &file("changed.so")]);
     assert!(text.ends_with("\n  Row255.field63: u8 -> u64, converted\n"), "{text}");
     assert_eq!(engine.get("/load?name=changed.so"), "done\n");
 

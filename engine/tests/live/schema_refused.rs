@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::schema::{BACK, played, run, versions};
+use crate::schema::{BACK, played, versions};
 use crate::support::{Engine, Setup, build_so, tally};
 
 /// Rows of a world that nobody succeeds in changing: one of them is the row at which migrations fail.
@@ -56,7 +56,7 @@ fn check_refused_by(line: &str, name: &str, expected: (u16, &str, &str)) {
 
 /// What another process makes of the journal.
 pub(crate) fn state_hash(engine: &Engine) -> String {
-    run(&engine.setup, &["replay"]).split("state hash ").nth(1).unwrap()[..16].to_owned()
+    engine.setup.said(&["replay"]).split("state hash ").nth(1).unwrap()[..16].to_owned()
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn what_a_load_does_to_tables_is_told_before_and_afterwards() {
     let lossy = ask("/api/v1/plan?name=game.1003.so&drop=Score.hits").json();
     let hits = &lossy[0]["plan"]["tables"][0]["fields"][2];
     assert_eq!((&hits["how"], &hits["loses"]), (&"lossy".into(), &"values above 255".into()));
-    assert!(run(&engine.setup, &["status"]).contains(&format!("\n  {line}\n")));
+    assert!(engine.setup.said(&["status"]).contains(&format!("\n  {line}\n")));
 
     let spared = ask("/api/v1/plan?name=game.1002.so&drop=Score.nick").json();
     assert_eq!(spared[0]["plan"]["unused_drops"], json!(["Score.nick"]));

@@ -129,6 +129,14 @@ impl Setup {
         self.command(words).output().unwrap()
     }
 
+    /// What a command of the engine prints, which must succeed.
+    #[track_caller]
+    pub(crate) fn said(&self, words: &[&str]) -> String {
+        let output = self.run(words);
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Runs a command that fails, and gives the line that it fails with.
     pub(crate) fn failure(&self, words: &[&str]) -> String {
         let output = self.run(words);

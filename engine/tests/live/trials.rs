@@ -3,8 +3,8 @@
 use serde_json::Value;
 use wire::{ClientFrame, CloseCode};
 
+use crate::kept::files_of;
 use crate::players::client::{Client, Transport};
-use crate::rooms::run;
 use crate::support::{Engine, Setup, moody};
 
 /// 1001 fails where 1002 does not: on trial it is the bad one.
@@ -155,7 +155,7 @@ fn a_leave_that_a_frozen_room_cannot_take_back_holds() {
         assert_eq!(ann.closing_at_last().0, CloseCode::Left);
         engine.until("one is in", |engine| engine.status()["rooms"][0]["players"] == 1);
         if end.starts_with("rolled back") {
-            run(&engine, &["rollback"]);
+            engine.setup.said(&["rollback"]);
         }
         let engine = if end.ends_with("killed") { engine.killed().start() } else { engine };
         let room = engine.status()["rooms"][0].clone();
@@ -168,6 +168,27 @@ fn a_leave_that_a_frozen_room_cannot_take_back_holds() {
         assert_eq!(engine.get("/load?name=plugin2.so&force=1"), "done\n");
         engine.until("one is in", |engine| engine.status()["rooms"][0]["players"] == 1);
     }
+}
+
+/// They are not in the world any more, and nothing waits for them.
+#[test]
+fn a_room_goes_on_being_kept_after_a_join_and_a_leave_that_it_went_back_over() {
+    let setup = Setup::new(moody(), &["game.1001.so", "plugin2.so"]);
+    let mut engine = setup.with("probation = \"10min\"\nsnapshot_interval_ms = 100").start();
+    engine.get("/spoil");
+    engine.until("it freezes", |engine| engine.status()["rooms"][0]["state"] == "frozen");
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    let mut ann = Client::open(engine.address, Transport::Tcp);
+    ann.join(b"ann");
+    ann.send(&ClientFrame::Leave);
+    assert_eq!(ann.closing_at_last().0, CloseCode::Left);
+    engine.setup.said(&["rollback"]);
+    engine = engine.killed().start();
+    assert_eq!(engine.get("/load?name=plugin2.so&force=1"), "done\n");
+    engine.get("/api/v1/confirm");
+    let before = files_of(&engine.setup, "snapshot");
+    engine.get("/count");
+    engine.until("there is a new snapshot", |engine| files_of(&engine.setup, "snapshot").last() > before.last());
 }
 
 #[test]

@@ -89,11 +89,12 @@ impl Run<'_> {
     /// That the room is where its history says that it can be.
     fn check_recovered(&mut self, recovered: &mut Recovered, at: usize) {
         let Recovered { room, leaving, .. } = recovered;
-        leaving.retain(|player, _| room.world().player(*player).is_some());
+        let mut in_world = leaving.clone();
+        in_world.retain(|player, _| room.world().player(*player).is_some());
         let (seq, is_frozen, born) = (room.seq().0, room.frozen().is_some(), born(room));
         let is_so = |state: &State| {
             let is_there = (state.seq, state.is_frozen, state.world.born) == (seq, is_frozen, born);
-            is_there && state.is_leaving() == *leaving
+            is_there && state.is_leaving() == in_world
         };
         let place = self.histories[at].place(is_so);
         let place = place.unwrap_or_else(|| panic!("{} has never been where it is now, at {seq}", ROOMS[at]));

@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 
 use logic_api::Rng;
 
-use crate::kept::run;
 use crate::kills::operator::{Operator, Verdict};
 use crate::kills::players::{Asker, Player};
 use crate::kills::twin::{Accounts, Twin};
@@ -250,12 +249,12 @@ fn a_killed_engine_has_lost_nothing_and_doubled_nothing() {
         // Its own count of what it was sent, and once more the whole of it against the twin.
         let consumed = twin.consumed(room);
         assert_eq!(counted, format!("{consumed} numbers, {consumed} messages\n"));
-        let verified = run(&setup, &["replay", "--room", room, "--verify"]);
+        let verified = setup.said(&["replay", "--room", room, "--verify"]);
         assert!(verified.starts_with("verified: "), "{verified}");
-        let (replayed, hash) = (run(&setup, &["replay", "--room", room]), twin.state_hash(room));
+        let (replayed, hash) = (setup.said(&["replay", "--room", room]), twin.state_hash(room));
         assert!(replayed.contains(&format!("state hash {hash:016x}\n")), "{room}: {hash:016x}: {replayed}");
     }
-    assert!(run(&setup, &["journal", "check"]).starts_with("b: "));
+    assert!(setup.said(&["journal", "check"]).starts_with("b: "));
     let counts = twin.counts();
     assert!(counts.hashes > kills / 2 && counts.answers > kills, "{twin}");
     // Few kills may have none of it.

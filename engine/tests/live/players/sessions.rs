@@ -1,7 +1,6 @@
 //! Coming, going, and coming back.
 
 use crate::players::client::{BOTH, Client, Transport};
-use crate::rooms::run;
 use crate::support::{Engine, Setup, moody};
 use wire::{ClientFrame, CloseCode};
 
@@ -372,7 +371,7 @@ fn who_comes_and_goes_is_known_even_if_the_logic_fails_on_it() {
     assert!(failed.starts_with(&expected) && failed.ends_with(": the Leave is cursed"), "{failed}");
     assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
     witness.version();
-    assert_eq!(run(&engine, &kick), format!("{id} is out of main\n"));
+    assert_eq!(engine.setup.said(&kick), format!("{id} is out of main\n"));
     assert_eq!((witness.hear(), players(&engine)), ("gone: once more".to_owned(), (1, 1)));
 }
 
