@@ -182,6 +182,17 @@ impl Frees {
         Ok(())
     }
 
+    /// True if the world still has the pages that were gone through, and their slots: what has come since is followed, and what
+    /// has changed, but nothing says what was in those that are gone.
+    pub(super) fn fit(&self, plan: &Plan, world: &World) -> bool {
+        let mut tables = self.tables.iter().zip(plan.freed());
+        let is_there = |(found, (old, _)): (&Vec<Found>, (usize, &[usize]))| {
+            let table = world.tables().table(old);
+            found.len() <= table.row_page_count() && found.iter().all(|page| page.slots <= table.slots())
+        };
+        self.heap.is_within(world.heap()) && tables.all(is_there)
+    }
+
     /// Pages gone through so far, those of rows and those of the heap.
     pub(super) fn pages_done(&self) -> usize {
         self.pages_done

@@ -12,7 +12,7 @@ use crate::LogicVersion;
 use crate::heap::MadePage;
 use crate::limits::{HEAP_BYTES_MAX, TABLE_BYTES_MAX};
 use crate::raw::{Block, Index, Pool, RawTable, RewrittenPage, TableLayout, Tables, block_bytes, class_for};
-use crate::world::World;
+use crate::world::{Lineage, World};
 use keys::Keys;
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub struct Rewrite {
     seed: u64,
     /// As the tables of the plan.
     tables: Vec<TableRewrite>,
+    /// Whose pages they are. None until the first is rewritten.
+    lineage: Option<Lineage>,
     /// Where the texts come that migrations make. None until the first page is rewritten.
     texts: Option<Texts>,
     frees: Frees,
@@ -141,8 +143,9 @@ impl Rewrite {
     pub fn new(plan: Arc<Plan>, to: Arc<LogicVersion>, drops: Arc<[String]>, seed: u64, bytes_max: usize) -> Self {
         assert!(plan.refusals().is_empty(), "a refused plan is not carried out");
         let tables = plan.tables.iter().map(|_| TableRewrite::default()).collect();
-        let (texts, frees, spent, budget) = (None, Frees::default(), Vec::new(), Budget::new(bytes_max));
-        Self { plan, to, drops, seed, tables, texts, frees, spent, budget, pages_done: 0 }
+        let (lineage, texts) = (None, None);
+        let (frees, spent, budget) = (Frees::default(), Vec::new(), Budget::new(bytes_max));
+        Self { plan, to, drops, seed, tables, lineage, texts, frees, spent, budget, pages_done: 0 }
     }
 
     /// What it takes: pages of rows and of texts, indexes, and what is known of texts that go.
@@ -156,17 +159,36 @@ impl Rewrite {
         self.pages_done + self.frees.pages_done()
     }
 
+    /// True if what has been carried out is of this world or of forks of it, and it can be followed from there on: not if the world
+    /// was made anew, its tables are others by now, or it went back to where it had fewer pages.
+    pub fn is_of(&self, world: &World) -> bool {
+        let is_kin = self.lineage.as_ref().is_none_or(|lineage| lineage == world.lineage());
+        is_kin
+            && *self.plan.old == **world.schema()
+            && self.texts.as_ref().is_none_or(|texts| *texts == Texts::of(&self.plan, world))
+            && self.has_its_pages(world)
+            && self.frees.fit(&self.plan, world)
+    }
+
+    fn has_its_pages(&self, world: &World) -> bool {
+        let mut tables = self.plan.tables.iter().zip(&self.tables).filter_map(|(plan, done)| Some((plan.old?, done)));
+        tables.all(|(old, done)| done.pages.len() <= world.tables().table(old).row_page_count())
+    }
+
     /// True if this is the rewrite for that swap of that world.
     pub(crate) fn is_for(&self, world: &World, to: &Arc<LogicVersion>, drops: &[String]) -> bool {
-        let fits = self.texts.as_ref().is_none_or(|texts| texts.fit(world.heap()));
-        fits && *self.plan.old == **world.schema() && Arc::ptr_eq(&self.to, to) && *self.drops == *drops
+        Arc::ptr_eq(&self.to, to) && *self.drops == *drops && self.is_of(world)
     }
 
     /// Rewrites the pages of a fork that have changed since the last time, all of them the first time.
     ///
     /// # Errors
     /// [`RewriteError`]; the rewrite is of no use any more.
+    ///
+    /// # Panics
+    /// If the rewrite is not of that world: [`Rewrite::is_of`].
     pub fn update(&mut self, world: &mut World, cancel: &Cancel) -> Result<(), RewriteError> {
+        assert!(self.is_of(world), "a rewrite goes on with the world that it was begun for");
         self.rewrite(world, cancel, false)?;
         self.frees.update(&self.plan, world, &mut self.budget, cancel)?;
         self.check_texts(world.heap().bytes() - self.frees.freed_bytes())?;
@@ -226,7 +248,8 @@ impl Rewrite {
 
     fn rewrite(&mut self, world: &mut World, cancel: &Cancel, is_swap: bool) -> Result<(), RewriteError> {
         let plan = Arc::clone(&self.plan);
-        if self.texts.is_none() {
+        if self.lineage.is_none() {
+            self.lineage = Some(world.lineage().clone());
             self.texts = Some(Texts::of(&plan, world));
         }
         for (number, table) in plan.tables.iter().enumerate() {

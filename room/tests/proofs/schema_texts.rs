@@ -389,6 +389,24 @@ fn what_was_prepared_for_other_pages_of_texts_is_not_taken() {
     same(&mut [room, plain], 5, || Input::swap(to.clone()));
 }
 
+/// A room that was closed and created again has the name of the one before; one that went back has fewer pages than it had.
+#[test]
+fn what_was_prepared_of_a_world_with_more_pages_is_not_taken() {
+    let (mut small, mut other) = (room_of(3), room_of(3_000));
+    let mut grown = small.room().twin();
+    same(&mut [&mut grown], 1, || signal_bytes("add", &3_000u64.to_le_bytes()));
+    for to in [linked::<two::World>(), linked::<unnamed::World>()] {
+        for larger in [&mut grown, other.room()] {
+            let (mut room, mut plain) = (small.room().twin(), small.room().twin());
+            let mut rewrite = rewrite_of(larger, &to);
+            rewrite.update(&mut larger.fork_world(), &Cancel::default()).unwrap();
+            assert!(rewrite.is_of(larger.world()) && !rewrite.is_of(room.world()));
+            room.prepare_swap(rewrite);
+            same(&mut [&mut room, &mut plain], 1, || Input::swap(to.clone()));
+        }
+    }
+}
+
 /// A version whose migration gives texts that are not its own.
 macro_rules! forged {
     ($name:ident, $version:literal, $forge:expr) => {

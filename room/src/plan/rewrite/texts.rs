@@ -4,13 +4,14 @@
 //! has changed is done again without a look at the others, and whoever does all of them at once comes to the same handles.
 
 use super::RewriteError;
-use crate::heap::{Heap, MadePage, PageMaker, VALUES_PER_PAGE, Vacancies, handle_bytes};
+use crate::heap::{MadePage, PageMaker, VALUES_PER_PAGE, Vacancies, handle_bytes};
 use crate::plan::budget::Budget;
 use crate::plan::{Change, Migration, Plan};
 use crate::world::World;
 use std::sync::Arc;
 
 /// The places for the texts of all tables.
+#[derive(PartialEq)]
 pub(super) struct Texts {
     vacancies: Vacancies,
     /// Pages of the heap for the first pages of all tables, for the second ones, and so on: so a table that grows while the room
@@ -21,7 +22,7 @@ pub(super) struct Texts {
 }
 
 /// Those of one table.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct TableTexts {
     /// Where its pages are in a group.
     first_page: usize,
@@ -44,11 +45,6 @@ impl Texts {
         });
         let tables = tables.collect();
         Self { vacancies: world.heap().vacancies(), group_pages, tables }
-    }
-
-    /// False if the pages that there were numbers for would come elsewhere by now.
-    pub(super) fn fit(&self, heap: &Heap) -> bool {
-        self.vacancies == heap.vacancies()
     }
 
     pub(super) fn of_table(&self, number: usize) -> TextPlaces<'_> {
