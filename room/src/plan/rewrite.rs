@@ -64,7 +64,10 @@ pub enum RewriteError {
     )]
     Texts { bytes: usize, bytes_max: usize },
     /// Handles cannot name as many pages.
-    #[error("{path}: its migration makes more texts than a room can name: make fewer for each row")]
+    #[error(
+        "{path}: its texts, with those of the other tables, need more pages than a handle can name: make fewer for each row, or \
+         change the tables one after the other"
+    )]
     TextPages { path: String },
     #[error("the rewrite was given up: its time is over")]
     Cancelled,
