@@ -245,8 +245,7 @@ impl Rewrite {
     /// `bytes`: of the texts that stay beside those that are made.
     fn check_texts(&self, bytes: usize) -> Result<(), RewriteError> {
         let made = self.tables.iter().flat_map(|table| &table.pages).flat_map(|page| &page.texts);
-        let bytes = bytes + made.map(MadePage::value_bytes).sum::<usize>();
-        if bytes > HEAP_BYTES_MAX { Err(RewriteError::Texts { bytes, bytes_max: HEAP_BYTES_MAX }) } else { Ok(()) }
+        check_texts(bytes + made.map(MadePage::value_bytes).sum::<usize>())
     }
 
     fn rewrite(&mut self, world: &mut World, cancel: &Cancel, is_swap: bool) -> Result<(), RewriteError> {
@@ -371,6 +370,11 @@ fn check_table(table: &str, pages: usize, page_bytes: usize) -> Result<(), Rewri
         true => Err(RewriteError::Table { table: table.to_owned(), bytes, bytes_max: TABLE_BYTES_MAX }),
         false => Ok(()),
     }
+}
+
+/// Refuses more texts than a heap may have.
+fn check_texts(bytes: usize) -> Result<(), RewriteError> {
+    if bytes > HEAP_BYTES_MAX { Err(RewriteError::Texts { bytes, bytes_max: HEAP_BYTES_MAX }) } else { Ok(()) }
 }
 
 impl RowsPlan {

@@ -1,7 +1,7 @@
 //! The rewriting of the pages of one table: steps and migrations, page by page.
 
 use super::texts::{TextPlaces, TextWriter};
-use super::{PageRewrite, RewriteError, TableRewrite};
+use super::{PageRewrite, RewriteError, TableRewrite, check_texts};
 use crate::LogicVersion;
 use crate::heap::{PendingValues, handle};
 use crate::outbox::Outbox;
@@ -162,6 +162,7 @@ impl Scratch {
         let migrated = to.migrate(migration.number, &mut frame, &arguments, &self.old, &mut self.new);
         let panic = frame.panic.take();
         // However the migration took it that a text was not kept.
+        check_texts(self.texts.value_bytes_asked())?;
         budget.check(self.texts.bytes_asked())?;
         migrated.map_err(|done| {
             let (message, location) = panic.unwrap_or_default();
