@@ -157,8 +157,8 @@ impl Scratch {
         self.new.reset(rows * migration.column.size() as usize);
         self.texts.clear(budget.left());
         let (arguments, mut outbox) = (Arguments::default(), Outbox::new());
-        let mut frame = Frame::new(world, &mut outbox, &arguments, !migration.has_heap);
-        frame.pending = Some(&mut self.texts);
+        let mut frame = Frame::new(world, &mut outbox, &arguments, true);
+        frame.pending = migration.has_heap.then_some(&mut self.texts);
         let migrated = to.migrate(migration.number, &mut frame, &arguments, &self.old, &mut self.new);
         let panic = frame.panic.take();
         // However the migration took it that a text was not kept.
