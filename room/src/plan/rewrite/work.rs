@@ -155,7 +155,9 @@ impl Scratch {
     ) -> Result<(), RewriteError> {
         let rows = self.old.len() / migration.old_bytes;
         self.new.reset(rows * migration.column.size() as usize);
-        self.texts.clear(budget.left());
+        // As `read` has found that they fit.
+        let scratch_bytes = self.old.len() + self.new.len();
+        self.texts.clear(budget.left().saturating_sub(scratch_bytes));
         let (arguments, mut outbox) = (Arguments::default(), Outbox::new());
         let mut frame = Frame::new(world, &mut outbox, &arguments, true);
         frame.pending = migration.has_heap.then_some(&mut self.texts);
@@ -163,7 +165,7 @@ impl Scratch {
         let panic = frame.panic.take();
         // However the migration took it that a text was not kept.
         check_texts(self.texts.value_bytes_asked())?;
-        budget.check(self.texts.bytes_asked())?;
+        budget.check(scratch_bytes + self.texts.bytes_asked())?;
         migrated.map_err(|done| {
             let (message, location) = panic.unwrap_or_default();
             RewriteError::Fault { path: migration.path.to_string(), row: first + done, message, location }
