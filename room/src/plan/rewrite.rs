@@ -195,8 +195,10 @@ impl Rewrite {
         self.rewrite(world, cancel, false)?;
         self.frees.update(&self.plan, world, &mut self.budget, cancel)?;
         self.check_texts(world.heap().bytes() - self.frees.freed_bytes())?;
+        // What is got ready for one table is not there for the next.
+        let mut left = self.budget.left();
         for table in &self.tables {
-            table.reserve(world.tables().pool(), self.budget.left());
+            left -= table.reserve(world.tables().pool(), left);
         }
         Ok(())
     }
@@ -348,12 +350,13 @@ impl Rewrite {
 }
 
 impl TableRewrite {
-    /// Gets memory ready for pages that are going to change until the swap.
-    fn reserve(&self, pool: &Pool, bytes_max: usize) {
-        if let Some(layout) = &self.layout {
-            let class = class_for(self.slots * layout.row_bytes());
-            pool.reserve_blocks(class, (self.pages.len() * RESERVED_EIGHTHS / 8).min(bytes_max / block_bytes(class)));
-        }
+    /// Gets memory ready for pages that are going to change until the swap. Returns how much.
+    fn reserve(&self, pool: &Pool, bytes_max: usize) -> usize {
+        let Some(layout) = &self.layout else { return 0 };
+        let class = class_for(self.slots * layout.row_bytes());
+        let blocks = (self.pages.len() * RESERVED_EIGHTHS / 8).min(bytes_max / block_bytes(class));
+        pool.reserve_blocks(class, blocks);
+        blocks * block_bytes(class)
     }
 
     /// What it takes.
