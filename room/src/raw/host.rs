@@ -199,6 +199,9 @@ unsafe extern "C" fn rekey(context: *mut (), table: u32, slot: u32, index: u32, 
 unsafe extern "C" fn heap_put(context: *mut (), value: RawBytes) -> RawHeapId {
     // SAFETY: the contract.
     let (frame, value) = unsafe { (frame(context), bytes(value)) };
+    if value.is_empty() {
+        return RawHeapId::default();
+    }
     let id = match &mut frame.pending {
         Some(pending) => pending.put(value),
         None if frame.read_only => None,
@@ -384,6 +387,20 @@ mod tests {
         assert!(page.is_null());
         assert_eq!((made, writable, keyed), (insert::READ_ONLY, insert::READ_ONLY, insert::READ_ONLY));
         assert_eq!(timer, 0);
+    }
+
+    #[test]
+    fn no_bytes_are_kept_nowhere() {
+        let mut world = TestRoom::<Game>::new().room().fork_world();
+        let before = world.state_hash();
+        for makes_texts in [false, true] {
+            let (mut outbox, mut pending) = (Outbox::new(), PendingValues::default());
+            pending.clear(1_000);
+            let mut frame = Frame::new(&mut world, &mut outbox, &Arguments::default(), makes_texts);
+            frame.pending = makes_texts.then_some(&mut pending);
+            assert_eq!(kept(&mut frame, b""), (RawHeapId::default(), Vec::new()));
+            assert_eq!((pending.bytes_asked(), world.state_hash()), (0, before));
+        }
     }
 
     #[test]
