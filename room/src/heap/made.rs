@@ -133,6 +133,7 @@ pub(crate) struct MadePage {
 impl MadePage {
     /// What one takes without its values.
     pub(crate) const BYTES: usize = size_of::<Page>();
+
     /// Of the values.
     pub(crate) fn value_bytes(&self) -> usize {
         self.bytes

@@ -22,6 +22,7 @@ use work::{Scratch, Work};
 
 /// The share of the pages, in eighths, for which memory is got ready: as many may change until the swap without a wait for it.
 const RESERVED_EIGHTHS: usize = 2;
+
 /// A plan, as far as it has been carried out for a world: see [`Rewrite::update`].
 pub struct Rewrite {
     plan: Arc<Plan>,

@@ -13,7 +13,7 @@ const ROWS: u64 = if cfg!(miri) { 500 } else { 20_000 };
 /// A version with these units, and notes as they are or none.
 macro_rules! version {
     ($name:ident, $version:literal, $(#[$world:meta])* { $($fields:tt)* } $($tables:tt)*) => {
-        #[allow(dead_code, reason = "what counts is what the engine does with the tables")]
+        #[expect(dead_code, reason = "what counts is what the engine does with the tables")]
         mod $name {
             use super::*;
 

@@ -5,11 +5,31 @@ use crate::snapshots::restored;
 use crate::support::{for_seeds, linked, signal_bytes, stamp, test_room};
 use logic_api::Rng;
 use logic_api::prelude::*;
+use raw::{forged_text, handle_of};
 use room::plan::{Cancel, Rewrite};
 use room::testing::TestRoom;
 use room::{Input, LogicVersion, Outbox, Pool, Room, StepError};
 use std::cell::Cell;
 use std::sync::Arc;
+
+/// Handles of texts, which the API keeps to itself.
+#[expect(unsafe_code, reason = "what is tested is that the engine does not believe them")]
+mod raw {
+    use logic_api::Text;
+
+    pub(super) fn handle_of(text: &Text) -> [u32; 2] {
+        // SAFETY: a text is nothing but a handle of two `u32` (docs/abi.md, "Table"), each of which may have any value, and the
+        // reference is valid and aligned for it.
+        unsafe { std::ptr::from_ref(text).cast::<[u32; 2]>().read() }
+    }
+
+    /// What must not be done: nobody owns this text.
+    pub(super) fn forged_text(handle: [u32; 2]) -> Text {
+        // SAFETY: a text is nothing but a handle of two `u32`, so both have one size, and any value of them is one of a text. The
+        // engine ignores a handle that names nothing; one that names another's text lets that be freed, no more.
+        unsafe { std::mem::transmute::<[u32; 2], Text>(handle) }
+    }
+}
 
 thread_local! {
     /// Rows that were migrated to units, and calls of the migration of all notes.
@@ -410,7 +430,7 @@ fn what_was_prepared_of_a_world_with_more_pages_is_not_taken() {
 /// A version whose migration gives texts that are not its own.
 macro_rules! forged {
     ($name:ident, $version:literal, $forge:expr) => {
-        #[allow(dead_code, reason = "what counts is what the engine does with the tables")]
+        #[expect(dead_code, reason = "what counts is what the engine does with the tables")]
         mod $name {
             use super::*;
 
@@ -457,19 +477,6 @@ forged!(given_back, 6, |_| {
     drop(text);
     forged_text(handle)
 });
-
-#[allow(unsafe_code, reason = "what is tested is that the engine does not believe it")]
-fn handle_of(text: &Text) -> [u32; 2] {
-    // SAFETY: two `u32`.
-    unsafe { std::ptr::from_ref(text).cast::<[u32; 2]>().read() }
-}
-
-/// What must not be done.
-#[allow(unsafe_code, reason = "what is tested is that the engine does not believe it")]
-fn forged_text(handle: [u32; 2]) -> Text {
-    // SAFETY: two `u32`, for which the engine has no text, or not for whoever has this one.
-    unsafe { std::mem::transmute::<[u32; 2], Text>(handle) }
-}
 
 #[test]
 fn a_text_that_a_migration_has_not_made_is_no_value() {
