@@ -2,7 +2,7 @@
 
 use super::budget::Budget;
 use super::rewrite::{Cancel, RewriteError};
-use super::slots::live_slots;
+use super::slots::{is_live, live_slots, row_in};
 use super::{Change, Plan};
 use crate::heap::{ByPage, FreedPage, Heap, SpentPage, handle};
 use crate::raw::{Block, RawTable};
@@ -41,7 +41,7 @@ impl Found {
         let (rows, slots) = (table.page(page), table.slots());
         let row_bytes = rows.rows.len() / slots;
         let ids = live_slots(rows.live, slots).flat_map(|slot| {
-            let row = &rows.rows[slot * row_bytes..][..row_bytes];
+            let row = row_in(rows.rows, slot, row_bytes);
             offsets.iter().map(|at| handle(&row[*at..])).filter(|id| *id != RawHeapId::default())
         });
         Self { ids: ids.collect(), slots, live: rows.live.into(), block: table.block(page).clone() }
@@ -77,8 +77,9 @@ impl Moved {
         let row_bytes = rows.rows.len() / slots;
         let known = known.map(|known| (known.block.slice(known.slots * row_bytes), &*known.live));
         for slot in 0..slots {
-            let was = known.and_then(|(rows, live)| row_of(rows, live, slot, row_bytes));
-            let is = row_of(rows.rows, rows.live, slot, row_bytes);
+            let row = |rows, live| is_live(live, slot).then(|| row_in(rows, slot, row_bytes));
+            let was = known.and_then(|(rows, live)| row(rows, live));
+            let is = row(rows.rows, rows.live);
             for &at in offsets {
                 let [was, is] = [was, is].map(|row| row.map_or(RawHeapId::default(), |row| handle(&row[at..])));
                 if was != is {
@@ -104,12 +105,6 @@ impl Moved {
         }
         by_page
     }
-}
-
-/// The row in a slot, if there is one. A lone page has more slots than it had, if it has grown.
-fn row_of<'p>(rows: &'p [u8], live: &[u64], slot: usize, row_bytes: usize) -> Option<&'p [u8]> {
-    let is_live = live.get(slot / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1);
-    is_live.then(|| &rows[slot * row_bytes..][..row_bytes])
 }
 
 impl Plan {
