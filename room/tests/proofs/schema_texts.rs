@@ -93,6 +93,11 @@ pub(crate) mod one {
                         self.units.get_mut(*id).unwrap().name = forged_text(handle);
                     }
                 }
+                // What that unit names it names no more, and it is not freed.
+                "forget" => {
+                    let id = self.units.entries().nth(number as usize).unwrap().0;
+                    std::mem::forget(std::mem::take(&mut self.units.get_mut(id).unwrap().name));
+                }
                 "add" => (0..number).for_each(|number| self.add(1_000_000 + number)),
                 "random" => self.change(&mut Rng::new(number)),
                 other => panic!("on purpose: {other}"),
@@ -541,5 +546,23 @@ fn a_handle_that_names_nothing_is_no_reason_to_refuse() {
         room.prepare_swap(rewrite);
         same(&mut [room, plain], 4, || Input::swap(to.clone()));
         assert_eq!(room.world().size().heap_bytes, (notes + added) as u64);
+    }
+}
+
+/// As unsafe code has it: the fourth row and the fifth name one.
+#[test]
+fn a_text_that_two_rows_name_goes_as_long_as_one_of_them_is_left() {
+    let to = linked::<unnamed::World>();
+    for forgotten in [&[3u64][..], &[4], &[3, 4]] {
+        let (mut room, mut plain) = (room_of(50), room_of(50));
+        let (room, plain) = (room.room(), plain.room());
+        same(&mut [room, plain], 1, || signal_bytes("forge", &0u64.to_le_bytes()));
+        let mut rewrite = rewrite_of(room, &to);
+        rewrite.update(&mut room.fork_world(), &Cancel::default()).unwrap();
+        for (number, unit) in (2..).zip(forgotten) {
+            same(&mut [room, plain], number, || signal_bytes("forget", &unit.to_le_bytes()));
+        }
+        room.prepare_swap(rewrite);
+        same(&mut [room, plain], 9, || Input::swap(to.clone()));
     }
 }
