@@ -78,9 +78,18 @@ impl<T> Default for ByPage<T> {
 
 impl<T: Default> ByPage<T> {
     /// Has as many as the heap has pages.
+    ///
+    /// # Panics
+    /// If there are more: see `is_within`.
     pub(crate) fn fit(&mut self, heap: &Heap) {
+        assert!(self.is_within(heap), "nothing is lost without a word");
         self.grown.resize_with(heap.grown.pages.len(), T::default);
         self.made.resize_with(heap.made.pages.len(), T::default);
+    }
+
+    /// True if the heap has a page for each. One that went back may have fewer.
+    pub(crate) fn is_within(&self, heap: &Heap) -> bool {
+        self.grown.len() <= heap.grown.pages.len() && self.made.len() <= heap.made.pages.len()
     }
 
     /// None for a page that there is not.

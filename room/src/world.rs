@@ -21,6 +21,18 @@ pub struct World {
     players: Arc<Vec<PlayerId>>,
     /// Of the players, in their order. Shared with forks until one of them sends something.
     presences: Arc<Vec<Presence>>,
+    lineage: Lineage,
+}
+
+/// What a world and its forks have in common, and no other world has, one with the same name and the same rows included. Not part of
+/// the state.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lineage(Arc<()>);
+
+impl PartialEq for Lineage {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// A player in a room.
@@ -55,8 +67,7 @@ impl World {
     /// An empty world. `seed` only places keys in the indexes.
     pub(crate) fn new(schema: Arc<Schema>, pool: &Pool, seed: u64) -> Self {
         let tables = Tables::new(&schema, pool, seed);
-        let (heap, timers) = (Heap::default(), Timers::default());
-        Self { schema, tables, heap, timers, players: Arc::default(), presences: Arc::default() }
+        Self::of_parts(schema, tables, Heap::default(), Timers::default(), &[])
     }
 
     /// A copy that shares every page until one side writes to it. Costs time in proportion to the pages, not the rows.
@@ -68,12 +79,17 @@ impl World {
             timers: self.timers.clone(),
             players: self.players.clone(),
             presences: self.presences.clone(),
+            lineage: self.lineage.clone(),
         }
     }
 
     /// Puts tables of another schema in the place of its own.
     pub(crate) fn put_tables(&mut self, schema: Arc<Schema>, tables: Tables) {
         (self.schema, self.tables) = (schema, tables);
+    }
+
+    pub(crate) fn lineage(&self) -> &Lineage {
+        &self.lineage
     }
 
     /// What its tables look like.
@@ -153,7 +169,7 @@ impl World {
         let presence = |player: &Player| Presence { is_connected: player.is_connected, consumed: player.consumed };
         let presences = Arc::new(players.iter().map(presence).collect());
         let players = Arc::new(players.iter().map(|player| player.id).collect());
-        Self { schema, tables, heap, timers, players, presences }
+        Self { schema, tables, heap, timers, players, presences, lineage: Lineage::default() }
     }
 
     /// With a connection. False if the player is in already.

@@ -249,7 +249,8 @@ fn update(
     let mut pages_max = 0;
     for (mut room, stamp) in twins {
         let name = room.name().to_owned();
-        let mut rewrite = match known.remove(&name) {
+        // A room that was closed meanwhile and created again has the name of the one before, and nothing else of it.
+        let mut rewrite = match known.remove(&name).filter(|known| known.is_of(room.world())) {
             Some(rewrite) => rewrite,
             None => {
                 let plan = room.plan_swap(&to.logic, drops);

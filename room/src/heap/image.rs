@@ -26,7 +26,7 @@ impl Heap {
     pub(crate) fn read_head(from: &mut Reader<'_>) -> Result<(usize, usize), Malformed> {
         let count = |from: &mut Reader<'_>| {
             let count = from.u32("pages of texts")?;
-            match (count as usize) < MADE_FROM {
+            match count as usize <= MADE_FROM {
                 true => Ok(count as usize),
                 false => Err(Malformed::Value {
                     what: "pages of texts",
@@ -105,4 +105,17 @@ impl Heap {
 fn put(page: &Page, out: &mut Vec<u8>) {
     page.generations.iter().for_each(|generation| out.extend_from_slice(&generation.to_le_bytes()));
     page.values.iter().flatten().for_each(|value| put_bytes(out, value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heap_with_every_page_that_it_may_have_is_read() {
+        let read = |counts: [usize; 2]| Heap::read_head(&mut Reader::new(&counts.map(length).concat())).ok();
+        assert_eq!(read([MADE_FROM, MADE_FROM]), Some((MADE_FROM, MADE_FROM)));
+        assert_eq!(read([MADE_FROM + 1, 0]), None);
+        assert_eq!(read([0, MADE_FROM + 1]), None);
+    }
 }

@@ -60,11 +60,14 @@ impl Vacancies {
 #[derive(Default)]
 pub(crate) struct PendingValues {
     values: Vec<Option<Arc<[u8]>>>,
-    /// Of those that are there.
+    /// Of those that are there, with what each takes beside its bytes.
     bytes: usize,
     bytes_max: usize,
     /// The most that there were or would have been at once.
     bytes_asked: usize,
+    /// The same of the values alone, which is what a heap is limited in.
+    value_bytes: usize,
+    value_bytes_asked: usize,
 }
 
 impl PendingValues {
@@ -75,23 +78,30 @@ impl PendingValues {
 
     /// Keeps bytes; none where a limit is reached.
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Option<RawHeapId> {
-        let bytes_then = self.bytes + bytes.len() + VALUE_BYTES;
-        if bytes.len() > HEAP_VALUE_BYTES_MAX || bytes_then > HEAP_BYTES_MAX {
+        if bytes.len() > HEAP_VALUE_BYTES_MAX {
             return None;
         }
+        let bytes_then = self.bytes + bytes.len() + VALUE_BYTES;
+        let value_bytes_then = self.value_bytes + bytes.len();
         self.bytes_asked = self.bytes_asked.max(bytes_then);
-        if bytes_then > self.bytes_max {
+        self.value_bytes_asked = self.value_bytes_asked.max(value_bytes_then);
+        if bytes_then > self.bytes_max || value_bytes_then > HEAP_BYTES_MAX {
             return None;
         }
         let slot = u32::try_from(self.values.len()).ok()?;
         self.values.push(Some(bytes.into()));
-        self.bytes = bytes_then;
+        (self.bytes, self.value_bytes) = (bytes_then, value_bytes_then);
         Some(RawHeapId { slot, generation: PENDING_GENERATION })
     }
 
     /// The most bytes that were asked for at once. More than there may be: a value was not kept for that.
     pub(crate) fn bytes_asked(&self) -> usize {
         self.bytes_asked
+    }
+
+    /// The same of the values alone.
+    pub(crate) fn value_bytes_asked(&self) -> usize {
+        self.value_bytes_asked
     }
 
     /// None for an id that names no value of these.
@@ -104,6 +114,7 @@ impl PendingValues {
     pub(crate) fn take(&mut self, id: RawHeapId) -> Option<Arc<[u8]>> {
         let value = self.values.get_mut(id.slot as usize).filter(|_| id.generation == PENDING_GENERATION)?.take()?;
         self.bytes -= value.len() + VALUE_BYTES;
+        self.value_bytes -= value.len();
         Some(value)
     }
 }
@@ -122,6 +133,7 @@ pub(crate) struct MadePage {
 impl MadePage {
     /// What one takes without its values.
     pub(crate) const BYTES: usize = size_of::<Page>();
+
     /// Of the values.
     pub(crate) fn value_bytes(&self) -> usize {
         self.bytes
@@ -215,5 +227,25 @@ impl Zone {
     pub(super) fn vacate(&mut self, vacancy: Vacancy) {
         let number = vacancy.number as usize;
         self.replace(number, NO_PAGE.clone(), Some(vacancy.hash()), false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each takes beside its bytes is a matter of memory, not of what a heap may have.
+    #[test]
+    fn values_are_kept_up_to_what_a_heap_may_have_and_more_is_told() {
+        let mut values = PendingValues::default();
+        values.clear(usize::MAX);
+        // As if that many were there, which would take a gigabyte.
+        (values.bytes, values.value_bytes) = (2 * HEAP_BYTES_MAX, HEAP_BYTES_MAX - 3);
+        let id = values.put(b"abc").unwrap();
+        assert_eq!(values.value_bytes_asked(), HEAP_BYTES_MAX);
+        assert_eq!(values.put(b"d"), None);
+        assert_eq!(values.value_bytes_asked(), HEAP_BYTES_MAX + 1);
+        values.take(id).unwrap();
+        assert!(values.put(b"d").is_some());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::budget::Budget;
 use super::rewrite::{Cancel, RewriteError};
-use super::slots::live_slots;
+use super::slots::{is_live, live_slots, row_in};
 use super::{Change, Plan};
 use crate::heap::{ByPage, FreedPage, Heap, SpentPage, handle};
 use crate::raw::{Block, RawTable};
@@ -41,7 +41,7 @@ impl Found {
         let (rows, slots) = (table.page(page), table.slots());
         let row_bytes = rows.rows.len() / slots;
         let ids = live_slots(rows.live, slots).flat_map(|slot| {
-            let row = &rows.rows[slot * row_bytes..][..row_bytes];
+            let row = row_in(rows.rows, slot, row_bytes);
             offsets.iter().map(|at| handle(&row[*at..])).filter(|id| *id != RawHeapId::default())
         });
         Self { ids: ids.collect(), slots, live: rows.live.into(), block: table.block(page).clone() }
@@ -63,7 +63,8 @@ impl Found {
     }
 }
 
-/// Texts that go or do not, other than was found before.
+/// Texts that go or do not, other than was found before. One that two rows name, as only unsafe code has it, is there twice: it
+/// goes as long as one of them names it.
 #[derive(Default)]
 struct Moved {
     gone: Vec<u64>,
@@ -77,8 +78,9 @@ impl Moved {
         let row_bytes = rows.rows.len() / slots;
         let known = known.map(|known| (known.block.slice(known.slots * row_bytes), &*known.live));
         for slot in 0..slots {
-            let was = known.and_then(|(rows, live)| row_of(rows, live, slot, row_bytes));
-            let is = row_of(rows.rows, rows.live, slot, row_bytes);
+            let row = |rows, live| is_live(live, slot).then(|| row_in(rows, slot, row_bytes));
+            let was = known.and_then(|(rows, live)| row(rows, live));
+            let is = row(rows.rows, rows.live);
             for &at in offsets {
                 let [was, is] = [was, is].map(|row| row.map_or(RawHeapId::default(), |row| handle(&row[at..])));
                 if was != is {
@@ -90,26 +92,20 @@ impl Moved {
     }
 
     /// By page of the heap, ascending: which texts stay after all, and which go too.
-    fn by_page(mut self, heap: &Heap) -> ByPage<(Vec<RawHeapId>, Vec<RawHeapId>)> {
+    fn by_page(mut self, heap: &Heap) -> ByPage<(Vec<u64>, Vec<RawHeapId>)> {
         self.gone.sort_unstable();
         self.come.sort_unstable();
         let mut by_page = ByPage::default();
         by_page.fit(heap);
         // One that has only changed its place is in both.
         for id in missing(&self.gone, &self.come).map(id_of) {
-            by_page.get_mut(Heap::page_of(id)).into_iter().for_each(|(stay, _): &mut (Vec<_>, _)| stay.push(id));
+            by_page.get_mut(Heap::page_of(id)).into_iter().for_each(|(stay, _): &mut (Vec<_>, _)| stay.push(bits(&id)));
         }
         for id in missing(&self.come, &self.gone).map(id_of) {
             by_page.get_mut(Heap::page_of(id)).into_iter().for_each(|(_, go): &mut (_, Vec<_>)| go.push(id));
         }
         by_page
     }
-}
-
-/// The row in a slot, if there is one. A lone page has more slots than it had, if it has grown.
-fn row_of<'p>(rows: &'p [u8], live: &[u64], slot: usize, row_bytes: usize) -> Option<&'p [u8]> {
-    let is_live = live.get(slot / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1);
-    is_live.then(|| &rows[slot * row_bytes..][..row_bytes])
 }
 
 impl Plan {
@@ -182,6 +178,17 @@ impl Frees {
         Ok(())
     }
 
+    /// True if the world still has the pages that were gone through, and their slots: what has come since is followed, and what
+    /// has changed, but nothing says what was in those that are gone.
+    pub(super) fn fit(&self, plan: &Plan, world: &World) -> bool {
+        let mut tables = self.tables.iter().zip(plan.freed());
+        let is_there = |(found, (old, _)): (&Vec<Found>, (usize, &[usize]))| {
+            let table = world.tables().table(old);
+            found.len() <= table.row_page_count() && found.iter().all(|page| page.slots <= table.slots())
+        };
+        self.heap.is_within(world.heap()) && tables.all(is_there)
+    }
+
     /// Pages gone through so far, those of rows and those of the heap.
     pub(super) fn pages_done(&self) -> usize {
         self.pages_done
@@ -217,9 +224,11 @@ impl Frees {
             if is_as_made && made.as_ref().is_none_or(|made| heap.put_freed(number, made)) {
                 continue;
             }
-            let stays = |id: &RawHeapId| stay.binary_search_by_key(&bits(id), bits).is_ok();
-            let known = made.iter().flat_map(FreedPage::ids).filter(|id| !stays(id));
-            let ids: Vec<RawHeapId> = known.chain(&go).copied().collect();
+            let mut known: Vec<u64> = made.iter().flat_map(FreedPage::ids).map(bits).collect();
+            if !stay.is_empty() {
+                known.sort_unstable();
+            }
+            let ids: Vec<RawHeapId> = missing(&known, &stay).map(id_of).chain(go).collect();
             budget.take(FreedPage::BYTES)?;
             self.spent.extend(heap.free_all(number, &ids));
         }
@@ -227,12 +236,12 @@ impl Frees {
     }
 }
 
-/// Those of the first that are not among the second; both are sorted.
+/// Those of the first that are not among the second, each as often as it is there more; both are sorted.
 fn missing<'a>(one: &'a [u64], other: &'a [u64]) -> impl Iterator<Item = u64> + 'a {
     let mut rest = other.iter().copied().peekable();
     one.iter().copied().filter(move |bits| {
         while rest.next_if(|other| other < bits).is_some() {}
-        rest.peek() != Some(bits)
+        rest.next_if_eq(bits).is_none()
     })
 }
 

@@ -12,7 +12,7 @@ use crate::LogicVersion;
 use crate::heap::MadePage;
 use crate::limits::{HEAP_BYTES_MAX, TABLE_BYTES_MAX};
 use crate::raw::{Block, Index, Pool, RawTable, RewrittenPage, TableLayout, Tables, block_bytes, class_for};
-use crate::world::World;
+use crate::world::{Lineage, World};
 use keys::Keys;
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use work::{Scratch, Work};
 
 /// The share of the pages, in eighths, for which memory is got ready: as many may change until the swap without a wait for it.
 const RESERVED_EIGHTHS: usize = 2;
+
 /// A plan, as far as it has been carried out for a world: see [`Rewrite::update`].
 pub struct Rewrite {
     plan: Arc<Plan>,
@@ -30,6 +31,8 @@ pub struct Rewrite {
     seed: u64,
     /// As the tables of the plan.
     tables: Vec<TableRewrite>,
+    /// Whose pages they are. None until the first is rewritten.
+    lineage: Option<Lineage>,
     /// Where the texts come that migrations make. None until the first page is rewritten.
     texts: Option<Texts>,
     frees: Frees,
@@ -62,7 +65,10 @@ pub enum RewriteError {
     )]
     Texts { bytes: usize, bytes_max: usize },
     /// Handles cannot name as many pages.
-    #[error("{path}: its migration makes more texts than a room can name: make fewer for each row")]
+    #[error(
+        "{path}: its texts, with those of the other tables, need more pages than a handle can name: make fewer for each row, or \
+         change the tables one after the other"
+    )]
     TextPages { path: String },
     #[error("the rewrite was given up: its time is over")]
     Cancelled,
@@ -141,8 +147,9 @@ impl Rewrite {
     pub fn new(plan: Arc<Plan>, to: Arc<LogicVersion>, drops: Arc<[String]>, seed: u64, bytes_max: usize) -> Self {
         assert!(plan.refusals().is_empty(), "a refused plan is not carried out");
         let tables = plan.tables.iter().map(|_| TableRewrite::default()).collect();
-        let (texts, frees, spent, budget) = (None, Frees::default(), Vec::new(), Budget::new(bytes_max));
-        Self { plan, to, drops, seed, tables, texts, frees, spent, budget, pages_done: 0 }
+        let (lineage, texts) = (None, None);
+        let (frees, spent, budget) = (Frees::default(), Vec::new(), Budget::new(bytes_max));
+        Self { plan, to, drops, seed, tables, lineage, texts, frees, spent, budget, pages_done: 0 }
     }
 
     /// What it takes: pages of rows and of texts, indexes, and what is known of texts that go.
@@ -156,22 +163,43 @@ impl Rewrite {
         self.pages_done + self.frees.pages_done()
     }
 
+    /// True if what has been carried out is of this world or of forks of it, and it can be followed from there on: not if the world
+    /// was made anew, its tables are others by now, or it went back to where it had fewer pages.
+    pub fn is_of(&self, world: &World) -> bool {
+        let is_kin = self.lineage.as_ref().is_none_or(|lineage| lineage == world.lineage());
+        is_kin
+            && *self.plan.old == **world.schema()
+            && self.texts.as_ref().is_none_or(|texts| *texts == Texts::of(&self.plan, world))
+            && self.has_its_pages(world)
+            && self.frees.fit(&self.plan, world)
+    }
+
+    fn has_its_pages(&self, world: &World) -> bool {
+        let mut tables = self.plan.tables.iter().zip(&self.tables).filter_map(|(plan, done)| Some((plan.old?, done)));
+        tables.all(|(old, done)| done.pages.len() <= world.tables().table(old).row_page_count())
+    }
+
     /// True if this is the rewrite for that swap of that world.
     pub(crate) fn is_for(&self, world: &World, to: &Arc<LogicVersion>, drops: &[String]) -> bool {
-        let fits = self.texts.as_ref().is_none_or(|texts| texts.fit(world.heap()));
-        fits && *self.plan.old == **world.schema() && Arc::ptr_eq(&self.to, to) && *self.drops == *drops
+        Arc::ptr_eq(&self.to, to) && *self.drops == *drops && self.is_of(world)
     }
 
     /// Rewrites the pages of a fork that have changed since the last time, all of them the first time.
     ///
     /// # Errors
     /// [`RewriteError`]; the rewrite is of no use any more.
+    ///
+    /// # Panics
+    /// If the rewrite is not of that world: [`Rewrite::is_of`].
     pub fn update(&mut self, world: &mut World, cancel: &Cancel) -> Result<(), RewriteError> {
+        assert!(self.is_of(world), "a rewrite goes on with the world that it was begun for");
         self.rewrite(world, cancel, false)?;
         self.frees.update(&self.plan, world, &mut self.budget, cancel)?;
         self.check_texts(world.heap().bytes() - self.frees.freed_bytes())?;
+        // What is got ready for one table is not there for the next.
+        let mut left = self.budget.left();
         for table in &self.tables {
-            table.reserve(world.tables().pool(), self.budget.left());
+            left -= table.reserve(world.tables().pool(), left);
         }
         Ok(())
     }
@@ -220,13 +248,13 @@ impl Rewrite {
     /// `bytes`: of the texts that stay beside those that are made.
     fn check_texts(&self, bytes: usize) -> Result<(), RewriteError> {
         let made = self.tables.iter().flat_map(|table| &table.pages).flat_map(|page| &page.texts);
-        let bytes = bytes + made.map(MadePage::value_bytes).sum::<usize>();
-        if bytes > HEAP_BYTES_MAX { Err(RewriteError::Texts { bytes, bytes_max: HEAP_BYTES_MAX }) } else { Ok(()) }
+        check_texts(bytes + made.map(MadePage::value_bytes).sum::<usize>())
     }
 
     fn rewrite(&mut self, world: &mut World, cancel: &Cancel, is_swap: bool) -> Result<(), RewriteError> {
         let plan = Arc::clone(&self.plan);
-        if self.texts.is_none() {
+        if self.lineage.is_none() {
+            self.lineage = Some(world.lineage().clone());
             self.texts = Some(Texts::of(&plan, world));
         }
         for (number, table) in plan.tables.iter().enumerate() {
@@ -323,12 +351,13 @@ impl Rewrite {
 }
 
 impl TableRewrite {
-    /// Gets memory ready for pages that are going to change until the swap.
-    fn reserve(&self, pool: &Pool, bytes_max: usize) {
-        if let Some(layout) = &self.layout {
-            let class = class_for(self.slots * layout.row_bytes());
-            pool.reserve_blocks(class, (self.pages.len() * RESERVED_EIGHTHS / 8).min(bytes_max / block_bytes(class)));
-        }
+    /// Gets memory ready for pages that are going to change until the swap. Returns how much.
+    fn reserve(&self, pool: &Pool, bytes_max: usize) -> usize {
+        let Some(layout) = &self.layout else { return 0 };
+        let class = class_for(self.slots * layout.row_bytes());
+        let blocks = (self.pages.len() * RESERVED_EIGHTHS / 8).min(bytes_max / block_bytes(class));
+        pool.reserve_blocks(class, blocks);
+        blocks * block_bytes(class)
     }
 
     /// What it takes.
@@ -345,6 +374,11 @@ fn check_table(table: &str, pages: usize, page_bytes: usize) -> Result<(), Rewri
         true => Err(RewriteError::Table { table: table.to_owned(), bytes, bytes_max: TABLE_BYTES_MAX }),
         false => Ok(()),
     }
+}
+
+/// Refuses more texts than a heap may have.
+fn check_texts(bytes: usize) -> Result<(), RewriteError> {
+    if bytes > HEAP_BYTES_MAX { Err(RewriteError::Texts { bytes, bytes_max: HEAP_BYTES_MAX }) } else { Ok(()) }
 }
 
 impl RowsPlan {

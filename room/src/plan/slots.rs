@@ -30,8 +30,18 @@ pub(super) fn told(
     format!("{}: row {number} (slot {}) {}", misfit.path, Slot(slot_number(page, slot)), misfit.what)
 }
 
+/// False also for a slot that there is not: a lone page may have grown since.
+pub(super) fn is_live(live: &[u64], slot: usize) -> bool {
+    live.get(slot / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
+}
+
 pub(super) fn live_slots(live: &[u64], slots: usize) -> impl Iterator<Item = usize> {
-    (0..slots).filter(move |slot| live[slot / 64] >> (slot % 64) & 1 == 1)
+    (0..slots).filter(move |slot| is_live(live, *slot))
+}
+
+/// What is in a slot, live or not.
+pub(super) fn row_in(rows: &[u8], slot: usize, row_bytes: usize) -> &[u8] {
+    &rows[slot * row_bytes..][..row_bytes]
 }
 
 /// Stretches of live slots: where each starts, and where it ends.

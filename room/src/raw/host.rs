@@ -14,14 +14,14 @@ pub(crate) struct Frame<'a> {
     pub(crate) world: &'a mut World,
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) now_us: u64,
-    /// In `query`: whatever would change the world is refused, outputs are dropped.
+    /// In `query` and in migrations: whatever would change the world is refused, outputs are dropped.
     pub(crate) read_only: bool,
     pub(crate) response: Option<Response>,
     /// Why `join_attempt` refused.
     pub(crate) refusal: Option<String>,
     /// Message and location of a panic.
     pub(crate) panic: Option<(String, String)>,
-    /// In a migration that may make texts: where those go, for the heap is not to be written to.
+    /// In a migration that may make texts: where those go, although it is read-only.
     pub(crate) pending: Option<&'a mut PendingValues>,
 }
 
@@ -186,6 +186,9 @@ unsafe extern "C" fn make_writable(context: *mut (), table: u32, slot: u32) -> u
 unsafe extern "C" fn rekey(context: *mut (), table: u32, slot: u32, index: u32, old: *const u8) -> u32 {
     // SAFETY: the contract.
     let frame = unsafe { frame(context) };
+    if frame.read_only {
+        return insert::READ_ONLY;
+    }
     // SAFETY: the contract: `old` is a value of that column.
     match unsafe { frame.world.tables_mut().rekey(table as usize, slot, index as usize, old) } {
         Ok(()) => insert::DONE,
@@ -196,11 +199,12 @@ unsafe extern "C" fn rekey(context: *mut (), table: u32, slot: u32, index: u32, 
 unsafe extern "C" fn heap_put(context: *mut (), value: RawBytes) -> RawHeapId {
     // SAFETY: the contract.
     let (frame, value) = unsafe { (frame(context), bytes(value)) };
-    if frame.read_only {
+    if value.is_empty() {
         return RawHeapId::default();
     }
     let id = match &mut frame.pending {
         Some(pending) => pending.put(value),
+        None if frame.read_only => None,
         None => frame.world.heap_mut().put(value),
     };
     id.unwrap_or_default()
@@ -217,11 +221,9 @@ unsafe extern "C" fn heap_get(context: *mut (), id: RawHeapId) -> RawBytes {
 unsafe extern "C" fn heap_free(context: *mut (), id: RawHeapId) {
     // SAFETY: the contract.
     let frame = unsafe { frame(context) };
-    if frame.read_only {
-        return;
-    }
     match &mut frame.pending {
         Some(pending) => drop(pending.take(id)),
+        None if frame.read_only => {}
         None => frame.world.heap_mut().free(id),
     }
 }
@@ -326,5 +328,98 @@ pub(super) fn log_level_max() -> u32 {
         LevelFilter::INFO => 3,
         LevelFilter::DEBUG => 4,
         LevelFilter::TRACE => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestRoom;
+    use logic_api::prelude::*;
+
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    struct Unit {
+        #[row(unique)]
+        number: u64,
+        name: Text,
+    }
+
+    #[derive(Debug, World)]
+    struct Game {
+        units: Table<Unit>,
+    }
+
+    #[logic(linked, version = 1)]
+    impl Logic for Game {
+        fn create(&mut self, _ctx: &mut Ctx, _config: &[u8]) {
+            self.units.insert(Unit { number: 1, name: Text::new("one") });
+        }
+    }
+
+    /// Keeps bytes, and what is got back of them.
+    fn kept(frame: &mut Frame<'_>, value: &[u8]) -> (RawHeapId, Vec<u8>) {
+        let context = std::ptr::from_mut(frame).cast();
+        // SAFETY: the frame is nobody else's meanwhile, and the bytes are there for the call.
+        let id = unsafe { heap_put(context, RawBytes { data: value.as_ptr(), len: value.len() }) };
+        // SAFETY: the frame is nobody else's meanwhile.
+        let found = unsafe { heap_get(context, id) };
+        // SAFETY: they are there until the next call.
+        (id, unsafe { bytes(found) }.to_vec())
+    }
+
+    /// As code may that goes past what the API offers.
+    fn change_all(frame: &mut Frame<'_>) {
+        let context = std::ptr::from_mut(frame).cast();
+        let (row, key) = ([2u64, 0], 1u64);
+        // SAFETY: the frame is nobody else's meanwhile; so below.
+        let page = unsafe { unshare(context, 0, 0) };
+        // SAFETY: as above; the row is one of the table's type.
+        let made = unsafe { make_room(context, 0, row.as_ptr().cast()) };
+        // SAFETY: as above.
+        let writable = unsafe { make_writable(context, 0, 0) };
+        // SAFETY: as above; the key is a value of the column.
+        let keyed = unsafe { rekey(context, 0, 0, 0, (&raw const key).cast()) };
+        // SAFETY: as above.
+        let timer = unsafe { timer_set(context, 1, 1) };
+        // SAFETY: as above.
+        unsafe { heap_free(context, RawHeapId { slot: 0, generation: 1 }) };
+        assert!(page.is_null());
+        assert_eq!((made, writable, keyed), (insert::READ_ONLY, insert::READ_ONLY, insert::READ_ONLY));
+        assert_eq!(timer, 0);
+    }
+
+    #[test]
+    fn no_bytes_are_kept_nowhere() {
+        let mut world = TestRoom::<Game>::new().room().fork_world();
+        let before = world.state_hash();
+        for makes_texts in [false, true] {
+            let (mut outbox, mut pending) = (Outbox::new(), PendingValues::default());
+            pending.clear(1_000);
+            let mut frame = Frame::new(&mut world, &mut outbox, &Arguments::default(), makes_texts);
+            frame.pending = makes_texts.then_some(&mut pending);
+            assert_eq!(kept(&mut frame, b""), (RawHeapId::default(), Vec::new()));
+            assert_eq!((pending.bytes_asked(), world.state_hash()), (0, before));
+        }
+    }
+
+    #[test]
+    fn a_query_and_a_migration_cannot_change_the_world() {
+        let mut world = TestRoom::<Game>::new().room().fork_world();
+        let (before, heap_bytes) = (world.state_hash(), world.heap().bytes());
+        for makes_texts in [false, true] {
+            let (mut outbox, mut pending) = (Outbox::new(), PendingValues::default());
+            pending.clear(1_000);
+            let mut frame = Frame::new(&mut world, &mut outbox, &Arguments::default(), true);
+            frame.pending = makes_texts.then_some(&mut pending);
+            change_all(&mut frame);
+            let (id, found) = kept(&mut frame, b"two");
+            assert_eq!(
+                (id != RawHeapId::default(), &*found),
+                (makes_texts, if makes_texts { &b"two"[..] } else { b"" })
+            );
+            assert_eq!((world.state_hash(), world.heap().bytes()), (before, heap_bytes));
+            assert!(world.has_sound_indexes());
+        }
     }
 }

@@ -285,7 +285,8 @@ impl LogicVersion {
         assert!(old.len() == rows * schema.old.size as usize && new.len() == rows * schema.size as usize);
         let migration = self.migrations[number as usize];
         let mut done = 0;
-        let (read_only, function) = (frame.read_only, migration.function);
+        // Of a migration's frame it says no more than whether texts can be made.
+        let (read_only, function) = (frame.pending.is_none(), migration.function);
         let batch = Batch { function, rows, old: old.start(), new: new.start_mut(), done: &raw mut done };
         let status = with_call(frame, arguments, read_only, |call| {
             // SAFETY: `call` is valid for the call, and it has no tables.

@@ -13,7 +13,7 @@ const ROWS: u64 = if cfg!(miri) { 500 } else { 20_000 };
 /// A version with these units, and notes as they are or none.
 macro_rules! version {
     ($name:ident, $version:literal, $(#[$world:meta])* { $($fields:tt)* } $($tables:tt)*) => {
-        #[allow(dead_code, reason = "what counts is what the engine does with the tables")]
+        #[expect(dead_code, reason = "what counts is what the engine does with the tables")]
         mod $name {
             use super::*;
 
@@ -147,4 +147,61 @@ fn a_table_that_would_be_too_large_is_refused_before_a_page_is_taken() {
          its columns into a table of their own"
     );
     assert_eq!(room.room().state_hash(), before);
+}
+
+#[derive(Debug, Row)]
+#[repr(C)]
+struct Wide {
+    words: [u8; 1_000],
+}
+
+#[derive(Debug, World)]
+struct Words {
+    rows: Table<Wide>,
+}
+
+#[logic(linked, version = 1)]
+impl Logic for Words {
+    fn create(&mut self, _ctx: &mut Ctx, _config: &[u8]) {
+        (0..1_000).for_each(|_| _ = self.rows.insert(Wide { words: [b'w'; 1_000] }));
+    }
+}
+
+mod narrow {
+    use super::*;
+
+    #[derive(Debug, Row)]
+    #[repr(C)]
+    pub(super) struct Wide {
+        words: Text,
+    }
+
+    #[derive(Debug, World)]
+    #[expect(dead_code, reason = "what counts is what the engine does with the tables")]
+    pub(super) struct Words {
+        #[world(migrate = halved)]
+        rows: Table<Wide>,
+    }
+
+    fn halved(old: &[super::Wide]) -> Vec<Wide> {
+        let half = |old: &super::Wide| Text::new(std::str::from_utf8(&old.words[..500]).unwrap());
+        old.iter().map(|old| Wide { words: half(old) }).collect()
+    }
+
+    #[logic(linked, version = 2)]
+    impl Logic for Words {}
+}
+
+/// A migration of all rows has them before it, and the values and texts that it makes, at one time: a megabyte and half of one.
+#[test]
+fn rows_and_texts_of_a_migration_of_all_rows_keep_to_their_memory_together() {
+    let mut room: TestRoom<Words> = test_room(b"");
+    let to = linked::<narrow::Words>();
+    let mut update = |bytes_max| {
+        let plan = Arc::new(room.room().plan_swap(&to, &[]));
+        let mut rewrite = Rewrite::new(plan, to.clone(), Arc::default(), 9, bytes_max);
+        rewrite.update(&mut room.room().fork_world(), &Cancel::default())
+    };
+    assert_eq!(update(1_300_000), Err(RewriteError::Memory { bytes_max: 1_300_000 }));
+    assert_eq!(update(1_700_000), Ok(()));
 }

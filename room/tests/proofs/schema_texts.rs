@@ -5,11 +5,31 @@ use crate::snapshots::restored;
 use crate::support::{for_seeds, linked, signal_bytes, stamp, test_room};
 use logic_api::Rng;
 use logic_api::prelude::*;
+use raw::{forged_text, handle_of};
 use room::plan::{Cancel, Rewrite};
 use room::testing::TestRoom;
 use room::{Input, LogicVersion, Outbox, Pool, Room, StepError};
 use std::cell::Cell;
 use std::sync::Arc;
+
+/// Handles of texts, which the API keeps to itself.
+#[expect(unsafe_code, reason = "what is tested is that the engine does not believe them")]
+mod raw {
+    use logic_api::Text;
+
+    pub(super) fn handle_of(text: &Text) -> [u32; 2] {
+        // SAFETY: a text is nothing but a handle of two `u32` (docs/abi.md, "Table"), each of which may have any value, and the
+        // reference is valid and aligned for it.
+        unsafe { std::ptr::from_ref(text).cast::<[u32; 2]>().read() }
+    }
+
+    /// What must not be done: nobody owns this text.
+    pub(super) fn forged_text(handle: [u32; 2]) -> Text {
+        // SAFETY: a text is nothing but a handle of two `u32`, so both have one size, and any value of them is one of a text. The
+        // engine ignores a handle that names nothing; one that names another's text lets that be freed, no more.
+        unsafe { std::mem::transmute::<[u32; 2], Text>(handle) }
+    }
+}
 
 thread_local! {
     /// Rows that were migrated to units, and calls of the migration of all notes.
@@ -72,6 +92,11 @@ pub(crate) mod one {
                     for (id, handle) in ids.iter().zip([[u32::MAX, 7], [1 << 30, 1], [2, 99], other]) {
                         self.units.get_mut(*id).unwrap().name = forged_text(handle);
                     }
+                }
+                // What that unit names it names no more, and it is not freed.
+                "forget" => {
+                    let id = self.units.entries().nth(number as usize).unwrap().0;
+                    std::mem::forget(std::mem::take(&mut self.units.get_mut(id).unwrap().name));
                 }
                 "add" => (0..number).for_each(|number| self.add(1_000_000 + number)),
                 "random" => self.change(&mut Rng::new(number)),
@@ -389,10 +414,28 @@ fn what_was_prepared_for_other_pages_of_texts_is_not_taken() {
     same(&mut [room, plain], 5, || Input::swap(to.clone()));
 }
 
+/// A room that was closed and created again has the name of the one before; one that went back has fewer pages than it had.
+#[test]
+fn what_was_prepared_of_a_world_with_more_pages_is_not_taken() {
+    let (mut small, mut other) = (room_of(3), room_of(3_000));
+    let mut grown = small.room().twin();
+    same(&mut [&mut grown], 1, || signal_bytes("add", &3_000u64.to_le_bytes()));
+    for to in [linked::<two::World>(), linked::<unnamed::World>()] {
+        for larger in [&mut grown, other.room()] {
+            let (mut room, mut plain) = (small.room().twin(), small.room().twin());
+            let mut rewrite = rewrite_of(larger, &to);
+            rewrite.update(&mut larger.fork_world(), &Cancel::default()).unwrap();
+            assert!(rewrite.is_of(larger.world()) && !rewrite.is_of(room.world()));
+            room.prepare_swap(rewrite);
+            same(&mut [&mut room, &mut plain], 1, || Input::swap(to.clone()));
+        }
+    }
+}
+
 /// A version whose migration gives texts that are not its own.
 macro_rules! forged {
     ($name:ident, $version:literal, $forge:expr) => {
-        #[allow(dead_code, reason = "what counts is what the engine does with the tables")]
+        #[expect(dead_code, reason = "what counts is what the engine does with the tables")]
         mod $name {
             use super::*;
 
@@ -439,19 +482,6 @@ forged!(given_back, 6, |_| {
     drop(text);
     forged_text(handle)
 });
-
-#[allow(unsafe_code, reason = "what is tested is that the engine does not believe it")]
-fn handle_of(text: &Text) -> [u32; 2] {
-    // SAFETY: two `u32`.
-    unsafe { std::ptr::from_ref(text).cast::<[u32; 2]>().read() }
-}
-
-/// What must not be done.
-#[allow(unsafe_code, reason = "what is tested is that the engine does not believe it")]
-fn forged_text(handle: [u32; 2]) -> Text {
-    // SAFETY: two `u32`, for which the engine has no text, or not for whoever has this one.
-    unsafe { std::mem::transmute::<[u32; 2], Text>(handle) }
-}
 
 #[test]
 fn a_text_that_a_migration_has_not_made_is_no_value() {
@@ -516,5 +546,23 @@ fn a_handle_that_names_nothing_is_no_reason_to_refuse() {
         room.prepare_swap(rewrite);
         same(&mut [room, plain], 4, || Input::swap(to.clone()));
         assert_eq!(room.world().size().heap_bytes, (notes + added) as u64);
+    }
+}
+
+/// As unsafe code has it: the fourth row and the fifth name one.
+#[test]
+fn a_text_that_two_rows_name_goes_as_long_as_one_of_them_is_left() {
+    let to = linked::<unnamed::World>();
+    for forgotten in [&[3u64][..], &[4], &[3, 4]] {
+        let (mut room, mut plain) = (room_of(50), room_of(50));
+        let (room, plain) = (room.room(), plain.room());
+        same(&mut [room, plain], 1, || signal_bytes("forge", &0u64.to_le_bytes()));
+        let mut rewrite = rewrite_of(room, &to);
+        rewrite.update(&mut room.fork_world(), &Cancel::default()).unwrap();
+        for (number, unit) in (2..).zip(forgotten) {
+            same(&mut [room, plain], number, || signal_bytes("forget", &unit.to_le_bytes()));
+        }
+        room.prepare_swap(rewrite);
+        same(&mut [room, plain], 9, || Input::swap(to.clone()));
     }
 }

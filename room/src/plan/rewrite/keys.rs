@@ -3,7 +3,7 @@
 use super::{PageRewrite, RewriteError};
 use crate::plan::budget::Budget;
 use crate::plan::show;
-use crate::plan::slots::{Slot, live_slots, slot_number};
+use crate::plan::slots::{Slot, is_live, live_slots, row_in, slot_number};
 use crate::raw::{Index, TableLayout};
 use logic_api::abi::hash_key;
 use logic_api::schema::RowSchema;
@@ -107,13 +107,12 @@ impl Keys<'_> {
 
     /// True if a row is in the slot as it was before, with the value that it had.
     fn has_stayed(&self, number: usize, slot: usize, before: &PageRewrite) -> bool {
-        let is_live = |page: &PageRewrite| page.live[slot / 64] >> (slot % 64) & 1 == 1;
         let key = |page| self.key(row_of(page, slot, self.slots, self.layout.row_bytes()));
         let now = &self.pages[number];
-        is_live(before) && is_live(now) && key(before) == key(now)
+        is_live(&before.live, slot) && is_live(&now.live, slot) && key(before) == key(now)
     }
 }
 
 fn row_of(page: &PageRewrite, slot: usize, slots: usize, row_bytes: usize) -> &[u8] {
-    &page.page.block.slice(slots * row_bytes)[slot * row_bytes..][..row_bytes]
+    row_in(page.page.block.slice(slots * row_bytes), slot, row_bytes)
 }

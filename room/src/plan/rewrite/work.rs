@@ -1,7 +1,7 @@
 //! The rewriting of the pages of one table: steps and migrations, page by page.
 
 use super::texts::{TextPlaces, TextWriter};
-use super::{PageRewrite, RewriteError, TableRewrite};
+use super::{PageRewrite, RewriteError, TableRewrite, check_texts};
 use crate::LogicVersion;
 use crate::heap::{PendingValues, handle};
 use crate::outbox::Outbox;
@@ -155,14 +155,17 @@ impl Scratch {
     ) -> Result<(), RewriteError> {
         let rows = self.old.len() / migration.old_bytes;
         self.new.reset(rows * migration.column.size() as usize);
-        self.texts.clear(budget.left());
+        // As `read` has found that they fit.
+        let scratch_bytes = self.old.len() + self.new.len();
+        self.texts.clear(budget.left().saturating_sub(scratch_bytes));
         let (arguments, mut outbox) = (Arguments::default(), Outbox::new());
-        let mut frame = Frame::new(world, &mut outbox, &arguments, !migration.has_heap);
-        frame.pending = Some(&mut self.texts);
+        let mut frame = Frame::new(world, &mut outbox, &arguments, true);
+        frame.pending = migration.has_heap.then_some(&mut self.texts);
         let migrated = to.migrate(migration.number, &mut frame, &arguments, &self.old, &mut self.new);
         let panic = frame.panic.take();
         // However the migration took it that a text was not kept.
-        budget.check(self.texts.bytes_asked())?;
+        check_texts(self.texts.value_bytes_asked())?;
+        budget.check(scratch_bytes + self.texts.bytes_asked())?;
         migrated.map_err(|done| {
             let (message, location) = panic.unwrap_or_default();
             RewriteError::Fault { path: migration.path.to_string(), row: first + done, message, location }
