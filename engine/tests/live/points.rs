@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use engine::points::Point;
 use serde_json::Value;
 
-use crate::client::try_get;
+use crate::client::{Reply, try_get};
 use crate::players::client::{Client, Transport};
 use crate::support::{Engine, Setup, in_time, moody};
 
@@ -91,18 +91,33 @@ fn is_call(point: Point) -> bool {
 /// What was heard of an engine before it was gone.
 #[derive(Debug, Default)]
 struct Heard {
-    asked: u64,
-    answered: u64,
+    /// For each room.
+    asked: [u64; 2],
+    answered: [u64; 2],
     token: Option<String>,
 }
 
 impl Heard {
     /// Counts in every room; false once the engine is gone.
     fn count(&mut self, engine: &Engine) -> bool {
-        self.asked += 1;
-        let is_there = ROOMS.iter().all(|room| try_get(engine.address, &format!("/count?room={room}")).is_ok());
-        self.answered += u64::from(is_there);
-        is_there
+        ROOMS.iter().enumerate().all(|(at, room)| {
+            self.asked[at] += 1;
+            let is_counted = is_acknowledged(engine, &format!("/count?room={room}"));
+            self.answered[at] += u64::from(is_counted);
+            is_counted
+        })
+    }
+}
+
+/// False where there is no answer, or only that the engine has no time for one.
+fn is_acknowledged(engine: &Engine, target: &str) -> bool {
+    match try_get(engine.address, target) {
+        Ok(Reply { status: 200, body, .. }) => body.ends_with('\n'),
+        Ok(reply) => {
+            assert_eq!(reply.status, 503, "{reply:?}");
+            false
+        }
+        Err(_gone) => false,
     }
 }
 
@@ -136,8 +151,7 @@ fn ended_at(way: Way, envs: &[(&str, &str)]) -> (Option<i32>, Setup, Heard) {
         Way::Confirm => Some("/api/v1/confirm"),
         Way::Rollback => Some("/api/v1/rollback?reason=ugly"),
     };
-    let answer = target.and_then(|target| try_get(engine.address, target).ok());
-    assert!(answer.is_none(), "nothing is acknowledged: {answer:?}");
+    assert!(!target.is_some_and(|target| is_acknowledged(&engine, target)), "nothing is acknowledged");
     let engine = if is_later { begin(engine.killed(), envs) } else { engine };
     if way == Way::Keep {
         let counting = RefCell::new(&mut heard);
@@ -152,13 +166,13 @@ fn ended_at(way: Way, envs: &[(&str, &str)]) -> (Option<i32>, Setup, Heard) {
 fn check_found(setup: Setup, heard: &Heard, becomes: Becomes) {
     let engine = setup.start();
     let version: u64 = if becomes == Becomes::Confirmed { 1002 } else { 1001 };
-    for room in ROOMS {
+    for (at, room) in ROOMS.iter().enumerate() {
         let text = engine.get(&format!("/peek?room={room}"));
         let count: u64 = text.split(' ').next().unwrap().parse().unwrap();
         // As its `upgraded` counts.
         let upgraded = if version == 1002 { 100 } else { 0 };
-        let counts = heard.answered + upgraded..=heard.asked + upgraded;
-        assert!(counts.contains(&count), "in {room}: {text}");
+        let counts = heard.answered[at] + upgraded..=heard.asked[at] + upgraded;
+        assert!(counts.contains(&count), "in {room}: {text} of {heard:?}");
         assert!(text.ends_with(&format!(" in {version}\n")), "in {room}: {text}");
     }
     let status = engine.status();
