@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use crate::players::client::{BOTH, Client};
-use crate::players::witness::{QUIET, Witness};
+use crate::players::witness::{QUIET, Witness, nobody_notices};
 use crate::support::{Setup, moody};
 use wire::{ClientFrame, CloseCode};
 
@@ -74,48 +74,51 @@ fn a_key_that_is_missing_is_told_at_the_start() {
 
 #[test]
 fn pages_of_other_sites_may_not_play() {
-    let setup = Setup::new(moody(), &["game.1001.so"]).with(QUIET);
-    let engine = setup.with("allowed_origins = [\"https://game.example.org\"]").start();
-    let mut witness = Witness::new(&engine);
-    let own = format!("Origin: http://{}", engine.address);
-    let accepted = |headers: &[&str]| {
-        let (_, head) = Client::handshake(engine.address, "/ws?room=main", headers);
-        assert!(head.starts_with("HTTP/1.1 101 "), "{headers:?}: {head}");
-    };
-    let refused = |host: &str, headers: &[&str], status: &str, reason: &str| {
-        let (mut client, head) = Client::handshake_as(host, engine.address, "/ws?room=main", headers);
-        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{headers:?}: {head}");
-        assert_eq!(client.body(&head), format!("{reason}\n"), "{headers:?}");
-    };
-    let foreign = |origin: &str| {
-        format!(
-            "a page of the origin \"{origin}\" may not connect; add it to allowed_origins in engine.toml, or its host \
+    nobody_notices(|| {
+        let setup = Setup::new(moody(), &["game.1001.so"]).with(QUIET);
+        let engine = setup.with("allowed_origins = [\"https://game.example.org\"]").start();
+        let mut witness = Witness::new(&engine);
+        let own = format!("Origin: http://{}", engine.address);
+        let accepted = |headers: &[&str]| {
+            let (_, head) = Client::handshake(engine.address, "/ws?room=main", headers);
+            assert!(head.starts_with("HTTP/1.1 101 "), "{headers:?}: {head}");
+        };
+        let refused = |host: &str, headers: &[&str], status: &str, reason: &str| {
+            let (mut client, head) = Client::handshake_as(host, engine.address, "/ws?room=main", headers);
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{headers:?}: {head}");
+            assert_eq!(client.body(&head), format!("{reason}\n"), "{headers:?}");
+        };
+        let foreign = |origin: &str| {
+            format!(
+                "a page of the origin \"{origin}\" may not connect; add it to allowed_origins in engine.toml, or its host \
              to allowed_hosts"
-        )
-    };
-    accepted(&[]);
-    accepted(&[&own]);
-    accepted(&["Origin: https://game.example.org"]);
-    accepted(&["Sec-WebSocket-Protocol: other, hotseat.1"]);
-    let host = engine.address.to_string();
-    for origin in ["https://evil.example", "null", "http://game.example.org", "http://127.0.0.1"] {
-        refused(&host, &[&format!("Origin: {origin}")], "403", &foreign(origin));
-    }
-    refused(&host, &[&own, "Origin: https://evil.example"], "403", &foreign(&own["Origin: ".len()..]));
-    // A name that a foreign page has lead here: its Host is its Origin.
-    let led_here = "http://evil.example:80";
-    refused("evil.example:80", &[&format!("Origin: {led_here}")], "403", &foreign(led_here));
-    let reason = "none of the subprotocols is spoken here; hotseat.1 is";
-    refused(&host, &["Sec-WebSocket-Protocol: other"], "400", reason);
-    let reason = "Sec-WebSocket-Version is missing or not accepted; accepted is 13";
-    refused(&host, &["Sec-WebSocket-Version: 8"], "426", reason);
-    witness.is_undisturbed();
-    assert_eq!(engine.metric("hotseat_handshakes_refused_total{cause=\"origin-foreign\"}"), 6);
-    assert_eq!(engine.ask("/ws").status, 426);
-    // A browser keeps the answer to itself, so whoever runs the engine is told what to do.
-    let log = engine.log();
-    let told = log.lines().find(|line| line.contains("a page that came to play was refused"));
-    for word in ["WARN", "https://evil.example", "allowed_hosts", "127.0.0.1:"] {
-        assert!(told.is_some_and(|line| line.contains(word)), "{word} in {log}");
-    }
+            )
+        };
+        accepted(&[]);
+        accepted(&[&own]);
+        accepted(&["Origin: https://game.example.org"]);
+        accepted(&["Sec-WebSocket-Protocol: other, hotseat.1"]);
+        let host = engine.address.to_string();
+        for origin in ["https://evil.example", "null", "http://game.example.org", "http://127.0.0.1"] {
+            refused(&host, &[&format!("Origin: {origin}")], "403", &foreign(origin));
+        }
+        refused(&host, &[&own, "Origin: https://evil.example"], "403", &foreign(&own["Origin: ".len()..]));
+        // A name that a foreign page has lead here: its Host is its Origin.
+        let led_here = "http://evil.example:80";
+        refused("evil.example:80", &[&format!("Origin: {led_here}")], "403", &foreign(led_here));
+        let reason = "none of the subprotocols is spoken here; hotseat.1 is";
+        refused(&host, &["Sec-WebSocket-Protocol: other"], "400", reason);
+        let reason = "Sec-WebSocket-Version is missing or not accepted; accepted is 13";
+        refused(&host, &["Sec-WebSocket-Version: 8"], "426", reason);
+        witness.is_undisturbed()?;
+        assert_eq!(engine.metric("hotseat_handshakes_refused_total{cause=\"origin-foreign\"}"), 6);
+        assert_eq!(engine.ask("/ws").status, 426);
+        // A browser keeps the answer to itself, so whoever runs the engine is told what to do.
+        let log = engine.log();
+        let told = log.lines().find(|line| line.contains("a page that came to play was refused"));
+        for word in ["WARN", "https://evil.example", "allowed_hosts", "127.0.0.1:"] {
+            assert!(told.is_some_and(|line| line.contains(word)), "{word} in {log}");
+        }
+        Ok(())
+    });
 }
