@@ -10,6 +10,7 @@ use room::{
 
 use super::black_box::{BlackBox, Occasion};
 use super::frame::StoredRecord;
+use super::snapshots::kept_of_reason;
 use crate::beat::Beat;
 use crate::progress::{Much, Part, Progress};
 
@@ -63,7 +64,7 @@ pub struct Replay {
     other_until: u64,
     /// What was not applied beside that, because it ends the process.
     pub skipped: Vec<Skipped>,
-    /// Who is to leave as soon as the room takes inputs, and why.
+    /// Who has left, and why, though the room has not heard of it: it is still to be told.
     pub leaving: BTreeMap<PlayerId, Arc<str>>,
     /// Records so far.
     pub records: u64,
@@ -235,7 +236,7 @@ impl Replay {
         drop(room.take_spent());
         let Reply::Rewound(lost) = stepped? else { unreachable!("a rewind was answered with something else") };
         // They were told that they are out, and are not.
-        self.leaving.extend(lost.into_iter().filter_map(|lost| Some((lost.player, lost.leave?))));
+        self.leaving.extend(lost.iter().filter_map(|lost| Some((lost.player, kept_of_reason(lost.leave.as_ref()?)))));
         Ok(())
     }
 
@@ -262,7 +263,7 @@ impl Replay {
             Note::Freeze(fault) => room.freeze(fault),
             // Known from the start.
             Note::Skipped(_) => {}
-            Note::Leaving { player, reason } => drop(self.leaving.insert(player, reason)),
+            Note::Leaving { player, reason } => drop(self.leaving.insert(player, kept_of_reason(&reason))),
             Note::Hash(expected) => {
                 let found = room.state_hash();
                 if found != expected && is_as_recorded {

@@ -15,7 +15,7 @@ pub(super) enum Cause {
     Input(Stamp, Input),
     /// A fault in a tick, which is no input then.
     Freeze,
-    /// A player who left while the room took no inputs.
+    /// A player who left while the room took no inputs, or whose leave the logic failed on.
     Leaving(PlayerId, Arc<str>),
     /// A recovery has passed over what it was: a message, whose sender knows that it was consumed,
     Consumed(Stamp, PlayerId, u32),
