@@ -173,9 +173,13 @@ impl Replay {
                 stepped
             }
             input => {
-                if let Input::Message { player, number, .. } = input {
-                    // Its sender knows that it was consumed.
-                    let _unless_gone = self.step(stamp, Input::Skip { player, number });
+                match input {
+                    Input::Message { player, number, .. } => {
+                        // Its sender knows that it was consumed.
+                        let _unless_gone = self.step(stamp, Input::Skip { player, number });
+                    }
+                    Input::Leave { player, reason } => self.has_left(player, &reason),
+                    _ => {}
                 }
                 return Err(ReplayError::Skipped { seq, record: shown });
             }
@@ -243,15 +247,27 @@ impl Replay {
     fn step(&mut self, stamp: Stamp, input: Input) -> Result<(), StepError> {
         let Some(room) = self.room.as_mut() else { return Ok(()) };
         let busy = self.beat.step(0, &input);
-        let leaves = matches!(input, Input::Leave { .. }).then(|| input.player());
+        let leave = match &input {
+            Input::Leave { player, reason } => Some((*player, Arc::clone(reason))),
+            _ => None,
+        };
         let stepped = room.step(stamp, input, &mut self.outbox);
-        if let (Some(player), Ok(_)) = (leaves, &stepped) {
-            self.leaving.remove(&player);
-        }
         drop(busy);
         self.outbox.drain().for_each(drop);
         drop(room.take_spent());
+        match (leave, &stepped) {
+            (Some((player, _)), Ok(_)) => drop(self.leaving.remove(&player)),
+            (Some((player, reason)), Err(_)) => self.has_left(player, &reason),
+            (None, _) => {}
+        }
         stepped.map(drop)
+    }
+
+    /// By a leave that is not applied now: they were told that they are out.
+    fn has_left(&mut self, player: PlayerId, reason: &Arc<str>) {
+        if self.room.as_ref().is_some_and(|room| room.world().player(player).is_some()) {
+            self.leaving.insert(player, kept_of_reason(reason));
+        }
     }
 
     fn note(&mut self, seq: u64, note: Note) -> Result<(), ReplayError> {
