@@ -89,7 +89,8 @@ pub enum Note {
     Hash(u64),
     /// What a recovery did without, and with it everything after it.
     Skipped(Skipped),
-    /// The player is gone for good, but the room takes no inputs now: it hears of it by a leave with this reason as soon as it does.
+    /// The player is gone for good, and the room is still to hear of it, by a leave with this reason: it takes no inputs now, or the
+    /// logic has failed on that leave.
     Leaving { player: PlayerId, reason: Arc<str> },
 }
 

@@ -359,6 +359,10 @@ mod tests {
                 "input 2 since the swap, in the rewind of record 5, ended the process: the room goes on without it"
             ],
         );
+        check_note(
+            &Note::Leaving { player: PlayerId(5), reason: "bye".into() },
+            &expect![[r#"player 5 has left, of which the room is still to hear: "bye""#]],
+        );
         check_record(RecordKind(99), vec![1], "", &expect!["kind 99: time: 8 bytes expected, 1 left"]);
         check_record(RecordKind::HASH, vec![1], "", &expect!["kind 33: state hash: 8 bytes expected, 1 left"]);
     }

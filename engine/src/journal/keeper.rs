@@ -1,5 +1,6 @@
 //! What keeps the rooms of an engine: their journals, and a thread that writes snapshots.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
@@ -9,6 +10,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
+use logic_api::PlayerId;
 use parking_lot::Mutex;
 use room::{Image, Pool};
 
@@ -91,6 +93,8 @@ pub(super) enum SnapshotTask {
         folder: PathBuf,
         room: u64,
         position: Position,
+        /// At that place.
+        leaving: BTreeMap<PlayerId, Arc<str>>,
         image: Box<Image>,
         is_busy: Arc<AtomicBool>,
         stay: Arc<Stay>,
@@ -292,7 +296,7 @@ impl Keeper {
         let writer = self.0.journal.add(id, Box::new(resume));
         let own = (Noting::Own(black_box), channel().1);
         let mut recorder = Recorder::new(self.clone(), (writer, folder, room_id), pool.clone(), own);
-        recorder.resumed(&room, leaving.into_keys());
+        recorder.resumed(&room, leaving);
         // Before anything that comes after: what is built on a room without them needs them gone for ever.
         recorder.skipped(room.tick().0, &skipped);
         (room, recorder)
@@ -373,7 +377,7 @@ fn carry_out(files: &dyn Files, journal: &Journal, task: SnapshotTask) -> Result
         }
         SnapshotTask::Clear(rest) => rest()?,
         SnapshotTask::End(done) => drop(done),
-        SnapshotTask::Write { id, folder, room, position, mut image, is_busy, stay } => {
+        SnapshotTask::Write { id, folder, room, position, leaving, mut image, is_busy, stay } => {
             let tick = image.tick();
             points::reached(Point::SnapshotBegun);
             let mut sound = stay.sound.lock();
@@ -382,7 +386,8 @@ fn carry_out(files: &dyn Files, journal: &Journal, task: SnapshotTask) -> Result
             if is_over() {
                 return Ok(());
             }
-            let upto = match snapshots::write(files, &folder, (room, position), &mut image, &is_over, &mut sound) {
+            let of = (room, position, leaving);
+            let upto = match snapshots::write(files, &folder, of, &mut image, &is_over, &mut sound) {
                 Err(_) if is_over() => return Ok(()),
                 written => written?,
             };

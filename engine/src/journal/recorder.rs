@@ -1,7 +1,7 @@
 //! What a room's thread has to do with its journal: every input is noted before it is applied, becomes a record if it was, and
 //! its outputs wait for that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,7 @@ use room::{
 use super::batch::Batch;
 use super::black_box::{BlackBox, Occasion, QUERY};
 use super::keeper::{Keeper, SharedBox, SnapshotTask};
+use super::snapshots::kept_of_reason;
 use super::writer::Writer;
 
 /// A state hash is noted this often, for replays to compare with. It reads every page that was written to since.
@@ -45,9 +46,9 @@ pub struct Recorder {
     bytes_since: u64,
     is_ready: Option<Arc<AtomicBool>>,
     is_busy: Arc<AtomicBool>,
-    /// Who is noted to leave, and has not as yet. What is noted must be after the last snapshot, so there is none meanwhile; nor is
-    /// one needed, for the room takes no inputs.
-    leaving: BTreeSet<PlayerId>,
+    /// Who has left, and why, though the room has not heard of it. All of them are in its world, which does not know; so the heads of
+    /// snapshots have this, and the journal the changes of it.
+    leaving: BTreeMap<PlayerId, Arc<str>>,
     /// The room has had its last input: neither a note nor a snapshot comes after that.
     is_disposed: bool,
     stay: Arc<Stay>,
@@ -77,7 +78,7 @@ impl Recorder {
             bytes_since: 0,
             is_ready: None,
             is_busy: Arc::default(),
-            leaving: BTreeSet::new(),
+            leaving: BTreeMap::new(),
             is_disposed: false,
             stay: Arc::default(),
         }
@@ -95,28 +96,26 @@ impl Recorder {
     }
 
     /// The room has been brought back, by what is recorded already.
-    pub(super) fn resumed(&mut self, room: &Room, leaving: impl Iterator<Item = PlayerId>) {
+    pub(super) fn resumed(&mut self, room: &Room, leaving: BTreeMap<PlayerId, Arc<str>>) {
         self.was_frozen = room.frozen().is_some();
-        self.leaving.extend(leaving);
+        self.leaving = leaving;
         self.forget_gone(room);
     }
 
-    /// The player is gone for good, and is told so; but the room takes no inputs now.
+    /// The player is gone for good, and is told so, but the room is still to hear of it: it takes no inputs now, or the logic has
+    /// failed on it. Noted once, however often that fails; the leave that the room takes is the end of it.
     pub fn leaves(&mut self, room: &Room, player: PlayerId, reason: &Arc<str>) {
-        if !self.is_disposed && self.leaving.insert(player) {
-            let note = Note::Leaving { player, reason: Arc::clone(reason) };
-            self.batch.push(room.tick().0, |out| note.encode(out));
+        if self.is_disposed || self.leaving.contains_key(&player) || room.world().player(player).is_none() {
+            return;
         }
+        let reason = kept_of_reason(reason);
+        self.leaving.insert(player, Arc::clone(&reason));
+        self.batch.push(room.tick().0, |out| Note::Leaving { player, reason }.encode(out));
     }
 
-    /// Whoever is not in the world has no leave to come, and would keep snapshots from being made for ever.
+    /// Whoever is not in the world has no leave to come.
     fn forget_gone(&mut self, room: &Room) {
-        self.leaving.retain(|player| room.world().player(*player).is_some());
-    }
-
-    /// The leave of a player has had its turn.
-    pub fn has_left(&mut self, player: PlayerId) {
-        self.leaving.remove(&player);
+        self.leaving.retain(|player, _| room.world().player(*player).is_some());
     }
 
     /// Applies an input by `step`, and has it recorded if it was applied.
@@ -163,6 +162,7 @@ impl Recorder {
         }
         self.is_disposed |= matches!(input, Input::Dispose);
         let is_swap = matches!(input, Input::Swap { .. } | Input::Rewind { .. });
+        let leaves = matches!(input, Input::Leave { .. }).then(|| input.player());
         let stepped = match &mut self.noting {
             Noting::Own(black_box) if is_verdict => step(room, input, &mut black_box.rewinding(0)),
             noting => {
@@ -177,6 +177,8 @@ impl Recorder {
             self.was_frozen = room.frozen().is_some();
             // A rewind may be to before they joined.
             self.forget_gone(room);
+        } else if let Some(player) = leaves {
+            self.leaving.remove(&player);
         }
         self.note_frozen(room);
         if stamp.now_us >= self.hash_at_us && stepped.is_ok() && !self.is_disposed {
@@ -237,7 +239,6 @@ impl Recorder {
             || self.is_disposed
             || self.is_busy.load(Ordering::Acquire)
             || room.trial().is_some()
-            || !self.leaving.is_empty()
             || !self.batch.is_empty()
         {
             return;
@@ -257,7 +258,7 @@ impl Recorder {
     /// The engine ends, and the room is to go on when it starts again: from here, if nothing stands against a snapshot.
     pub fn end(&mut self, room: &mut Room) {
         self.release(|| {});
-        if self.bytes_since > 0 && self.leaving.is_empty() && !self.is_busy.load(Ordering::Acquire) {
+        if self.bytes_since > 0 && !self.is_busy.load(Ordering::Acquire) {
             self.snapshot(room, Instant::now());
         }
     }
@@ -270,8 +271,10 @@ impl Recorder {
         self.is_busy.store(true, Ordering::Release);
         let (keeper, id, folder, room) = (self.keeper.clone(), self.writer.id(), self.folder.clone(), self.room);
         let (image, is_busy, stay) = (Box::new(image), Arc::clone(&self.is_busy), Arc::clone(&self.stay));
-        let then =
-            move |position| keeper.snapshot(SnapshotTask::Write { id, folder, room, position, image, is_busy, stay });
+        let leaving = self.leaving.clone();
+        let then = move |position| {
+            keeper.snapshot(SnapshotTask::Write { id, folder, room, position, leaving, image, is_busy, stay });
+        };
         self.writer.divide(then);
     }
 

@@ -35,7 +35,7 @@ pub struct Recovered {
     pub id: u64,
     /// What this recovery did without, and no note in the journal tells of as yet.
     pub skipped: Vec<Skipped>,
-    /// Who has left, though the room had to take no inputs then, and why.
+    /// Who has left, and why, though the room has not heard of it: it took no inputs then, or the logic failed on it.
     pub leaving: BTreeMap<PlayerId, Arc<str>>,
     /// What was decided of the version that the room has on trial, if it has one: to stay, or to go.
     pub is_confirmed: bool,
@@ -93,7 +93,7 @@ pub fn recover(
     }
     let name = found.head().name.clone();
     let snapshots = snapshots_of(&**files, folder)?;
-    let Start { room, after, damaged } = start(files, folder, &found, snapshots, (pool, progress), find)?;
+    let Start { room, after, leaving, damaged } = start(files, folder, &found, snapshots, (pool, progress), find)?;
     // Not before it is known that the room is not refused for what its files say: then nothing is changed.
     remove_temporary(&**files, folder)?;
     let (mut black_box, quarantined) = BlackBox::open_after(&**files, folder, last_word)?;
@@ -101,6 +101,7 @@ pub fn recover(
         tracing::error!(file = %quarantined.file.display(), "quarantined: {}", quarantined.line);
     }
     let mut replay = Replay::new(&name, pool, room, found.skipped.clone()).shown_on(beat, progress);
+    replay.leaving = leaving;
     beat.makes(&name);
     let part = progress.part(&name, "recovering", Much::Records(found.last.seq - after.seq));
     let replayed = replay_all(files, &found, (after, part), &mut replay, find, &mut black_box);
@@ -223,7 +224,7 @@ pub fn oldest_start(
     }
     let mut snapshots = snapshots_of(&**files, folder)?;
     snapshots.reverse();
-    let Start { room, after, damaged: _ } = start(files, folder, found, snapshots, (pool, &Progress::silent()), find)?;
+    let Start { room, after, .. } = start(files, folder, found, snapshots, (pool, &Progress::silent()), find)?;
     Ok((room, after))
 }
 
@@ -231,6 +232,8 @@ pub fn oldest_start(
 struct Start {
     room: Option<Room>,
     after: Position,
+    /// As in [`Recovered`], at that place.
+    leaving: BTreeMap<PlayerId, Arc<str>>,
     /// The snapshots that are of no use, and why.
     damaged: Vec<(PathBuf, String)>,
 }
@@ -274,7 +277,9 @@ fn start(
         let bytes = bytes_of(&**files, [&snapshot.path]);
         let mut reader = Counted { reader, part: progress.part(&found.head().name, "reading a snapshot", bytes) };
         match Room::from_snapshot(&mut reader, pool, &mut *find) {
-            Ok(room) => return Ok(Start { room: Some(room), after: head.position, damaged }),
+            Ok(room) => {
+                return Ok(Start { room: Some(room), after: head.position, leaving: head.leaving, damaged });
+            }
             // Another snapshot would have the same version, or an older one.
             Err(error @ SnapshotError::Schema { .. }) => {
                 return Err(RecoveryError::Snapshot { folder: shown(folder), error: Box::new(error) });
@@ -286,7 +291,7 @@ fn start(
         let first = found.first().seq + 1;
         return Err(RecoveryError::NoStart { folder: shown(folder), first, reason });
     }
-    Ok(Start { room: None, after: found.first(), damaged })
+    Ok(Start { room: None, after: found.first(), leaving: BTreeMap::new(), damaged })
 }
 
 /// Why a replay stopped.

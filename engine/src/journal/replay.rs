@@ -10,6 +10,7 @@ use room::{
 
 use super::black_box::{BlackBox, Occasion};
 use super::frame::StoredRecord;
+use super::snapshots::kept_of_reason;
 use crate::beat::Beat;
 use crate::progress::{Much, Part, Progress};
 
@@ -63,7 +64,7 @@ pub struct Replay {
     other_until: u64,
     /// What was not applied beside that, because it ends the process.
     pub skipped: Vec<Skipped>,
-    /// Who is to leave as soon as the room takes inputs, and why.
+    /// Who has left, and why, though the room has not heard of it: it is still to be told.
     pub leaving: BTreeMap<PlayerId, Arc<str>>,
     /// Records so far.
     pub records: u64,
@@ -172,9 +173,13 @@ impl Replay {
                 stepped
             }
             input => {
-                if let Input::Message { player, number, .. } = input {
-                    // Its sender knows that it was consumed.
-                    let _unless_gone = self.step(stamp, Input::Skip { player, number });
+                match input {
+                    Input::Message { player, number, .. } => {
+                        // Its sender knows that it was consumed.
+                        let _unless_gone = self.step(stamp, Input::Skip { player, number });
+                    }
+                    Input::Leave { player, reason } => self.has_left(player, &reason),
+                    _ => {}
                 }
                 return Err(ReplayError::Skipped { seq, record: shown });
             }
@@ -235,22 +240,34 @@ impl Replay {
         drop(room.take_spent());
         let Reply::Rewound(lost) = stepped? else { unreachable!("a rewind was answered with something else") };
         // They were told that they are out, and are not.
-        self.leaving.extend(lost.into_iter().filter_map(|lost| Some((lost.player, lost.leave?))));
+        self.leaving.extend(lost.iter().filter_map(|lost| Some((lost.player, kept_of_reason(lost.leave.as_ref()?)))));
         Ok(())
     }
 
     fn step(&mut self, stamp: Stamp, input: Input) -> Result<(), StepError> {
         let Some(room) = self.room.as_mut() else { return Ok(()) };
         let busy = self.beat.step(0, &input);
-        let leaves = matches!(input, Input::Leave { .. }).then(|| input.player());
+        let leave = match &input {
+            Input::Leave { player, reason } => Some((*player, Arc::clone(reason))),
+            _ => None,
+        };
         let stepped = room.step(stamp, input, &mut self.outbox);
-        if let (Some(player), Ok(_)) = (leaves, &stepped) {
-            self.leaving.remove(&player);
-        }
         drop(busy);
         self.outbox.drain().for_each(drop);
         drop(room.take_spent());
+        match (leave, &stepped) {
+            (Some((player, _)), Ok(_)) => drop(self.leaving.remove(&player)),
+            (Some((player, reason)), Err(_)) => self.has_left(player, &reason),
+            (None, _) => {}
+        }
         stepped.map(drop)
+    }
+
+    /// By a leave that is not applied now: they were told that they are out.
+    fn has_left(&mut self, player: PlayerId, reason: &Arc<str>) {
+        if self.room.as_ref().is_some_and(|room| room.world().player(player).is_some()) {
+            self.leaving.insert(player, kept_of_reason(reason));
+        }
     }
 
     fn note(&mut self, seq: u64, note: Note) -> Result<(), ReplayError> {
@@ -262,7 +279,7 @@ impl Replay {
             Note::Freeze(fault) => room.freeze(fault),
             // Known from the start.
             Note::Skipped(_) => {}
-            Note::Leaving { player, reason } => drop(self.leaving.insert(player, reason)),
+            Note::Leaving { player, reason } => drop(self.leaving.insert(player, kept_of_reason(&reason))),
             Note::Hash(expected) => {
                 let found = room.state_hash();
                 if found != expected && is_as_recorded {

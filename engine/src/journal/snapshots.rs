@@ -1,13 +1,16 @@
 //! The snapshots of a room as files: `<folder>/<seq of the last record in it>.snapshot`, a head and what `room` writes.
 
-use std::collections::BTreeSet;
+mod head;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crc32c::crc32c;
+use logic_api::PlayerId;
 use room::{Image, SnapshotError, check_snapshot};
 
+pub use self::head::{LEAVE_REASON_BYTES_MAX, SnapshotHead, kept_of_reason};
 use super::files::{Files, OpenFile};
 use super::frame::Position;
 use super::log::LogError;
@@ -20,45 +23,8 @@ pub const DAMAGED_SUFFIX: &str = ".damaged";
 /// How many sound ones are kept: if the newest cannot be read one day, there is another one.
 pub const SNAPSHOTS_KEPT: usize = 2;
 
-const MAGIC: [u8; 8] = *b"HOTSFIL1";
-const HEAD_BYTES: usize = 8 + 8 + 8 + 8 + 32 + 4;
 /// What is written at a time.
 const WRITE_BYTES: usize = 1 << 20;
-
-/// What a snapshot's file says before the snapshot itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SnapshotHead {
-    /// As in the heads of segments.
-    pub room: u64,
-    /// The last record that is in it.
-    pub position: Position,
-    /// Of the plugin that ran the room.
-    pub sha256: [u8; 32],
-}
-
-impl SnapshotHead {
-    fn encode(&self) -> [u8; HEAD_BYTES] {
-        let mut out = [0; HEAD_BYTES];
-        out[..8].copy_from_slice(&MAGIC);
-        for (number, at) in [(self.room, 8), (self.position.seq, 16), (self.position.hash, 24)] {
-            out[at..at + 8].copy_from_slice(&number.to_le_bytes());
-        }
-        out[32..64].copy_from_slice(&self.sha256);
-        let checksum = crc32c(&out[..HEAD_BYTES - 4]);
-        out[HEAD_BYTES - 4..].copy_from_slice(&checksum.to_le_bytes());
-        out
-    }
-
-    fn decode(bytes: &[u8; HEAD_BYTES]) -> Option<Self> {
-        let (content, checksum) = bytes.split_at(HEAD_BYTES - 4);
-        if content[..8] != MAGIC || crc32c(content).to_le_bytes() != checksum {
-            return None;
-        }
-        let number = |at: usize| u64::from_le_bytes(content[at..at + 8].try_into().expect("eight bytes"));
-        let position = Position { seq: number(16), hash: number(24) };
-        Some(Self { room: number(8), position, sha256: content[32..64].try_into().expect("32 bytes") })
-    }
-}
 
 /// A snapshot on the disk.
 #[derive(Debug, Clone)]
@@ -87,11 +53,7 @@ pub fn list(files: &dyn Files, folder: &Path) -> io::Result<Vec<SnapshotFile>> {
 /// It cannot be read, or its head is damaged.
 pub fn open(files: &dyn Files, path: &Path) -> io::Result<(SnapshotHead, Box<dyn Read + Send>)> {
     let mut reader = files.reader(path)?;
-    let mut bytes = [0; HEAD_BYTES];
-    reader.read_exact(&mut bytes)?;
-    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "its head is damaged");
-    let head = SnapshotHead::decode(&bytes).ok_or_else(damaged)?;
-    Ok((head, reader))
+    Ok((SnapshotHead::read(&mut reader)?, reader))
 }
 
 /// Reads a snapshot to its end, and compares its checksums.
@@ -133,12 +95,12 @@ pub fn set_aside(files: &dyn Files, folder: &Path, path: &Path, why: &str) -> Re
 pub fn write(
     files: &dyn Files,
     folder: &Path,
-    (room, position): (u64, Position),
+    (room, position, leaving): (u64, Position, BTreeMap<PlayerId, Arc<str>>),
     image: &mut Image,
     is_over: &dyn Fn() -> bool,
     sound: &mut BTreeSet<u64>,
 ) -> Result<Option<Position>, LogError> {
-    let head = SnapshotHead { room, position, sha256: image.logic().mark().sha256 };
+    let head = SnapshotHead { room, position, sha256: image.logic().mark().sha256, leaving };
     let path = folder.join(format!("{:020}{SNAPSHOT_SUFFIX}", position.seq));
     let write = |file: &Arc<dyn OpenFile>| {
         let mut out = io::BufWriter::with_capacity(WRITE_BYTES, Appending { file, is_over });

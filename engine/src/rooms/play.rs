@@ -212,7 +212,7 @@ impl Seat {
     }
 
     /// Players who have left, and are in the world all the same: their leave had to wait when the process before this one ended,
-    /// or was lost by a rewind.
+    /// the logic failed on it, or it was lost by a rewind.
     pub(super) fn go_on_leaving(&mut self, leaving: BTreeMap<PlayerId, Arc<str>>) {
         for (player, reason) in leaving {
             if self.room.world().player(player).is_some() {
@@ -240,12 +240,16 @@ impl Seat {
         if !self.has_to_wait() {
             return self.grant_leave(player, reason);
         }
-        if let Some(recorder) = &mut self.recorder {
-            // Whoever leaves is told before the logic is, and must not be in again after a crash.
-            recorder.leaves(&self.room, player, &reason);
-        }
+        self.note_leave(player, &reason);
         self.wait(Wish::Leave { player, reason });
         Ok(())
+    }
+
+    /// Whoever leaves is told before the logic is, and must not be in again after a restart.
+    fn note_leave(&mut self, player: PlayerId, reason: &Arc<str>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.leaves(&self.room, player, reason);
+        }
     }
 
     fn has_to_wait(&self) -> bool {
@@ -304,13 +308,13 @@ impl Seat {
         // Its connection is closed already.
         self.players.remove(player);
         self.changed();
-        self.recorder.iter_mut().for_each(|recorder| recorder.has_left(player));
         if self.room.world().player(player).is_none() {
             return Ok(());
         }
         let stepped = self.step(Input::Leave { player, reason: Arc::clone(&reason) });
         if let Err(error) = &stepped {
             self.failed(error);
+            self.note_leave(player, &reason);
             // Perhaps on better code. Their token is of no use meanwhile.
             self.players.leaves_again(player, reason, Instant::now());
             self.grant(Wish::Drop(player));

@@ -1,7 +1,7 @@
 //! Random work on a journal, and a crash at a random moment, again and again: what was synced is there, in order, and what is
 //! there is what was written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use engine::journal::frame::Position;
@@ -147,7 +147,9 @@ fn a_kill_at_each_step_of_a_snapshot_leaves_one_that_is_whole() {
         }
         log.divide().unwrap();
         let mut image = room.image().unwrap();
-        let upto = snapshots::write(&disk, &folder(), (7, log.position()), &mut image, &|| false, &mut sound).unwrap();
+        let upto =
+            snapshots::write(&disk, &folder(), (7, log.position(), BTreeMap::new()), &mut image, &|| false, &mut sound)
+                .unwrap();
         upto.into_iter().for_each(|upto| log.forget(upto).unwrap());
         if std::mem::take(&mut first) {
             disk.keep_steps();
@@ -181,7 +183,7 @@ fn records_stay_until_two_snapshots_after_them_are_sound() {
         append(&mut log, &[(7, 1, vec![0; 16])]).unwrap();
         log.divide().unwrap();
         let mut image = room.image().unwrap();
-        snapshots::write(&disk, &folder(), (7, log.position()), &mut image, &|| false, sound).unwrap()
+        snapshots::write(&disk, &folder(), (7, log.position(), BTreeMap::new()), &mut image, &|| false, sound).unwrap()
     };
     let mut sound = BTreeSet::new();
     assert_eq!(snapshot(&mut sound), None);

@@ -5,12 +5,15 @@ use engine::journal::frame::{
 };
 use engine::journal::log::Log;
 use engine::journal::segments::{Damage, ENGINE, Segments};
-use logic_api::Rng;
-use room::{RECORD_FORMAT, RECORD_FORMAT_OLDEST};
+use engine::journal::snapshots;
+use logic_api::prelude::{Logic, World, logic};
+use logic_api::{PlayerId, Rng};
+use room::{Outbox, Pool, RECORD_FORMAT, RECORD_FORMAT_OLDEST, Room, Stamp};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::disk::MemoryDisk;
-use crate::support::{Plain, append, batch, create, found, read_all, records, segment};
+use crate::support::{Plain, append, batch, create, found, linked, read_all, records, segment};
 
 const ROOMY: u64 = 1 << 30;
 
@@ -281,4 +284,32 @@ fn a_new_room_is_not_made_where_another_one_is() {
     let again = Segments::create(Arc::new(disk.clone()), &crate::support::folder(), "main", [9, 10], ROOMY);
     assert_eq!(again.unwrap_err().to_string(), "making a room in /data/rooms/main failed: it has a journal already");
     assert_eq!(found(&disk).unwrap().unwrap().head().room, 7);
+}
+
+#[derive(World)]
+struct Nothing {}
+
+#[logic(linked)]
+impl Logic for Nothing {}
+
+/// In its head, in the leaves that it knows of, and in the room.
+#[test]
+fn every_bit_of_a_snapshot_is_noticed() {
+    let (disk, mut unheard) = (MemoryDisk::default(), Outbox::new());
+    let stamp = Stamp { now_us: 1, seed: 1 };
+    let mut room = Room::create("main", linked::<Nothing>(), &Pool::new(), stamp, b"", &mut unheard).unwrap();
+    let leaving = BTreeMap::from([(PlayerId(3), Arc::from("left")), (PlayerId(9), Arc::from("kicked"))]);
+    let (position, mut image) = (Position { seq: 1, hash: 2 }, room.image().unwrap());
+    let (of, mut sound) = ((7, position, leaving.clone()), BTreeSet::new());
+    snapshots::write(&disk, &crate::support::folder(), of, &mut image, &|| false, &mut sound).unwrap();
+    let path = snapshots::list(&disk, &crate::support::folder()).unwrap().remove(0).path;
+    assert_eq!(snapshots::check(&disk, &path).unwrap().leaving, leaving);
+    let sound = disk.bytes(&path);
+    for bit in 0..8 * sound.len() {
+        let mut bytes = sound.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        disk.put(&path, bytes);
+        let error = snapshots::check(&disk, &path).expect_err("a bit has flipped");
+        assert!(snapshots::is_damage(&error), "bit {bit}: {error}");
+    }
 }

@@ -12,6 +12,7 @@ mod faults;
 mod journal;
 mod kept;
 mod kills;
+mod leaves;
 mod loading;
 mod metrics;
 mod players;

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use wire::{ClientFrame, CloseCode};
+
 use crate::players::client::{Client, Transport};
 use crate::support::{Engine, Setup, moody};
 
 const SERVE: &[&str] = &["serve"];
-/// No version survives `/trap` with this in its environment.
+/// No version survives `/trap` or a leave with this in its environment.
 const TRAP: &[(&str, &str)] = &[("MOODY_TRAP", "1")];
 
 fn setup() -> Setup {
@@ -127,6 +129,32 @@ fn what_a_recovery_went_without_is_in_the_journal() {
     assert_eq!(engine.get("/peek"), "2 in 1001\n");
     // What is new is tried.
     assert_eq!(engine.get("/trap"), "whole\n");
+}
+
+#[test]
+fn whoever_left_by_what_a_recovery_goes_without_is_out_all_the_same() {
+    let engine = setup().start();
+    let mut client = Client::open(engine.address, Transport::Tcp);
+    let joined = client.join(b"ann");
+    client.send(&ClientFrame::Leave);
+    assert_eq!(client.closing().0, CloseCode::Left);
+    let is_out = |engine: &Engine| {
+        let mut client = Client::open(engine.address, Transport::Tcp);
+        client.send(&ClientFrame::Resume { token: &joined.token });
+        assert_eq!(client.closing().0, CloseCode::BadToken);
+    };
+    // First in the journal; then anew, for the room is to hear of it all the same.
+    let mut setup = engine.killed();
+    for _ in 0..4 {
+        setup = dies(setup, TRAP);
+    }
+    let engine = setup.start_as(SERVE, TRAP);
+    assert!(quarantined(&engine.setup).len() == 2, "{:?}", quarantined(&engine.setup));
+    is_out(&engine);
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    let engine = engine.killed().start();
+    is_out(&engine);
+    engine.until("the room has heard of it", |engine| engine.status()["rooms"][0]["players"] == 0);
 }
 
 /// A rewind in the journal names what it goes without by numbers: they mean the same where a recovery passes another one over.

@@ -25,7 +25,7 @@ impl fmt::Display for Record {
             Self::Note(Note::Hash(hash)) => write!(f, "state hash {hash:016x}"),
             Self::Note(Note::Skipped(skipped)) => write!(f, "{skipped} ended the process: the room goes on without it"),
             Self::Note(Note::Leaving { player, reason }) => {
-                write!(f, "player {player} leaves as soon as the room takes inputs: {reason:?}")
+                write!(f, "player {player} has left, of which the room is still to hear: {reason:?}")
             }
         }
     }

@@ -30,10 +30,16 @@ counts! {
     confirms: at least 200,
     rewinds: at least 200,
     snapshots: at least 500,
+    /// Snapshots while somebody was to leave, and starts that knew of that.
+    snapshots_leaving: at least 10,
+    found_leaving: at least 20,
     /// Times that the disk took.
     in_flight: at least 200,
-    /// Leaves that a frozen room could not hear of; that a rewind lost; and that it heard of at last.
+    /// Leaves that a frozen room could not hear of; that the logic failed on, now and once more; that a rewind lost; and that were
+    /// heard of at last.
     leaving: at least 20,
+    leaves_failed: at least 20,
+    leaves_failed_again: at least 20,
     leaves_lost: at least 5,
     left_late: at least 20,
     /// Rooms.

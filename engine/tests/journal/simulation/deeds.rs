@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use logic_api::PlayerId;
+use logic_api::{PlayerId, Rng};
 use room::{Input, LogicVersion, Request, StepError, TrialId};
 
 use super::ends::{CALLS, End};
-use super::game::{message, order};
+use super::game::{STUCK, message, order};
 use super::history::Cause;
 use super::process::{Process, ROOMS, Slow};
 use super::run::{PLAYERS, Run};
@@ -15,7 +15,7 @@ use super::verdicts::Decision;
 impl Run<'_> {
     pub(super) fn do_something(&mut self, process: &mut Process) {
         let at = self.rng.below(ROOMS.len() as u64) as usize;
-        match self.rng.below(28) {
+        match self.rng.below(30) {
             0..4 => {
                 // There is no way back from other tables: they are to come late.
                 let numbers: &[usize] = if self.rng.chance(0.1) { &[2] } else { &[0, 0, 1, 1, 3, 4, 5] };
@@ -36,6 +36,12 @@ impl Run<'_> {
             }
             12 => self.close(process, at),
             13..16 => self.work_in_flight(process, None),
+            16..18 => {
+                // After the grace.
+                self.grant_leaves(process, at);
+                process.release(at, self.last(at).place);
+                self.compare(process.room(at), at);
+            }
             _ => {
                 for _ in 0..1 + self.rng.below(6) {
                     let input = self.random_input(at);
@@ -50,7 +56,10 @@ impl Run<'_> {
     pub(super) fn snapshot(&mut self, process: &mut Process) {
         if let Some(at) = self.rng.pick(&process.rooms()) {
             self.counts.snapshots += 1;
-            process.snapshot(*at);
+            if let Some(leaving) = process.snapshot(*at) {
+                assert_eq!(leaving, self.histories[*at].last().is_leaving());
+                self.counts.snapshots_leaving += u64::from(!leaving.is_empty());
+            }
         }
     }
 
@@ -77,38 +86,48 @@ impl Run<'_> {
         if let (Input::Leave { player, reason }, true) = (&input, state.is_frozen)
             && state.world.players.contains_key(&player.0)
         {
-            return self.leave_frozen(process, at, *player, reason);
+            self.counts.leaving += 1;
+            return self.note_leave(process, at, *player, reason);
         }
-        let (player, number) = (input.player(), input.number());
-        if let Err(StepError::Fault(_)) = self.step(process, at, input)
-            && number > 0
-        {
-            // As the engine does: its sender is told, and does not send it again. What is quarantined is refused before all else.
-            let _unless_gone = self.step(process, at, Input::Skip { player, number });
+        let stepped = self.step(process, at, input.clone());
+        match input {
+            _ if !matches!(stepped, Err(StepError::Fault(_))) => {}
+            Input::Message { player, number, .. } => {
+                // As the engine does: its sender is told, and does not send it again. What is quarantined is refused before all else.
+                let _unless_gone = self.step(process, at, Input::Skip { player, number });
+            }
+            Input::Leave { player, reason } => {
+                self.counts.leaves_failed += 1;
+                self.note_leave(process, at, player, &reason);
+            }
+            _ => {}
         }
     }
 
-    /// They are told that they are out; the room is when it takes inputs again.
-    fn leave_frozen(&mut self, process: &mut Process, at: usize, player: PlayerId, reason: &Arc<str>) {
+    /// They are told that they are out; the room is when it takes inputs again, or when the logic does not fail any more.
+    fn note_leave(&mut self, process: &mut Process, at: usize, player: PlayerId, reason: &Arc<str>) {
         let state = self.histories[at].last();
         if !state.leaving.contains_key(&player.0) {
             let left = state.left(player, reason);
-            self.counts.leaving += 1;
             self.histories[at].push(Cause::Leaving(player, reason.clone()), left);
-            process.leaves(at, player, reason);
         }
+        process.leaves(at, player, reason);
     }
 
-    /// What had to wait in a room that took no inputs.
+    /// What had to wait in a room that took no inputs, and what has failed.
     pub(super) fn grant_leaves(&mut self, process: &mut Process, at: usize) {
         let state = self.histories[at].last();
         if state.is_frozen {
             return;
         }
         for (player, reason) in state.is_leaving() {
-            self.counts.left_late += 1;
-            process.has_left(at, player);
-            self.step(process, at, Input::Leave { player, reason }).unwrap();
+            match self.step(process, at, Input::Leave { player, reason: reason.clone() }) {
+                Ok(_) => self.counts.left_late += 1,
+                Err(_) => {
+                    self.counts.leaves_failed_again += 1;
+                    self.note_leave(process, at, player, &reason);
+                }
+            }
         }
     }
 
@@ -136,7 +155,7 @@ impl Run<'_> {
         let is_frozen = self.histories[at].last().is_frozen;
         match rng.below(50) {
             // Of little else is more to be had then.
-            _ if is_frozen && rng.chance(0.3) => Input::Leave { player, reason: "left".into() },
+            _ if is_frozen && rng.chance(0.3) => Input::Leave { player, reason: reason(rng) },
             0..14 => Input::Tick,
             14..16 => Input::Drop { player },
             16..18 => Input::Reconnect { player },
@@ -149,7 +168,7 @@ impl Run<'_> {
                 let hello = *rng.pick(&[&b"ann"[..], b"bob", b"no", b"panic"]).unwrap();
                 Input::Join { player, hello: hello.into(), claims: "".into() }
             }
-            26..28 => Input::Leave { player, reason: (*rng.pick(&["left", "kicked"]).unwrap()).into() },
+            26..28 => Input::Leave { player, reason: reason(rng) },
             28..31 => {
                 let path = (*rng.pick(&["/count", "/panic"]).unwrap()).to_owned();
                 Input::Request(Arc::new(Request { method: "GET".into(), path, ..Request::default() }))
@@ -302,4 +321,8 @@ impl Run<'_> {
             self.verdicts.decide(process, Decision::Over);
         }
     }
+}
+
+fn reason(rng: &mut Rng) -> Arc<str> {
+    (*rng.pick(&["left", "kicked", STUCK, STUCK]).unwrap()).into()
 }

@@ -91,6 +91,7 @@ impl Run<'_> {
         let Recovered { room, leaving, .. } = recovered;
         let mut in_world = leaving.clone();
         in_world.retain(|player, _| room.world().player(*player).is_some());
+        self.counts.found_leaving += u64::from(!in_world.is_empty());
         let (seq, is_frozen, born) = (room.seq().0, room.frozen().is_some(), born(room));
         let is_so = |state: &State| {
             let is_there = (state.seq, state.is_frozen, state.world.born) == (seq, is_frozen, born);

@@ -2,7 +2,7 @@
 //!
 //! | version | |
 //! |---|---|
-//! | 1001 | its `tick` panics once there is a bomb, and so does what is new to it |
+//! | 1001 | its `tick` panics once there is a bomb, and so does what is new to it; nor does it let go of who is stuck |
 //! | 1002 | has learnt; scores twice as much |
 //! | 1003 | as 1002, with other tables: wider scores, levels, and a table more |
 //! | 1004 | its `upgraded` panics when half done |
@@ -37,6 +37,9 @@ pub(crate) mod order {
     /// Has the next tick do so.
     pub(crate) const MINE: u8 = 7;
 }
+
+/// Why a player leaves whom a version that has not learnt better does not let go of.
+pub(crate) const STUCK: &str = "stuck";
 
 /// Every message has a number of its own, and is counted by it: one that comes twice finds the number there.
 pub(crate) fn message(what: u8, number: u8, serial: u64) -> Vec<u8> {
@@ -157,6 +160,9 @@ macro_rules! version {
                 may_end(ctx);
                 self.avatars.remove_key(player).expect("joined");
                 ctx.broadcast(reason.as_bytes());
+                if reason == STUCK && !$learnt {
+                    panics();
+                }
             }
             fn message(&mut self, ctx: &mut Ctx, player: PlayerId, bytes: &[u8]) {
                 may_end(ctx);

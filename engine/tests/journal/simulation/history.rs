@@ -15,7 +15,7 @@ pub(super) enum Cause {
     Input(Stamp, Input),
     /// A fault in a tick, which is no input then.
     Freeze,
-    /// A player who left while the room took no inputs.
+    /// A player who left while the room took no inputs, or whose leave the logic failed on, or a recovery has passed over.
     Leaving(PlayerId, Arc<str>),
     /// A recovery has passed over what it was: a message, whose sender knows that it was consumed,
     Consumed(Stamp, PlayerId, u32),
@@ -81,6 +81,7 @@ impl History {
         // It is not come to again.
         self.since[first].0 = match &self.since[first].0 {
             Cause::Input(stamp, Input::Message { player, number, .. }) => Cause::Consumed(*stamp, *player, *number),
+            Cause::Input(_, Input::Leave { player, reason }) => Cause::Leaving(*player, reason.clone()),
             _ => Cause::Nothing,
         };
         for place in first..self.since.len() {

@@ -10,7 +10,7 @@ use room::{Input, Request, Stamp, TrialId};
 
 use super::black_box::{Key, Quarantine};
 use super::deadly::first_number;
-use super::game::{created_on, note, order, parse};
+use super::game::{STUCK, created_on, note, order, parse};
 
 /// A room after one of its inputs. Cheap to clone, but for the world.
 #[derive(Debug, Clone, Default)]
@@ -152,7 +152,7 @@ impl State {
         }
     }
 
-    /// A player has left, and the room takes no inputs now.
+    /// A player has left, and the room has not heard of it.
     pub(crate) fn left(&self, player: PlayerId, reason: &Arc<str>) -> State {
         let mut left = self.clone();
         left.leaving.insert(player.0, reason.clone());
@@ -241,7 +241,12 @@ impl World {
                 let level = self.level();
                 self.players.insert(player, Player { score: 0, level, note, is_connected: true, consumed: 0 });
             }
-            Input::Leave { .. } => drop(self.players.remove(&player).ok_or(Not::Applied)?),
+            Input::Leave { reason, .. } => {
+                self.players.remove(&player).ok_or(Not::Applied)?;
+                if &**reason == STUCK && !self.has_learnt() {
+                    return Err(Not::Fault("leave"));
+                }
+            }
             Input::Drop { .. } | Input::Reconnect { .. } => {
                 let was = matches!(input, Input::Drop { .. });
                 let player = self.players.get_mut(&player).filter(|player| player.is_connected == was);

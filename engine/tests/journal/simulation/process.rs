@@ -1,7 +1,7 @@
 //! A process as the simulation has it: the rooms and what keeps them, on a disk; all that is lost with it.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use engine::journal::keeper::{KeepOptions, Keeper};
 use engine::journal::log::LogError;
 use engine::journal::recorder::Recorder;
 use engine::journal::recovery::Recovered;
+use engine::journal::snapshots::SnapshotHead;
 use engine::loader::digest::Sha256;
 use engine::probation::{Tried, Verdicts};
 use logic_api::PlayerId;
@@ -163,15 +164,10 @@ impl Process {
         stepped
     }
 
-    /// A player has left, and the room takes no inputs now.
+    /// A player has left, and the room has not heard of it.
     pub(super) fn leaves(&mut self, at: usize, player: PlayerId, reason: &Arc<str>) {
         let (room, recorder) = self.rooms[at].as_mut().unwrap();
         recorder.leaves(room, player, reason);
-    }
-
-    /// The leave of a player has its turn.
-    pub(super) fn has_left(&mut self, at: usize, player: PlayerId) {
-        self.rooms[at].as_mut().unwrap().1.has_left(player);
     }
 
     /// Has the disk take its time, so that what is ordered is in flight until [`Process::go_on_all`]. Nothing of it is left to
@@ -198,10 +194,14 @@ impl Process {
 
     /// Of a room's last segment.
     fn segment_bytes(&self, at: usize) -> usize {
+        self.last_file(at, "journal").map_or(0, |last| self.disk.bytes(&last).len())
+    }
+
+    /// The last of a room's files of a kind. To look at it is no call.
+    fn last_file(&self, at: usize, kind: &str) -> Option<PathBuf> {
         let folder = Path::new(DATA).join("rooms").join(ROOMS[at]);
-        let is_segment =
-            |path: &PathBuf| path.starts_with(&folder) && path.extension().is_some_and(|it| it == "journal");
-        self.disk.paths().iter().rfind(|path| is_segment(path)).map_or(0, |last| self.disk.bytes(last).len())
+        let is_of_it = |path: &PathBuf| path.starts_with(&folder) && path.extension().is_some_and(|it| it == kind);
+        self.disk.paths().into_iter().rfind(is_of_it)
     }
 
     pub(super) fn is_stalled(&self) -> bool {
@@ -267,8 +267,9 @@ impl Process {
         self.written_and_on();
     }
 
-    /// Makes a snapshot of a room, unless something stands against it.
-    pub(super) fn snapshot(&mut self, at: usize) {
+    /// Makes a snapshot of a room, unless something stands against it. Who is to leave by what it says.
+    pub(super) fn snapshot(&mut self, at: usize) -> Option<BTreeMap<PlayerId, Arc<str>>> {
+        let before = self.last_file(at, "snapshot");
         let later = Instant::now() + 2 * SNAPSHOT_PERIOD;
         // Once to get pages ready, once to make it.
         for _ in 0..2 {
@@ -276,6 +277,8 @@ impl Process {
             recorder.snapshot_if_due(room, later);
             self.settle();
         }
+        let made = self.last_file(at, "snapshot").filter(|last| before.is_none_or(|before| before != *last))?;
+        Some(SnapshotHead::read(&self.disk.bytes(&made)[..]).unwrap().leaving)
     }
 
     /// As `snapshot`, without waiting for it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use engine::journal::Durability;
 use engine::journal::files::Files as _;
+use engine::journal::snapshots::SnapshotHead;
 
 use super::failures::{begun, input, stamp};
 use super::game::Versions;
@@ -99,6 +100,26 @@ fn a_snapshot_that_cannot_be_read_just_now_stays_where_it_is() {
         let error = recovered.versions(&disk).unwrap_err().to_string();
         assert!(error.contains(disk.failed().unwrap().1.to_str().unwrap()), "{error}");
     }
+}
+
+/// Made when heads had no list of leaves.
+#[test]
+fn a_snapshot_of_an_older_engine_is_started_from() {
+    let versions = Versions::linked();
+    let disk = begun(&versions).after_kill();
+    let start = || Process::start(disk.clone(), Durability::Tick).unwrap().recover(0, &versions).unwrap().unwrap();
+    let hash = start().room.state_hash();
+    for path in files_of(&disk, "snapshot") {
+        let bytes = disk.bytes(&path);
+        let head = SnapshotHead::read(&bytes[..]).unwrap();
+        let mut older = [&b"HOTSFIL1"[..], &bytes[8..64]].concat();
+        older.extend(crc32c::crc32c(&older).to_le_bytes());
+        older.extend_from_slice(&bytes[head.encode().len()..]);
+        disk.put(&path, older);
+    }
+    let mut recovered = start();
+    assert_eq!((recovered.room.state_hash(), recovered.leaving.len()), (hash, 0));
+    assert!(files_of(&disk, "damaged").is_empty(), "none was passed over");
 }
 
 /// A room that is closed while a snapshot of it is on its way to a slow disk holds up no other, and its name is free at once.

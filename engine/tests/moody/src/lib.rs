@@ -11,7 +11,7 @@
 //!
 //! Version 1001 does not survive its `create` in an engine that has `MOODY_STILLBORN` in its environment.
 //!
-//! None of them survives `/trap` in an engine that has `MOODY_TRAP` in its environment, nor `/quit` in one that has `MOODY_QUIT`
+//! None of them survives `/trap` or a leave in an engine that has `MOODY_TRAP` in its environment, nor `/quit` in one that has `MOODY_QUIT`
 //! (`exit`, or how else), nor returns from `/heavy` in one that has `MOODY_HEAVY`, which names a file that it makes when it is at
 //! it; only the version in `MOODY_HEAVY_IN` does that, if one is there. With `MOODY_SLOW` a tick takes 30 ms.
 
@@ -165,6 +165,9 @@ impl Logic for Moody {
 
     fn leave(&mut self, ctx: &mut Ctx, _player: PlayerId, reason: &str) {
         self.suffer(Curse::Leave);
+        if std::env::var_os("MOODY_TRAP").is_some() {
+            std::process::abort();
+        }
         ctx.broadcast(format!("gone: {reason}").as_bytes());
     }
 
