@@ -83,7 +83,7 @@ pub struct Join<'a> {
     /// The bytes that the client sent with its wish to join.
     pub hello: &'a [u8],
     /// What the player's credentials say of them, as a JSON object, and the engine has verified; empty where they say nothing,
-    /// because the engine's `auth` is not `"jwt"`.
+    /// because the engine's `auth` is neither `"jwt-hs256"` nor `"jwt-eddsa"`.
     pub claims: &'a str,
 }
 

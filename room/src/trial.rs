@@ -193,8 +193,11 @@ impl Room {
     fn lost(&mut self, stamp: Stamp, lost: Lost, outbox: &mut Outbox) -> Lost {
         let Lost { player, number, .. } = lost;
         if number > 0 {
-            // Its sender knows that it was consumed. A room that is frozen cannot keep that, nor anything else since.
-            let _unless_frozen = self.attempt_unless_frozen(stamp, Input::Skip { player, number }, outbox);
+            let skip = Input::Skip { player, number };
+            self.fork_if_due(&skip);
+            // Its sender knows that it was consumed, and goes on behind it: so it stays, in a room that is frozen, too, which keeps nothing
+            // else since. Whose join is lost is not in.
+            let _unless_out = self.attempt(stamp, skip, outbox);
         }
         outbox.clear();
         lost

@@ -19,7 +19,7 @@ use crate::loader::digest::Sha256;
 use crate::loader::stage::Stage;
 use crate::probation::{FailedVersions, Verdicts};
 use crate::progress::Progress;
-use crate::rooms::RoomSettings;
+use crate::rooms::{RoomName, RoomSettings};
 
 /// Records that `tail` shows where nothing else is said.
 pub const TAIL_RECORDS: usize = 20;
@@ -88,6 +88,10 @@ pub fn check(room: Option<&str>, data: Option<PathBuf>, config: Option<PathBuf>)
     let data = &rooms.config.data;
     let (mut text, mut wrong, stage) = (String::new(), check_verdicts(data), Stage::new(data));
     for name in &rooms.names {
+        if RoomName::parse(name).is_none() {
+            let _ = writeln!(text, "{name}: no room's name, and passed over by a start");
+            continue;
+        }
         match look(|| check_room(&rooms.of(name), &stage), |wrong| wrong.is_any_gone) {
             Ok(line) => {
                 let _ = writeln!(text, "{name}: {line}");

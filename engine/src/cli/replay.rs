@@ -23,7 +23,7 @@ use crate::journal::files::{Disk, Files};
 use crate::journal::frame::{Position, StoredRecord};
 use crate::journal::log::LogError;
 use crate::journal::recovery::{RecoveryError, oldest_start};
-use crate::journal::replay::{Replay, ReplayError};
+use crate::journal::replay::{NEVER, Replay, ReplayError};
 use crate::journal::segments::{Damage, Found, look};
 use crate::journal::snapshots;
 use crate::loader::load::Loader;
@@ -95,6 +95,11 @@ pub enum ReplayCommandError {
     Ended { how: String, at: String },
     #[error("{room} is kept from tick {oldest} on, and --until {until} is before that")]
     TooEarly { room: String, oldest: Tick, until: Tick },
+    #[error(
+        "--without {without} leaves nothing out: there is no such input among records {from} to {to}; of a rewind, whose inputs \
+         are named as RECORD.INPUT, and of a confirm nothing else is"
+    )]
+    NothingLeftOut { without: String, from: u64, to: u64 },
     #[error("given up: {ends}, as others before it")]
     TooMany { ends: String },
     /// By the process that did the work.
@@ -148,7 +153,7 @@ fn replay_here(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
     let (until, drops): (_, Arc<[String]>) = (until.map(Tick), drops.into());
     let travel = || {
         let found = Found::read(&Disk, &folder)?.ok_or(ReplayCommandError::Nothing)?;
-        let never = without.iter().map(|skipped| (*skipped, u64::MAX));
+        let never = without.iter().map(|skipped| (*skipped, NEVER));
         let without = never.chain(found.skipped.clone()).collect();
         let (files, folder, loader, black_box) = (&files, &*folder, &loader, black_box.as_ref());
         let journey = Journey { files, folder, found, loader, until, name: &room, without, black_box };
@@ -204,6 +209,7 @@ impl Journey<'_> {
         mut each: impl FnMut(&StoredRecord) -> Result<(), ReplayCommandError>,
     ) -> Result<u64, ReplayCommandError> {
         let mut bar = Bar::new(self.found.last.seq - after.seq);
+        let (mut unseen, mut last) = (self.left_out(), after.seq);
         for record in self.found.records(&**self.files, after) {
             let record = record?;
             let is_past = |until: Tick| record.tick >= until.0 && record.kind == RecordKind::TICK;
@@ -212,8 +218,21 @@ impl Journey<'_> {
             }
             bar.step(&record);
             each(&record)?;
+            last = record.seq;
+            unseen.retain(|skipped| !is_of(*skipped, &record));
         }
-        Ok(bar.done)
+        match unseen.first() {
+            None => Ok(bar.done),
+            Some(skipped) => {
+                let (without, from) = (watched::written(*skipped), after.seq + 1);
+                Err(ReplayCommandError::NothingLeftOut { without, from, to: last })
+            }
+        }
+    }
+
+    /// What whoever replays wants to be left out.
+    fn left_out(&self) -> BTreeSet<Skipped> {
+        self.without.iter().filter(|(_, since)| **since == NEVER).map(|(skipped, _)| *skipped).collect()
     }
 
     fn plain(&self) -> Result<(Room, String), ReplayCommandError> {
@@ -336,6 +355,8 @@ impl Journey<'_> {
         lines.extend(gone.iter().map(|reason| format!("what was cannot be replayed: {reason}")));
         let change = |room: &mut Room, stamp: Stamp, lines: &mut Vec<String>| {
             let mut unheard = Outbox::new();
+            let plan = room.plan_swap(candidate, &drops);
+            lines.extend(plan.unused_drops().iter().map(|unused| format!("nothing called {unused:?} is lost")));
             let (to, drops) = (Arc::clone(candidate), Arc::clone(&drops));
             let swap = Input::Swap { to, drops, trial: TrialId::default() };
             let changed =
@@ -390,6 +411,16 @@ impl Journey<'_> {
         lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
         Ok((room, text))
     }
+}
+
+/// Whether the record is one of which that can be left out.
+fn is_of(skipped: Skipped, record: &StoredRecord) -> bool {
+    let is_kind = match record.kind {
+        RecordKind::REWIND => skipped.again > 0,
+        RecordKind::CONFIRM => false,
+        kind => skipped.again == 0 && kind.0 < RecordKind::FREEZE.0,
+    };
+    skipped.record == record.seq && is_kind
 }
 
 fn compare_replays(one: &mut Replay, two: &mut Replay) -> Result<(), ReplayCommandError> {

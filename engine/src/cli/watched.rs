@@ -29,7 +29,7 @@ pub(super) fn replay(flags: &ReplayFlags) -> Result<String, ReplayCommandError> 
     loop {
         let mut child = Command::new("/proc/self/exe");
         child.args(std::env::args_os().skip(1)).arg("--watched").arg(&folder.0);
-        child.args(without.iter().flat_map(|skipped| ["--without".to_owned(), written(skipped)]));
+        child.args(without.iter().flat_map(|skipped| ["--without".to_owned(), written(*skipped)]));
         let status = child.status().map_err(ReplayCommandError::Child)?;
         if status.signal().is_none() && folder.0.join(END).exists() {
             return if status.success() { Ok(String::new()) } else { Err(ReplayCommandError::Told) };
@@ -50,7 +50,7 @@ pub(super) fn replay(flags: &ReplayFlags) -> Result<String, ReplayCommandError> 
         };
         let ends = format!("{line} ends the process {how}");
         if flags.verify {
-            let written = written(&skipped);
+            let written = written(skipped);
             return Err(ReplayCommandError::NotVerified(format!("{ends}; --without {written} leaves it out")));
         }
         if without.len() == ENDS_MAX || without.contains(&skipped) {
@@ -85,7 +85,7 @@ pub(super) fn parse(text: &str) -> Result<Skipped, String> {
     }
 }
 
-fn written(skipped: &Skipped) -> String {
+pub(super) fn written(skipped: Skipped) -> String {
     match skipped {
         Skipped { record, again: 0 } => record.to_string(),
         Skipped { record, again } => format!("{record}.{again}"),
@@ -125,7 +125,7 @@ mod tests {
     fn what_is_left_out_is_written_as_it_is_read() {
         for (text, record, again) in [("17", 17, 0), ("17.3", 17, 3)] {
             assert_eq!(parse(text), Ok(Skipped { record, again }));
-            assert_eq!(written(&Skipped { record, again }), text);
+            assert_eq!(written(Skipped { record, again }), text);
         }
         for text in ["", "0", "x", "1.", "1.x", "-1", "1.2.3"] {
             assert!(parse(text).is_err(), "{text}");

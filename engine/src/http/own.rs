@@ -61,7 +61,8 @@ async fn status<B: Backend>(State(backend): State<Arc<B>>) -> Response<Body> {
 
 async fn not_found(uri: Uri, headers: HeaderMap) -> Response<Body> {
     let reason = format!(
-        "there is no {} here; there are {API}/status, {API}/rooms, {API}/rooms/NAME, {API}/confirm and {API}/rollback",
+        "there is no {} here; there are {API}/status, {API}/rooms, {API}/rooms/NAME, {API}/rooms/NAME/players, {API}/plan, \
+         {API}/confirm and {API}/rollback",
         uri.path()
     );
     Refusal::new(Kind::NotFound, "route-unknown", reason).response(&headers)

@@ -112,7 +112,8 @@ pub fn arm(files: &dyn Files, data: &Path) -> Result<(), LogError> {
     // There is one data folder to a process.
     let words = WORDS.get_or_init(|| words);
     assert_eq!(words.len(), FILE_BYTES / 8);
-    raw::catch(&FAULTS).map_err(failed("catching signals for", &path))
+    let caught = raw::have_large_files_fail().and_then(|()| raw::catch(&FAULTS));
+    caught.map_err(failed("catching signals for", &path))
 }
 
 /// What the process before this one said has been heard; and this one has not ended after all.

@@ -1,6 +1,7 @@
 //! Applying records to a room: what recovery does, and `engine replay`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use logic_api::{PlayerId, Tick};
@@ -17,6 +18,9 @@ use crate::progress::{Much, Part, Progress};
 /// Finds the version that a record names, or says why it cannot be had.
 pub type FindVersion<'a> = dyn FnMut(&VersionMark) -> Result<Arc<LogicVersion>, String> + 'a;
 
+/// In place of the record from which on a room was without another one: it never was.
+pub const NEVER: u64 = u64::MAX;
+
 /// Why a record was not applied, or shows that the replay went another way.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
@@ -26,10 +30,10 @@ pub enum ReplayError {
     Version { seq: u64, wanted: VersionMark, reason: String },
     #[error("record {seq} is a {found}, but a room's first record is its creation")]
     NoRoom { seq: u64, found: String },
-    #[error("record {seq} ({record}) ended the process, and without it there is no room")]
-    NotCreated { seq: u64, record: String },
-    #[error("record {seq} ({record}) ended the process, and is passed over")]
-    Skipped { seq: u64, record: String },
+    #[error("record {seq} ({record}) {why}, and without it there is no room")]
+    NotCreated { seq: u64, record: String, why: PassedOver },
+    #[error("record {seq} ({record}) {why}, and is passed over")]
+    Skipped { seq: u64, record: String, why: PassedOver },
     #[error("record {seq} ({record}) was applied once, and fails now: {error}")]
     Step { seq: u64, record: String, error: StepError },
     #[error("after record {seq}, at tick {tick}, the state hash is {found:016x}; {expected:016x} was recorded")]
@@ -40,6 +44,23 @@ impl ReplayError {
     /// Whether the record is none that this engine can apply; else the room went on, in another way than before.
     pub fn is_fatal(&self) -> bool {
         matches!(self, Self::Unreadable { .. } | Self::Version { .. } | Self::NoRoom { .. } | Self::NotCreated { .. })
+    }
+}
+
+/// Why a record is not applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PassedOver {
+    EndsProcess,
+    /// Whoever replays leaves it out.
+    LeftOut,
+}
+
+impl fmt::Display for PassedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EndsProcess => "ended the process",
+            Self::LeftOut => "is left out",
+        })
     }
 }
 
@@ -72,7 +93,7 @@ pub struct Replay {
 
 impl Replay {
     /// From the room's creation, or from a snapshot of it. What is in `without` is not applied; the number is that of the record
-    /// from which on the room was without it, [`u64::MAX`] where it never was.
+    /// from which on the room was without it, [`NEVER`] where it never was.
     pub fn new(name: &str, pool: &Pool, room: Option<Room>, without: BTreeMap<Skipped, u64>) -> Self {
         let (name, pool, outbox, skipped) = (name.to_owned(), pool.clone(), Outbox::new(), Vec::new());
         let (beat, leaving) = Default::default();
@@ -139,8 +160,8 @@ impl Replay {
         let (stamp, input) = match record {
             Record::Create { stamp, version, config } => {
                 let logic = found(find, &version)?;
-                if !self.begin(stored, &logic, black_box.as_deref_mut()) {
-                    return Err(ReplayError::NotCreated { seq, record: shown });
+                if let Err(why) = self.begin(stored, &logic, black_box.as_deref_mut()) {
+                    return Err(ReplayError::NotCreated { seq, record: shown, why });
                 }
                 let busy = self.beat.step(0, &Input::Create { config: Arc::clone(&config) });
                 let created = Room::create(&self.name, logic, &self.pool, stamp, &config, &mut self.outbox);
@@ -167,41 +188,47 @@ impl Replay {
         let stepped = match input {
             Input::Rewind { without } => self.rewind((seq, stamp), &without, black_box),
             Input::Confirm => self.step(stamp, input),
-            input if self.begin(stored, &running, black_box.as_deref_mut()) => {
-                let stepped = self.step(stamp, input);
-                black_box.into_iter().for_each(BlackBox::end);
-                stepped
-            }
-            input => {
-                match input {
-                    Input::Message { player, number, .. } => {
-                        // Its sender knows that it was consumed.
-                        let _unless_gone = self.step(stamp, Input::Skip { player, number });
-                    }
-                    Input::Leave { player, reason } => self.has_left(player, &reason),
-                    _ => {}
+            input => match self.begin(stored, &running, black_box.as_deref_mut()) {
+                Ok(()) => {
+                    let stepped = self.step(stamp, input);
+                    black_box.into_iter().for_each(BlackBox::end);
+                    stepped
                 }
-                return Err(ReplayError::Skipped { seq, record: shown });
-            }
+                Err(why) => {
+                    match input {
+                        Input::Message { player, number, .. } => {
+                            // Its sender knows that it was consumed.
+                            let _unless_gone = self.step(stamp, Input::Skip { player, number });
+                        }
+                        Input::Leave { player, reason } => self.has_left(player, &reason),
+                        _ => {}
+                    }
+                    return Err(ReplayError::Skipped { seq, record: shown, why });
+                }
+            },
         };
         stepped.map_err(failed)
     }
 
-    /// False if the input of this record is to be passed over.
-    fn begin(&mut self, stored: &StoredRecord, running: &LogicVersion, black_box: Option<&mut BlackBox>) -> bool {
+    /// An error if the input of this record is to be passed over.
+    fn begin(
+        &mut self,
+        stored: &StoredRecord,
+        running: &LogicVersion,
+        black_box: Option<&mut BlackBox>,
+    ) -> Result<(), PassedOver> {
         let skipped = Skipped { record: stored.seq, again: 0 };
         if let Some(since) = self.without.get(&skipped) {
             self.other_until = self.other_until.max(*since);
-            return false;
+            return Err(if *since == NEVER { PassedOver::LeftOut } else { PassedOver::EndsProcess });
         }
-        let Some(black_box) = black_box else { return true };
+        let Some(black_box) = black_box else { return Ok(()) };
         let occasion = Occasion::Record(stored.seq);
-        let begun = black_box.begin(occasion, stored.kind, stored.tick, &stored.payload, running).is_ok();
-        if !begun {
+        black_box.begin(occasion, stored.kind, stored.tick, &stored.payload, running).map_err(|_| {
             self.skipped.push(skipped);
-            self.other_until = u64::MAX;
-        }
-        begun
+            self.other_until = NEVER;
+            PassedOver::EndsProcess
+        })
     }
 
     fn rewind(
@@ -229,7 +256,7 @@ impl Replay {
                 let new = black_box.without(room).into_iter().filter(|again| without.insert(*again));
                 let new: Vec<Skipped> = new.map(of_record).collect();
                 if !new.is_empty() {
-                    self.other_until = u64::MAX;
+                    self.other_until = NEVER;
                 }
                 self.skipped.extend(new);
                 let input = Input::Rewind { without: without.into_iter().collect() };

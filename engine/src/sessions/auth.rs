@@ -17,6 +17,8 @@ use crate::sessions::bad::Bad;
 /// Keys of HS256 shorter than this can be guessed from a token (RFC 7518, 3.2, asks for 32).
 const SECRET_BYTES_MIN: usize = 16;
 const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
+/// By how much the clock of whoever signs a token may differ from the engine's.
+const LEEWAY_SECONDS: u64 = 60;
 
 /// What a Join's credentials are checked against.
 #[derive(Clone)]
@@ -39,7 +41,9 @@ pub struct Jwt {
 pub enum AuthError {
     #[error("auth = {auth} needs a key: name its file by auth_key in engine.toml")]
     NoKey { auth: AuthKind },
-    #[error("auth = \"none\" has no use for auth_key = {file:?}; remove it, or say auth = \"secret\" or \"jwt-hs256\"")]
+    #[error(
+        "auth = \"none\" has no use for auth_key = {file:?}; remove it, or say auth = \"secret\", \"jwt-hs256\" or \"jwt-eddsa\""
+    )]
     UselessKey { file: String },
     #[error("the key {file} cannot be read: {source}")]
     Read { file: String, source: io::Error },
@@ -79,6 +83,7 @@ impl Auth {
     fn jwt(algorithm: Algorithm, key: DecodingKey) -> Auth {
         let mut validation = Validation::new(algorithm);
         validation.validate_nbf = true;
+        validation.leeway = LEEWAY_SECONDS;
         // Whom a token is for is among the claims, which the logic sees.
         validation.validate_aud = false;
         Auth::Jwt(Arc::new(Jwt { key, validation }))
@@ -223,6 +228,18 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_a_little_off_does_no_harm() {
+        let auth = auth(AuthKind::JwtHs256, SECRET, 0o400).unwrap();
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let token = |claims| signed(Algorithm::HS256, &EncodingKey::from_secret(SECRET.as_bytes()), &claims);
+        assert!(
+            auth.check(&token(json!({ "exp": now - LEEWAY_SECONDS / 2, "nbf": now + LEEWAY_SECONDS / 2 }))).is_ok()
+        );
+        check(&auth, &token(json!({ "exp": now - 2 * LEEWAY_SECONDS })), Err("credentials-expired"));
+        check(&auth, &token(json!({ "exp": now + 999, "nbf": now + 2 * LEEWAY_SECONDS })), Err("credentials-wrong"));
+    }
+
+    #[test]
     fn a_key_that_cannot_be_used_is_told_with_what_to_do() {
         let refused = |kind, key, mode| auth(kind, key, mode).unwrap_err();
         assert_eq!(
@@ -235,7 +252,12 @@ mod tests {
         );
         let not_pem = refused(AuthKind::JwtEdDsa, SECRET, 0o644);
         assert!(not_pem.starts_with("the key KEY is no Ed25519 public key in PEM: "), "{not_pem}");
-        assert!(refused(AuthKind::None, SECRET, 0o600).starts_with("auth = \"none\" has no use for auth_key = "));
+        let useless = refused(AuthKind::None, SECRET, 0o600);
+        assert!(useless.starts_with("auth = \"none\" has no use for auth_key = "), "{useless}");
+        assert!(
+            useless.ends_with("; remove it, or say auth = \"secret\", \"jwt-hs256\" or \"jwt-eddsa\""),
+            "{useless}"
+        );
         let config = Config { auth: AuthKind::Secret, ..Config::default() };
         let error = Auth::new(&config).unwrap_err().to_string();
         assert_eq!(error, "auth = \"secret\" needs a key: name its file by auth_key in engine.toml");

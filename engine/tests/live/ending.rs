@@ -1,7 +1,7 @@
-//! SIGTERM and Ctrl-C, in the middle of things.
+//! SIGTERM and Ctrl-C, in the middle of things; and a file that may not become longer.
 
 use crate::support::{Setup, moody};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 #[test]
 fn ctrl_c_ends_in_order() {
@@ -49,4 +49,19 @@ fn a_second_signal_ends_at_once() {
     engine.signal(Signal::TERM);
     assert_eq!(engine.ended().0, Some(128 + Signal::TERM.as_raw()));
     drop(slow);
+}
+
+/// The system's own way is a signal that ends the process without a word.
+#[test]
+fn a_journal_that_may_not_become_longer_ends_the_engine_with_the_reason() {
+    let engine = Setup::new(moody(), &["game.1001.so"]).with("tick_hz = 1000").start();
+    let pid = Pid::from_raw(engine.pid().cast_signed()).unwrap();
+    let limit = Rlimit { current: Some(1 << 16), maximum: Some(1 << 16) };
+    prlimit(Some(pid), Resource::Fsize, limit).unwrap();
+    let (code, setup) = engine.ended();
+    let log = std::fs::read_to_string(setup.path("log")).unwrap();
+    assert_eq!(code, Some(74), "{log}");
+    assert!(log.contains(".journal failed: File too large (os error 27); the engine stops: see to the disk"), "{log}");
+    // Where it may, it goes on.
+    assert_eq!(setup.start().get("/count"), "1 in 1001\n");
 }

@@ -53,3 +53,15 @@ fn a_tick_that_panics_freezes_the_room_until_a_fix_is_loaded() {
     assert_eq!(engine.status()["rooms"][0]["state"], "running");
     assert_eq!(engine.metric("hotseat_faults_total{room=\"main\"}"), 1);
 }
+
+#[test]
+fn a_start_tells_of_a_room_that_is_frozen() {
+    let engine = Setup::new(moody(), MOODY).with("tick_hz = 100").start();
+    assert_eq!(engine.get("/spoil"), "spoilt\n");
+    engine.until("the next tick panics", |engine| engine.status()["rooms"][0]["state"] == "frozen");
+    let engine = engine.killed().start();
+    assert_eq!(engine.status()["rooms"][0]["state"], "frozen");
+    let log = engine.log();
+    let (_, told) = log.split_once("the room is frozen: ").unwrap_or_else(|| panic!("{log}"));
+    assert!(told.starts_with("version 1001 failed in tick at tick ") && told.contains("; load a fix"), "{log}");
+}

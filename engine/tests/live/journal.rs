@@ -63,3 +63,17 @@ fn all_that_a_start_needs_is_checked() {
     }
     assert!(setup.said(&["journal", "check"]).contains(" are sound"));
 }
+
+#[test]
+fn a_folder_that_is_no_rooms_is_told_as_a_start_treats_it() {
+    let engine = Setup::new(moody(), &["game.1001.so"]).start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    let setup = engine.killed();
+    let folder = setup.data().join("rooms/Copy of main");
+    std::fs::create_dir(&folder).unwrap();
+    let told = setup.said(&["journal", "check"]);
+    assert!(told.starts_with("Copy of main: no room's name, and passed over by a start\nmain: "), "{told}");
+    let engine = setup.start();
+    assert!(engine.log().contains("passed over: this is no room's name"), "{}", engine.log());
+    assert!(folder.exists());
+}

@@ -128,6 +128,36 @@ fn a_replay_that_does_not_come_to_its_end_says_so() {
     assert!(error.starts_with(&told), "{error}");
 }
 
+#[test]
+fn what_a_replay_is_to_leave_out_has_to_be_there() {
+    let engine = setup().start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    let setup = engine.killed();
+    let tail = setup.said(&["journal", "tail", "main", "-n", "100000"]);
+    let record = tail.lines().find(|line| line.contains("GET \"/count\"")).unwrap().split_whitespace().next().unwrap();
+    let told = format!("record {record} (GET \"/count\", body 0 bytes) is left out, and is passed over\n");
+    for words in [&["--without", record][..], &["--verify", "--without", record]] {
+        let (code, text, error) = replay(&setup, words, &[]);
+        assert!(code == Some(0) && text.ends_with(&told), "{text}{error}");
+    }
+    let no_input_of_a_rewind = format!("{record}.1");
+    let last = tail.lines().last().unwrap().split_whitespace().next().unwrap();
+    for without in ["999999", &no_input_of_a_rewind] {
+        for mode in [&[][..], &["--verify"], &["--with", "plugins/plugin2.so"]] {
+            let (code, text, error) = replay(&setup, &[&["--without", without], mode].concat(), &[]);
+            let told = format!(
+                "--without {without} leaves nothing out: there is no such input among records 1 to {last}; of a rewind, whose \
+                 inputs are named as RECORD.INPUT, and of a confirm nothing else is\n"
+            );
+            assert_eq!((code, text, error), (Some(1), String::new(), told));
+        }
+    }
+    let (_, text, error) = replay(&setup, &["--without", "1"], &[]);
+    assert!(error.contains(" is left out, and without it there is no room\n"), "{text}{error}");
+    let (code, text, error) = replay(&setup, &["--with", "plugins/plugin2.so", "--drop", "nobody"], &[]);
+    assert!(code == Some(0) && text.ends_with("nothing called \"nobody\" is lost\n"), "{text}{error}");
+}
+
 /// Files go while they are read.
 #[test]
 fn what_is_kept_is_looked_at_while_the_engine_runs() {

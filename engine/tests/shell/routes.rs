@@ -206,6 +206,10 @@ async fn the_status_is_json() {
     assert_eq!(server.ask("GET", "/api/v1/rooms", &[]).await.json(), all.json()["rooms"]);
     let unknown = server.ask("GET", "/api/v1/no/such", &[]).await;
     assert_eq!((unknown.status, unknown.code().as_str()), (404, "route-unknown"));
+    let (_, there) = unknown.body.split_once("; there are ").unwrap();
+    for route in ["rooms/NAME", "rooms/NAME/players", "plan", "confirm", "rollback"] {
+        assert!(there.contains(&format!("/api/v1/{route}")), "{route}: {there}");
+    }
     server.end().await;
 }
 

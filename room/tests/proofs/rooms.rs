@@ -396,9 +396,7 @@ impl Simulation {
                 }
                 Outcome::NotApplied => {
                     assert!(lost.next().is_some());
-                    if !self.frozen {
-                        self.skip(stamp, &input);
-                    }
+                    self.skip(stamp, &input);
                 }
                 _ => {
                     self.model = next;
@@ -409,9 +407,9 @@ impl Simulation {
         assert_eq!(lost.next(), None);
     }
 
-    /// The number of a message that is lost stays consumed.
+    /// The number of a message that is lost stays consumed, in a room that is frozen, too.
     fn skip(&mut self, stamp: Stamp, input: &Input) {
-        let Input::Message { player, number, .. } = *input else { return };
+        let (Input::Message { player, number, .. } | Input::Skip { player, number }) = *input else { return };
         if self.model.consume(player.0, number) {
             self.accepted.push((stamp, Input::Skip { player, number }));
         }

@@ -47,6 +47,21 @@ pub(super) fn catch(faults: &[Signal]) -> io::Result<()> {
     }
 }
 
+/// Has a write beyond the size that a file of this process may have (`ulimit -f`) fail as on a full disk: the signal that comes with it
+/// would end the process without a word. It blames no input, so it is none of [`FAULTS`].
+///
+/// # Errors
+/// The signal cannot be ignored.
+pub(super) fn have_large_files_fail() -> io::Result<()> {
+    let mut action = default_action();
+    action.sa_sigaction = libc::SIG_IGN;
+    // SAFETY: the action is valid, and nobody asks for the one before.
+    match unsafe { libc::sigaction(libc::SIGXFSZ, &raw const action, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// That of the system, with an empty mask.
 fn default_action() -> libc::sigaction {
     // SAFETY: numbers and an optional function: all zeroes are a value of it, `SIG_DFL` without flags.

@@ -119,6 +119,7 @@ impl State {
             }
             if state.is_frozen {
                 state.lose(&input);
+                state = state.skipped(stamp, &input);
                 continue;
             }
             let number = first_number(stamp.seed);
@@ -133,16 +134,20 @@ impl State {
                 Err(not) => {
                     state.lose(&input);
                     state.is_frozen = not == Not::Fault("tick");
-                    // The number of a message that is lost stays consumed.
-                    if let (Input::Message { player, number, .. }, false) = (&input, state.is_frozen)
-                        && let Ok(next) = state.stepped(stamp, &Input::Skip { player: *player, number: *number })
-                    {
-                        state = next;
-                    }
+                    state = state.skipped(stamp, &input);
                 }
             }
         }
         Ok(state)
+    }
+
+    /// The number of a message that a rewind loses stays consumed, in a room that is frozen, too.
+    fn skipped(self, stamp: Stamp, input: &Input) -> State {
+        let (Input::Message { player, number, .. } | Input::Skip { player, number }) = *input else { return self };
+        let is_frozen = self.is_frozen;
+        let thawed = State { is_frozen: false, ..self };
+        let skipped = thawed.stepped(stamp, &Input::Skip { player, number });
+        State { is_frozen, ..skipped.unwrap_or(thawed) }
     }
 
     /// A rewind loses the input: whoever has left by it was told so.

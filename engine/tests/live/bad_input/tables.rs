@@ -94,6 +94,9 @@ fn a_plan_of_two_files_needs_no_engine() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json[0]["plan"]["tables"][2]["how"], "dropped");
     let output = engine.setup.run(&[&words[..], &["--drop", "Greeting.version", "--drop", "Mark.weight"]].concat());
+    assert_eq!(output.status.code(), Some(1), "a load is refused for nobody: {output:?}");
+    let all = ["--drop", "Greeting.version", "--drop", "Mark.weight"];
+    let output = engine.setup.run(&[&words[..5], &all].concat());
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     engine.end();
 }

@@ -82,3 +82,35 @@ fn players_of_a_room_that_the_version_froze_play_on() {
     assert_eq!(client.notice(), (0, String::new()));
     assert_eq!(client.ask(b"count"), "2");
 }
+
+#[test]
+fn what_a_room_that_is_frozen_again_has_lost_stays_consumed() {
+    let setup = Setup::new(moody(), &["game.1001.so", "plugin2.so"]);
+    let engine = setup.with("probation = \"10min\"\ntick_hz = 100").start();
+    let mut client = Client::open(engine.address, Transport::WebSocket);
+    let joined = client.join(b"");
+    client.say(b"spoil");
+    assert_eq!(client.notice().0, 2);
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    assert_eq!(client.version().0, 1002);
+    assert_eq!(client.notice(), (0, String::new()));
+    assert_eq!(client.ask(b"one"), "one");
+    assert_eq!(client.ask(b"two"), "two");
+    assert_eq!(engine.get("/api/v1/rollback"), "rewound\n");
+    assert_eq!(client.resync().0, 1001);
+    for number in [2, 3] {
+        assert_eq!((client.error().0, client.header.consumed), (number, 3));
+    }
+    assert_eq!(client.notice().0, 2);
+    // Waits for the fix, and is in order then.
+    client.say(b"three");
+    assert_eq!(engine.get("/load?name=plugin2.so&force=1"), "done\n");
+    assert_eq!(client.version().0, 1002);
+    assert_eq!(client.notice(), (0, String::new()));
+    assert_eq!((client.hear(), client.header.consumed), ("three".to_owned(), 4));
+    // Killed on trial, it is frozen again, and has lost that, too.
+    let engine = engine.killed().start();
+    let mut again = Client::open(engine.address, Transport::Tcp);
+    assert!(again.resume(&joined.token).resumed);
+    assert_eq!(again.header.consumed, 4);
+}
