@@ -98,6 +98,7 @@ impl Room {
     }
 
     /// The version that runs it.
+    #[inline]
     pub fn logic(&self) -> &Arc<LogicVersion> {
         &self.logic
     }
@@ -192,6 +193,7 @@ impl Room {
     }
 
     /// Ticks since the room was created.
+    #[inline]
     pub fn tick(&self) -> Tick {
         self.tick
     }
@@ -223,6 +225,7 @@ impl Room {
     }
 
     /// The fault that froze the room, if one did.
+    #[inline]
     pub fn frozen(&self) -> Option<&LogicFault> {
         self.frozen.as_ref()
     }

@@ -40,15 +40,16 @@ struct Unsealed {
     ticks: [u64; 2],
 }
 
+/// Little, for it is noted with each record. The frame is that of the record before, or is gone with the one that began it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Before {
     len: usize,
-    frames: usize,
-    last_frame: Option<Unsealed>,
+    tick: u64,
     is_weighty: bool,
 }
 
 impl Batch {
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
@@ -58,16 +59,15 @@ impl Batch {
     /// # Panics
     /// The payload is longer than a payload may be, or of a kind beyond 255.
     pub fn push(&mut self, tick: u64, put: impl FnOnce(&mut Vec<u8>) -> RecordKind) {
-        let last_frame = self.frames.last().copied();
-        self.before =
-            Before { len: self.bytes.len(), frames: self.frames.len(), last_frame, is_weighty: self.is_weighty };
-        match last_frame {
-            Some(frame) if self.bytes.len() - frame.start < FRAME_FULL_BYTES => {}
+        let len = self.bytes.len();
+        match self.frames.last() {
+            Some(frame) if len - frame.start < FRAME_FULL_BYTES => {}
             _ => self.begin_frame(tick),
         }
         let frame = self.frames.last_mut().expect("begun above");
         let [_, tick_before] = frame.ticks;
         (frame.records, frame.ticks[1]) = (frame.records + 1, tick);
+        self.before = Before { len, tick: tick_before, is_weighty: self.is_weighty };
         let start = self.bytes.len();
         self.bytes.push(0);
         put_varint(&mut self.bytes, zigzag(tick.wrapping_sub(tick_before)));
@@ -78,8 +78,10 @@ impl Batch {
         let kind = put(&mut self.bytes);
         self.bytes[start] = u8::try_from(kind.0).expect("kinds are numbered below 256");
         self.put_length(at_length);
-        let weighty = [RecordKind::CREATE, RecordKind::SWAP, RecordKind::CONFIRM, RecordKind::REWIND];
-        self.is_weighty |= weighty.contains(&kind) || kind == RecordKind::DISPOSE;
+        self.is_weighty |= matches!(
+            kind,
+            RecordKind::CREATE | RecordKind::SWAP | RecordKind::CONFIRM | RecordKind::REWIND | RecordKind::DISPOSE
+        );
     }
 
     fn begin_frame(&mut self, tick: u64) {
@@ -114,22 +116,24 @@ impl Batch {
     /// # Panics
     /// None was added since the last one was taken back.
     pub fn pop(&mut self) {
-        let Before { len, frames, last_frame, is_weighty } = self.before;
+        let Before { len, tick, is_weighty } = self.before;
         assert!(len < self.bytes.len(), "one record at a time can be taken back");
         self.bytes.truncate(len);
-        self.frames.truncate(frames);
-        if let (Some(frame), Some(was)) = (self.frames.last_mut(), last_frame) {
-            *frame = was;
-        }
         self.is_weighty = is_weighty;
+        self.frames.pop_if(|frame| {
+            (frame.records, frame.ticks[1]) = (frame.records - 1, tick);
+            frame.records == 0
+        });
     }
 
     /// The payload of the record that was just added.
+    #[inline]
     pub fn last(&self) -> &[u8] {
         &self.bytes[self.last..]
     }
 
     /// That its frames will have, or a little less.
+    #[inline]
     pub fn bytes(&self) -> u64 {
         self.bytes.len() as u64
     }

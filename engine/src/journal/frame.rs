@@ -314,6 +314,7 @@ fn mask(bytes: &mut [u8], mut state: u64) {
 }
 
 /// Appends a number in as few bytes as it needs: seven bits in each, the lowest first, the highest bit of all but the last set.
+#[inline]
 pub(super) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number.to_le_bytes()[0] | 0x80);
@@ -340,6 +341,7 @@ fn split_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 /// A step forth or back, small as a number if it is small: 0, -1, 1, -2, …
+#[inline]
 pub(super) fn zigzag(step: u64) -> u64 {
     (step << 1) ^ if step >> 63 == 1 { u64::MAX } else { 0 }
 }

@@ -40,11 +40,13 @@ impl MappedFile {
         Ok(Self { start, len })
     }
 
+    #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         // SAFETY: mapped, that long, and written through `&mut self` only.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
+    #[inline]
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
@@ -54,6 +56,7 @@ impl MappedFile {
     /// process sees it that comes after this one. An end of the process, by a fault or by a signal, comes between two
     /// instructions of a thread, so only the compiler has to keep the order: fences of the processor took as long as the
     /// rest of what is noted of an input.
+    #[inline]
     pub(super) fn store(&mut self, at: usize, number: u32) {
         assert!(at.is_multiple_of(align_of::<AtomicU32>()) && at + size_of::<u32>() <= self.len);
         // SAFETY: within the mapping.

@@ -126,14 +126,13 @@ impl Recorder {
         &mut self,
         room: &mut Room,
         stamp: Stamp,
-        input: Input,
+        mut input: Input,
         step: impl FnOnce(&mut Room, Input, &mut dyn Watch) -> Result<Reply, StepError>,
     ) -> Result<Reply, StepError> {
         self.take_own_box();
-        let input = match (input, &self.noting) {
-            (Input::Rewind { .. }, Noting::Own(black_box)) => Input::Rewind { without: black_box.without(room).into() },
-            (input, _) => input,
-        };
+        if let (Input::Rewind { without }, Noting::Own(black_box)) = (&mut input, &self.noting) {
+            *without = black_box.without(room).into();
+        }
         let tick = room.tick().0;
         if matches!(input, Input::Swap { .. }) && room.logic().gone_because().is_some() {
             // A replay may find the code again, and must freeze all the same: a rewind goes back to that.

@@ -189,11 +189,14 @@ impl<'a> Strided<'a> {
     }
 }
 
-/// Runs for pieces of a width that loops are made for: where each starts, and its bytes. The last starts so early that it ends with the
-/// whole.
+/// Runs for pieces of a width that loops are made for: where each starts, and its bytes. The last is the shortest that has the rest, and
+/// starts so early that it ends with the whole.
 fn in_pieces(bytes: usize, mut run: impl FnMut(usize, usize)) {
-    let piece = 1 << bytes.min(64).ilog2();
-    (0..bytes).step_by(piece).for_each(|at| run(at.min(bytes - piece), piece));
+    let longest = 1 << bytes.min(64).ilog2();
+    for at in (0..bytes).step_by(longest) {
+        let piece = (bytes - at).min(longest).next_power_of_two();
+        run(at.min(bytes - piece), piece);
+    }
 }
 
 /// Does all steps to all rows.

@@ -242,6 +242,7 @@ impl LogicVersion {
     }
 
     /// The hash of the plugin's file; all zero for a logic that is linked in.
+    #[inline]
     pub fn sha256(&self) -> [u8; 32] {
         self.sha256.get().copied().unwrap_or_default()
     }

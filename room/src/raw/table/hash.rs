@@ -42,9 +42,12 @@ fn pack(layout: &TableLayout, rows: &[u8], packed: &mut [u8], packed_bytes: usiz
     }
     let mut end = 0;
     for &(offset, len) in &layout.spans {
-        // In pieces of a few lengths, so that each is a loop without calls; the last may write some bytes once more.
-        let piece = (0..=6).rev().map(|power| 1 << power).find(|piece| *piece <= len).unwrap_or(1);
-        for at in (0..len).step_by(piece).map(|at| at.min(len - piece)) {
+        // In pieces of a few lengths, so that each is a loop without calls. The last is the shortest that has the rest of the span, and
+        // writes what it has beyond that once more.
+        let longest = 1 << len.clamp(1, 64).ilog2();
+        for at in (0..len).step_by(longest) {
+            let piece = (len - at).min(longest).next_power_of_two();
+            let at = at.min(len - piece);
             let (from, to) = ((layout.row_bytes, offset + at), (packed_bytes, end + at));
             match piece {
                 64 => each::<64>(rows, from, packed, to),
