@@ -193,9 +193,6 @@ fn bring_back(
             "the room stands still: {}: {reason}; or load a version that takes its tables over",
             room.logic().mark()
         );
-    } else if let (Some(fault), None) = (room.frozen(), room.trial_inputs()) {
-        // On trial it goes back to before that.
-        tracing::error!(room = name, "the room is frozen: {fault}; load a fix");
     }
     Ok(Some((settings, recovered)))
 }

@@ -1,4 +1,5 @@
-//! Reading and writing little-endian bytes, for records and snapshots. Nothing that is read is believed.
+//! Reading and writing little-endian bytes, for records and snapshots, where nothing that is read is believed; and in which pieces bytes
+//! are copied fast.
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,4 +91,15 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
 /// A count or a length as it is written.
 pub(crate) fn length(len: usize) -> [u8; 4] {
     u32::try_from(len).expect("less than 4 GiB").to_le_bytes()
+}
+
+/// Runs for pieces of a few lengths, powers of two up to 64, each of which can be a loop without calls: where each starts, and its bytes.
+/// The last is the shortest that has the rest, and starts so early that it ends with the whole.
+#[inline]
+pub(crate) fn in_pieces(bytes: usize, mut run: impl FnMut(usize, usize)) {
+    let longest = 1 << bytes.clamp(1, 64).ilog2();
+    for at in (0..bytes).step_by(longest) {
+        let piece = (bytes - at).min(longest).next_power_of_two();
+        run(at.min(bytes - piece), piece);
+    }
 }

@@ -196,7 +196,7 @@ impl Room {
             let skip = Input::Skip { player, number };
             self.fork_if_due(&skip);
             // Its sender knows that it was consumed, and goes on behind it: so it stays, in a room that is frozen, too, which keeps nothing
-            // else since. Whose join is lost is not in.
+            // else since. A player whose join is lost is not in the room.
             let _unless_out = self.attempt(stamp, skip, outbox);
         }
         outbox.clear();

@@ -57,6 +57,9 @@ pub struct ReplayFlags {
     /// that of the rewind, a dot, and the input's number since the swap. May be given more than once.
     #[arg(long, value_name = "RECORD[.INPUT]", value_parser = watched::parse)]
     pub without: Vec<Skipped>,
+    /// As `without`: what has ended a replay before this one.
+    #[arg(long, value_name = "RECORD[.INPUT]", value_parser = watched::parse, hide = true)]
+    pub ended: Vec<Skipped>,
     /// Where this process notes what it is about to do, for the one that watches it.
     #[arg(long, value_name = "DIR", hide = true)]
     pub watched: Option<PathBuf>,
@@ -96,8 +99,8 @@ pub enum ReplayCommandError {
     #[error("{room} is kept from tick {oldest} on, and --until {until} is before that")]
     TooEarly { room: String, oldest: Tick, until: Tick },
     #[error(
-        "--without {without} leaves nothing out: there is no such input among records {from} to {to}; of a rewind, whose inputs \
-         are named as RECORD.INPUT, and of a confirm nothing else is"
+        "--without {without} leaves nothing out: there is no such input among records {from} to {to}; an input that a rewind applies \
+         once more is named as RECORD.INPUT, and the rewind itself, or a confirm, cannot be left out"
     )]
     NothingLeftOut { without: String, from: u64, to: u64 },
     #[error("given up: {ends}, as others before it")]
@@ -126,6 +129,8 @@ struct Journey<'a> {
     loader: &'a Loader,
     until: Option<Tick>,
     name: &'a str,
+    /// What whoever replays wants to be left out.
+    asked: &'a [Skipped],
     without: BTreeMap<Skipped, u64>,
     black_box: Option<&'a RefCell<BlackBox>>,
 }
@@ -143,7 +148,8 @@ pub fn replay(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
 }
 
 fn replay_here(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
-    let ReplayFlags { room, until, with, drop: drops, dump: to, verify, without, watched, data, config } = flags;
+    let ReplayFlags { room, until, with, drop: drops, dump: to, verify, without: asked, ended, watched, data, config } =
+        flags;
     let rooms = RoomsFolder::open(data, config.clone(), Some(&room))?;
     let folder = rooms.of(&room);
     let loader = Loader::new(&rooms.config, &rooms.config.data);
@@ -153,10 +159,10 @@ fn replay_here(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
     let (until, drops): (_, Arc<[String]>) = (until.map(Tick), drops.into());
     let travel = || {
         let found = Found::read(&Disk, &folder)?.ok_or(ReplayCommandError::Nothing)?;
-        let never = without.iter().map(|skipped| (*skipped, NEVER));
+        let never = asked.iter().chain(&ended).map(|skipped| (*skipped, NEVER));
         let without = never.chain(found.skipped.clone()).collect();
         let (files, folder, loader, black_box) = (&files, &*folder, &loader, black_box.as_ref());
-        let journey = Journey { files, folder, found, loader, until, name: &room, without, black_box };
+        let journey = Journey { files, folder, found, loader, until, name: &room, asked: &asked, without, black_box };
         match &with {
             Some(candidate) => journey.compared(candidate, Arc::clone(&drops)),
             None if verify => journey.verified(),
@@ -209,7 +215,13 @@ impl Journey<'_> {
         mut each: impl FnMut(&StoredRecord) -> Result<(), ReplayCommandError>,
     ) -> Result<u64, ReplayCommandError> {
         let mut bar = Bar::new(self.found.last.seq - after.seq);
-        let (mut unseen, mut last) = (self.left_out(), after.seq);
+        let (mut unseen, mut last) = (self.asked.to_vec(), after.seq);
+        let nothing = |skipped: &Skipped, to| {
+            Err(ReplayCommandError::NothingLeftOut { without: watched::written(*skipped), from: after.seq + 1, to })
+        };
+        if let Some(skipped) = unseen.iter().find(|it| it.record <= after.seq || it.record > self.found.last.seq) {
+            return nothing(skipped, self.found.last.seq);
+        }
         for record in self.found.records(&**self.files, after) {
             let record = record?;
             let is_past = |until: Tick| record.tick >= until.0 && record.kind == RecordKind::TICK;
@@ -223,16 +235,8 @@ impl Journey<'_> {
         }
         match unseen.first() {
             None => Ok(bar.done),
-            Some(skipped) => {
-                let (without, from) = (watched::written(*skipped), after.seq + 1);
-                Err(ReplayCommandError::NothingLeftOut { without, from, to: last })
-            }
+            Some(skipped) => nothing(skipped, last),
         }
-    }
-
-    /// What whoever replays wants to be left out.
-    fn left_out(&self) -> BTreeSet<Skipped> {
-        self.without.iter().filter(|(_, since)| **since == NEVER).map(|(skipped, _)| *skipped).collect()
     }
 
     fn plain(&self) -> Result<(Room, String), ReplayCommandError> {

@@ -29,7 +29,7 @@ pub(super) fn replay(flags: &ReplayFlags) -> Result<String, ReplayCommandError> 
     loop {
         let mut child = Command::new("/proc/self/exe");
         child.args(std::env::args_os().skip(1)).arg("--watched").arg(&folder.0);
-        child.args(without.iter().flat_map(|skipped| ["--without".to_owned(), written(*skipped)]));
+        child.args(without.iter().flat_map(|skipped| ["--ended".to_owned(), written(*skipped)]));
         let status = child.status().map_err(ReplayCommandError::Child)?;
         if status.signal().is_none() && folder.0.join(END).exists() {
             return if status.success() { Ok(String::new()) } else { Err(ReplayCommandError::Told) };

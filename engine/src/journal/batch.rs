@@ -40,7 +40,7 @@ struct Unsealed {
     ticks: [u64; 2],
 }
 
-/// Little, for it is noted with each record. The frame is that of the record before, or is gone with the one that began it.
+/// Small, for it is noted with each record: the tick is the last one of its frame before it. A frame that it began goes with it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Before {
     len: usize,
@@ -120,10 +120,11 @@ impl Batch {
         assert!(len < self.bytes.len(), "one record at a time can be taken back");
         self.bytes.truncate(len);
         self.is_weighty = is_weighty;
-        self.frames.pop_if(|frame| {
-            (frame.records, frame.ticks[1]) = (frame.records - 1, tick);
-            frame.records == 0
-        });
+        let frame = self.frames.last_mut().expect("that of the record");
+        (frame.records, frame.ticks[1]) = (frame.records - 1, tick);
+        if frame.records == 0 {
+            self.frames.pop();
+        }
     }
 
     /// The payload of the record that was just added.

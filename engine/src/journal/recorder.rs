@@ -161,7 +161,7 @@ impl Recorder {
         }
         self.is_disposed |= matches!(input, Input::Dispose);
         let is_swap = matches!(input, Input::Swap { .. } | Input::Rewind { .. });
-        let leaves = matches!(input, Input::Leave { .. }).then(|| input.player());
+        let leaver = matches!(input, Input::Leave { .. }).then(|| input.player());
         let stepped = match &mut self.noting {
             Noting::Own(black_box) if is_verdict => step(room, input, &mut black_box.rewinding(0)),
             noting => {
@@ -176,7 +176,7 @@ impl Recorder {
             self.was_frozen = room.frozen().is_some();
             // A rewind may be to before they joined.
             self.forget_gone(room);
-        } else if let Some(player) = leaves {
+        } else if let Some(player) = leaver {
             self.leaving.remove(&player);
         }
         self.note_frozen(room);

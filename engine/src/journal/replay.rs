@@ -190,19 +190,15 @@ impl Replay {
             Input::Confirm => self.step(stamp, input),
             input => match self.begin(stored, &running, black_box.as_deref_mut()) {
                 Ok(()) => {
-                    let stepped = self.step(stamp, input);
+                    let stepped = self.step(stamp, input.clone());
                     black_box.into_iter().for_each(BlackBox::end);
+                    if stepped.is_err() {
+                        self.goes_without(stamp, input);
+                    }
                     stepped
                 }
                 Err(why) => {
-                    match input {
-                        Input::Message { player, number, .. } => {
-                            // Its sender knows that it was consumed.
-                            let _unless_gone = self.step(stamp, Input::Skip { player, number });
-                        }
-                        Input::Leave { player, reason } => self.has_left(player, &reason),
-                        _ => {}
-                    }
+                    self.goes_without(stamp, input);
                     return Err(ReplayError::Skipped { seq, record: shown, why });
                 }
             },
@@ -245,7 +241,7 @@ impl Replay {
         }
         let (Some(room), outbox) = (self.room.as_mut(), &mut self.outbox) else { return Err(StepError::NoTrial) };
         let beat = &self.beat;
-        let _busy = beat.step(0, &Input::rewind());
+        let busy = beat.step(0, &Input::rewind());
         let part = Some(rewinding(&self.progress, room));
         let stepped = match black_box {
             None => {
@@ -263,34 +259,43 @@ impl Replay {
                 room.step_watched(stamp, input, outbox, &mut beat.rewinding(&mut black_box.rewinding(seq), part))
             }
         };
+        drop(busy);
         self.outbox.drain().for_each(drop);
         drop(room.take_spent());
         let Reply::Rewound(lost) = stepped? else { unreachable!("a rewind was answered with something else") };
-        // They were told that they are out, and are not.
-        self.leaving.extend(lost.iter().filter_map(|lost| Some((lost.player, kept_of_reason(lost.leave.as_ref()?)))));
+        for lost in &lost {
+            lost.leave.iter().for_each(|reason| self.has_left(lost.player, reason));
+        }
         Ok(())
     }
 
     fn step(&mut self, stamp: Stamp, input: Input) -> Result<(), StepError> {
         let Some(room) = self.room.as_mut() else { return Ok(()) };
         let busy = self.beat.step(0, &input);
-        let leave = match &input {
-            Input::Leave { player, reason } => Some((*player, Arc::clone(reason))),
-            _ => None,
-        };
+        let leaves = matches!(input, Input::Leave { .. }).then(|| input.player());
         let stepped = room.step(stamp, input, &mut self.outbox);
+        if let (Some(player), Ok(_)) = (leaves, &stepped) {
+            self.leaving.remove(&player);
+        }
         drop(busy);
         self.outbox.drain().for_each(drop);
         drop(room.take_spent());
-        match (leave, &stepped) {
-            (Some((player, _)), Ok(_)) => drop(self.leaving.remove(&player)),
-            (Some((player, reason)), Err(_)) => self.has_left(player, &reason),
-            (None, _) => {}
-        }
         stepped.map(drop)
     }
 
-    /// By a leave that is not applied now: they were told that they are out.
+    /// What players know of an input stays true, though it is not applied now.
+    fn goes_without(&mut self, stamp: Stamp, input: Input) {
+        match input {
+            Input::Message { player, number, .. } => {
+                // Its sender knows that it was consumed.
+                let _unless_gone = self.step(stamp, Input::Skip { player, number });
+            }
+            Input::Leave { player, reason } => self.has_left(player, &reason),
+            _ => {}
+        }
+    }
+
+    /// They were told that they are out, and are not.
     fn has_left(&mut self, player: PlayerId, reason: &Arc<str>) {
         if self.room.as_ref().is_some_and(|room| room.world().player(player).is_some()) {
             self.leaving.insert(player, kept_of_reason(reason));
@@ -306,7 +311,7 @@ impl Replay {
             Note::Freeze(fault) => room.freeze(fault),
             // Known from the start.
             Note::Skipped(_) => {}
-            Note::Leaving { player, reason } => drop(self.leaving.insert(player, kept_of_reason(&reason))),
+            Note::Leaving { player, reason } => self.has_left(player, &reason),
             Note::Hash(expected) => {
                 let found = room.state_hash();
                 if found != expected && is_as_recorded {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use logic_api::PlayerId;
 use room::{Image, SnapshotError, check_snapshot};
 
-pub use self::head::{LEAVE_REASON_BYTES_MAX, SnapshotHead, kept_of_reason};
+pub use self::head::{SnapshotHead, kept_of_reason};
 use super::files::{Files, OpenFile};
 use super::frame::Position;
 use super::log::LogError;

@@ -103,6 +103,7 @@ impl Seat {
     /// A new room, in which `create` has run; or one that is brought back.
     pub(super) fn create(mut new: NewSeat, pool: &Pool, beat: &Arc<Beat>) -> Result<Self, StepError> {
         let is_confirmed = new.recovered.as_ref().is_some_and(|recovered| recovered.is_confirmed);
+        let is_back = new.recovered.is_some();
         let mut leaving = BTreeMap::new();
         let (room, recorder, clock) = match new.recovered.take() {
             Some(recovered) => {
@@ -142,6 +143,9 @@ impl Seat {
         };
         seat.show();
         seat.end_lost_trial(is_confirmed);
+        if let (true, Some(fault), None) = (is_back, seat.room.frozen(), seat.room.logic().gone_because()) {
+            tracing::error!(room = %seat.board.name, "the room is frozen: {fault}; load a fix");
+        }
         seat.go_on_leaving(leaving);
         seat.match_world();
         seat.release();

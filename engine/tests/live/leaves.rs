@@ -14,7 +14,8 @@ enum End {
 
 /// No grace is over before the test is.
 fn setup() -> Setup {
-    Setup::new(moody(), &["game.1001.so", "plugin2.so"]).with("tick_hz = 50").with("away_grace_ms = 3600000")
+    let settings = "tick_hz = 50\naway_grace_ms = 3600000\nterminate_grace_ms = 0";
+    Setup::new(moody(), &["game.1001.so", "plugin2.so"]).with(settings)
 }
 
 fn restarted(engine: Engine, end: End) -> Engine {

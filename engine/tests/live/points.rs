@@ -114,7 +114,7 @@ fn is_acknowledged(engine: &Engine, target: &str) -> bool {
     match try_get(engine.address, target) {
         Ok(Reply { status: 200, body, .. }) => body.ends_with('\n'),
         Ok(reply) => {
-            assert_eq!(reply.status, 503, "{reply:?}");
+            assert_eq!(reply.status, 503, "{target}: {reply:?}");
             false
         }
         Err(_gone) => false,

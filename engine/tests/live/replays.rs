@@ -146,8 +146,8 @@ fn what_a_replay_is_to_leave_out_has_to_be_there() {
         for mode in [&[][..], &["--verify"], &["--with", "plugins/plugin2.so"]] {
             let (code, text, error) = replay(&setup, &[&["--without", without], mode].concat(), &[]);
             let told = format!(
-                "--without {without} leaves nothing out: there is no such input among records 1 to {last}; of a rewind, whose \
-                 inputs are named as RECORD.INPUT, and of a confirm nothing else is\n"
+                "--without {without} leaves nothing out: there is no such input among records 1 to {last}; an input that a rewind applies \
+                 once more is named as RECORD.INPUT, and the rewind itself, or a confirm, cannot be left out\n"
             );
             assert_eq!((code, text, error), (Some(1), String::new(), told));
         }

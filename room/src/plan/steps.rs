@@ -2,6 +2,7 @@
 //! every loop is a simple one; a page fits the processor's cache.
 
 use super::numbers::{Number, narrow, widen};
+use crate::bytes::in_pieces;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -186,16 +187,6 @@ impl<'a> Strided<'a> {
             };
         }
         widths!(0 1 2 3 4 5 6 7 8 12 16 24 32 64);
-    }
-}
-
-/// Runs for pieces of a width that loops are made for: where each starts, and its bytes. The last is the shortest that has the rest, and
-/// starts so early that it ends with the whole.
-fn in_pieces(bytes: usize, mut run: impl FnMut(usize, usize)) {
-    let longest = 1 << bytes.min(64).ilog2();
-    for at in (0..bytes).step_by(longest) {
-        let piece = (bytes - at).min(longest).next_power_of_two();
-        run(at.min(bytes - piece), piece);
     }
 }
 

@@ -13,7 +13,7 @@ use wire::limits::cut;
 use crate::journal::frame::Position;
 
 const MAGIC: [u8; 8] = *b"HOTSFIL2";
-/// Of engines whose snapshots had to wait for all leaves: there is no list of them.
+/// Of engines whose snapshots waited for the leaves that waited: there is no list of them.
 const MAGIC_WITHOUT_LEAVES: [u8; 8] = *b"HOTSFIL1";
 /// What both begin with.
 const COMMON_BYTES: usize = 8 + 8 + 8 + 8 + 32;
@@ -22,7 +22,7 @@ const CHECKSUM_BYTES: usize = 4;
 const REST_BYTES: usize = 4 + CHECKSUM_BYTES;
 
 /// Of the reason of a leave that the room is still to hear of.
-pub const LEAVE_REASON_BYTES_MAX: usize = 1024;
+const LEAVE_REASON_BYTES_MAX: usize = 1024;
 /// The most that the list of all players may have.
 const LEAVES_BYTES_MAX: usize = 4 + PLAYERS_MAX * (8 + 4 + LEAVE_REASON_BYTES_MAX) + CHECKSUM_BYTES;
 

@@ -99,7 +99,14 @@ impl History {
                 Ok(next) => next,
                 Err(Not::Ends | Not::EndsAgain(..)) => unreachable!("it went well before"),
                 Err(Not::Fault("tick")) => before.frozen(),
-                Err(_) => before.clone(),
+                // Its sender knows that it was consumed.
+                Err(_) => match &self.since[place].0 {
+                    Cause::Input(stamp, Input::Message { player, number, .. }) => {
+                        let skip = Input::Skip { player: *player, number: *number };
+                        before.apply(*stamp, &skip, quarantine).unwrap_or_else(|_| before.clone())
+                    }
+                    _ => before.clone(),
+                },
             };
             self.since[place].1 = next;
         }

@@ -110,6 +110,8 @@ fn what_a_room_that_is_frozen_again_has_lost_stays_consumed() {
     assert_eq!((client.hear(), client.header.consumed), ("three".to_owned(), 4));
     // Killed on trial, it is frozen again, and has lost that, too.
     let engine = engine.killed().start();
+    let log = engine.log();
+    assert!(log.contains("the room is frozen: version 1001 failed in tick"), "{log}");
     let mut again = Client::open(engine.address, Transport::Tcp);
     assert!(again.resume(&joined.token).resumed);
     assert_eq!(again.header.consumed, 4);

@@ -37,7 +37,8 @@ pub(crate) type Undisturbed = Result<(), String>;
 /// Does this to an engine until it goes unnoticed.
 #[track_caller]
 pub(crate) fn nobody_notices(run: impl Fn() -> Undisturbed) {
-    let noticed: Vec<_> = (0..RUNS_MAX).map_while(|_| run().err()).collect();
+    let noticed: Vec<_> =
+        (0..RUNS_MAX).map_while(|_| run().inspect_err(|what| eprintln!("once: {what}")).err()).collect();
     assert!(noticed.len() < RUNS_MAX, "each time: {noticed:#?}");
 }
 

@@ -1,6 +1,7 @@
 //! The state hash of a page.
 
 use super::TableLayout;
+use crate::bytes::in_pieces;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// Bytes of rows with padding that go into a state hash at a time.
@@ -42,12 +43,7 @@ fn pack(layout: &TableLayout, rows: &[u8], packed: &mut [u8], packed_bytes: usiz
     }
     let mut end = 0;
     for &(offset, len) in &layout.spans {
-        // In pieces of a few lengths, so that each is a loop without calls. The last is the shortest that has the rest of the span, and
-        // writes what it has beyond that once more.
-        let longest = 1 << len.clamp(1, 64).ilog2();
-        for at in (0..len).step_by(longest) {
-            let piece = (len - at).min(longest).next_power_of_two();
-            let at = at.min(len - piece);
+        in_pieces(len, |at, piece| {
             let (from, to) = ((layout.row_bytes, offset + at), (packed_bytes, end + at));
             match piece {
                 64 => each::<64>(rows, from, packed, to),
@@ -58,7 +54,7 @@ fn pack(layout: &TableLayout, rows: &[u8], packed: &mut [u8], packed_bytes: usiz
                 2 => each::<2>(rows, from, packed, to),
                 _ => each::<1>(rows, from, packed, to),
             }
-        }
+        });
         end += len;
     }
 }
