@@ -132,6 +132,28 @@ fn what_a_recovery_went_without_is_in_the_journal() {
 }
 
 #[test]
+fn a_message_that_fails_without_what_a_recovery_passes_over_stays_consumed() {
+    let engine = setup().start();
+    let mut client = Client::open(engine.address, Transport::WebSocket);
+    let joined = client.join(b"ann");
+    assert_eq!(engine.get("/trap"), "whole\n");
+    assert_eq!(client.ask(b"even"), "even");
+    let setup = dies(dies(engine.killed(), TRAP), TRAP);
+    let engine = setup.start_as(SERVE, TRAP);
+    assert!(engine.log().contains(" was applied once, and fails now: "), "{}", engine.log());
+    let mut client = Client::open(engine.address, Transport::Tcp);
+    assert_eq!((client.resume(&joined.token).resumed, client.header.consumed), (true, 1));
+    assert_eq!(client.hear(), "welcome back");
+    assert_eq!(client.ask(b"count"), "1");
+    // The journal says the same from here on.
+    let setup = engine.killed();
+    assert!(verified(&setup, TRAP, &[]).starts_with("verified: "));
+    let engine = setup.start();
+    let mut client = Client::open(engine.address, Transport::Tcp);
+    assert_eq!((client.resume(&joined.token).resumed, client.header.consumed), (true, 2));
+}
+
+#[test]
 fn whoever_left_by_what_a_recovery_goes_without_is_out_all_the_same() {
     let engine = setup().start();
     let mut client = Client::open(engine.address, Transport::Tcp);

@@ -178,6 +178,7 @@ impl Logic for Moody {
             b"panic" => panic!("the message was told to"),
             b"abort" => std::process::abort(),
             b"odd" if Self::version() != Version(1001) => panic!("this is odd"),
+            b"even" if !self.state.count.is_multiple_of(2) => panic!("the count is odd"),
             b"loop" => loop {
                 std::hint::spin_loop();
             },
