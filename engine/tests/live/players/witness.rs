@@ -28,18 +28,21 @@ const GAP_MAX: Duration = TICK_PERIOD.saturating_mul(15);
 const SAYINGS: usize = 10;
 /// How many more of its ticks may be a whole period late, beside a fifth of them.
 const OVERRUNS_MAX: u64 = 5;
-/// What the engine is at fault for, it does each time; a machine that other tests keep busy, now and then.
-const RUNS_MAX: usize = 3;
+/// How often all is done again, none of it noticed, before what was noticed once counts as the doing of a machine that other tests keep busy.
+const RUNS_AGAIN: usize = 2;
 
 /// An error says what the witness noticed.
 pub(crate) type Undisturbed = Result<(), String>;
 
-/// Does this to an engine until it goes unnoticed.
+/// Does this to an engine. What is noticed must not be noticed again, in any of some further runs: the engine's own doing comes back.
 #[track_caller]
 pub(crate) fn nobody_notices(run: impl Fn() -> Undisturbed) {
-    let noticed: Vec<_> =
-        (0..RUNS_MAX).map_while(|_| run().inspect_err(|what| eprintln!("once: {what}")).err()).collect();
-    assert!(noticed.len() < RUNS_MAX, "each time: {noticed:#?}");
+    let Err(once) = run() else { return };
+    eprintln!("noticed: {once}");
+    for _ in 0..RUNS_AGAIN {
+        let again = run();
+        assert!(again.is_ok(), "{once}; and again: {again:?}");
+    }
 }
 
 /// Hears each tick, in the room that is played in and in the quiet one.
