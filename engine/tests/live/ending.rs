@@ -55,6 +55,8 @@ fn a_second_signal_ends_at_once() {
 #[test]
 fn a_journal_that_may_not_become_longer_ends_the_engine_with_the_reason() {
     let engine = Setup::new(moody(), &["game.1001.so"]).with("tick_hz = 1000").start();
+    // Its files are there once it has acknowledged something.
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
     let pid = Pid::from_raw(engine.pid().cast_signed()).unwrap();
     let limit = Rlimit { current: Some(1 << 16), maximum: Some(1 << 16) };
     prlimit(Some(pid), Resource::Fsize, limit).unwrap();
@@ -63,5 +65,5 @@ fn a_journal_that_may_not_become_longer_ends_the_engine_with_the_reason() {
     assert_eq!(code, Some(74), "{log}");
     assert!(log.contains(".journal failed: File too large (os error 27); the engine stops: see to the disk"), "{log}");
     // Where it may, it goes on.
-    assert_eq!(setup.start().get("/count"), "1 in 1001\n");
+    assert_eq!(setup.start().get("/count"), "2 in 1001\n");
 }
