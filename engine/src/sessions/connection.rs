@@ -32,6 +32,8 @@ const READ_BYTES: usize = 64 << 10;
 /// Messages that the room is given at a time. Between two such portions it looks whether a tick is due, which a client that has many to
 /// say must not make late.
 const MESSAGES_TOGETHER_MAX: usize = 16;
+/// In how many portions all connections are pinged in an interval. With few, others wait for a portion that is large.
+const PING_TIMES: u32 = 500;
 /// How long the client has to read the last frame, and to close its end.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 
@@ -39,6 +41,13 @@ thread_local! {
     /// What is read is worked off before the task lets go of its thread, so that a connection needs no buffer of its
     /// own.
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// A bit less than an interval later, so that connections are pinged together with those whose time is next to theirs: most of a ping
+/// is to wake up for it, here and where it is answered.
+fn next_ping(now: Instant, micros_since_start: u64, interval: Duration) -> Instant {
+    let together = u64::try_from((interval / PING_TIMES).as_micros()).unwrap_or(u64::MAX).max(1);
+    now + interval - Duration::from_micros(micros_since_start % together)
 }
 
 /// What the transport says of a client, before its first frame.
@@ -263,8 +272,8 @@ impl Connection {
         }
         self.check_times(now)?;
         if self.seat.is_some() && now >= self.ping_at {
-            self.ping_at = now + self.lobby.limits.ping_interval;
-            let number = self.lobby.micros_since_start(now);
+            let (interval, number) = (self.lobby.limits.ping_interval, self.lobby.micros_since_start(now));
+            self.ping_at = next_ping(now, number, interval);
             // An unanswered one stays the one that is waited for: its round trip is the longer.
             self.pinged.get_or_insert(number);
             self.link.say(&EngineFrame::Ping(number));
@@ -467,4 +476,23 @@ struct Batch {
     has_message: bool,
     /// The client has said its last word.
     is_closed: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pings_that_are_near_each_other_are_one() {
+        let start = Instant::now();
+        let next = |interval_ms, at_us| {
+            let interval = Duration::from_millis(interval_ms);
+            next_ping(start + Duration::from_micros(at_us), at_us, interval) - start
+        };
+        let every_ten_seconds: Vec<_> = [0, 1, 19_999, 20_000, 39_999].map(|at_us| next(10_000, at_us)).into();
+        assert_eq!(every_ten_seconds, [10_000, 10_000, 10_000, 10_020, 10_020].map(Duration::from_millis));
+        // As short as it may be, and for ever.
+        assert_eq!(next(1, 4_567), Duration::from_micros(5_566));
+        assert_eq!(next(u64::from(u32::MAX), 5_000_000), Duration::from_millis(u32::MAX.into()));
+    }
 }
