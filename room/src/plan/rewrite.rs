@@ -50,7 +50,7 @@ pub enum RewriteError {
     #[error("{0}")]
     Unfit(String),
     /// A migration panicked.
-    #[error("{path}: the migration panicked at row {row}: {message}")]
+    #[error("{path}: the migration panicked at row {row}: {message}{}", after_comma(.location))]
     Fault { path: String, row: usize, message: String, location: String },
     #[error("the rewritten tables take more than the {bytes_max} bytes that they may")]
     Memory { bytes_max: usize },
@@ -72,6 +72,11 @@ pub enum RewriteError {
     TextPages { path: String },
     #[error("the rewrite was given up: its time is over")]
     Cancelled,
+}
+
+/// It is empty where it is not known.
+fn after_comma(location: &str) -> String {
+    if location.is_empty() { String::new() } else { format!(", {location}") }
 }
 
 /// Ends a rewrite from another thread, between two pages.

@@ -31,6 +31,8 @@ fn a_rehearsal_comes_to_what_the_swap_comes_to() {
     let mut tried = tried.upgrade(&to, stamp(9)).unwrap();
     room.room.step(stamp(9), Input::swap(to), &mut Outbox::new()).unwrap();
     assert_eq!(tried.state_hash(), room.hash());
+    let known = |room: &Room| (room.logic().version(), room.tick(), room.seq(), room.now_us());
+    assert_eq!(known(&tried), known(&room.room));
 }
 
 #[test]

@@ -93,8 +93,12 @@ impl ProbeFault {
     /// Whether the engine, not the plugin, is to blame.
     pub fn is_ours(&self) -> bool {
         match self {
-            Self::NotReady { .. } | Self::Child { .. } | Self::Rehearsing { step: Step::Read, .. } => true,
-            Self::Rehearsal { fault, .. } => matches!(**fault, RehearsalFault::Unreadable(_)),
+            Self::NotReady { .. } | Self::Child { .. } | Self::Rehearsing { step: Step::Read | Step::Write, .. } => {
+                true
+            }
+            Self::Rehearsal { fault, .. } => {
+                matches!(**fault, RehearsalFault::Unreadable(_) | RehearsalFault::Unwritten(_))
+            }
             _ => false,
         }
     }
@@ -172,7 +176,7 @@ impl ProbeEnd {
 impl RehearsalFault {
     fn code(&self) -> &'static str {
         match self {
-            Self::Unreadable(_) => "probe-failed",
+            Self::Unreadable(_) | Self::Unwritten(_) => "probe-failed",
             Self::Rewrite(RewriteError::Unfit(_)) => "row-unfit",
             Self::Rewrite(RewriteError::Fault { .. }) => "migration-failed",
             Self::Rewrite(RewriteError::Memory { .. }) => "rewrite-large",
@@ -211,6 +215,7 @@ impl Cause {
             Step::Read => ("while the engine read the room", "reading the room"),
             Step::Migrate => ("in a migration", "a migration"),
             Step::Upgrade => ("in upgraded", "upgraded"),
+            Step::Write => ("while the engine wrote what the room has become", "writing what the room has become"),
             Step::Wait => ("after upgraded", "what it began in upgraded"),
         };
         match self {
@@ -234,7 +239,7 @@ impl Cause {
 
     fn code(self, step: Step) -> &'static str {
         match (step, self) {
-            (Step::Read, _) => "probe-failed",
+            (Step::Read | Step::Write, _) => "probe-failed",
             (Step::Migrate, Self::Memory) => "migration-out-of-memory",
             (Step::Migrate, Self::Stack) => "migration-overflows",
             (Step::Migrate, Self::Crash(_)) => "migration-crashes",

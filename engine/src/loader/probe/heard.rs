@@ -184,6 +184,8 @@ mod tests {
         let first = ["read", "upgrade"];
         check(&first, CRASH, "upgraded-crashes", "crashed in upgraded, in the room main: signal 11 (SIGSEGV)");
         check(&first, EXIT, "upgraded-exits", "called exit(0) in upgraded, in the room main");
+        let written = "crashed while the engine wrote what the room has become, in the room main: signal 11 (SIGSEGV)";
+        check(&["read", "upgrade", "write"], CRASH, "probe-failed", written);
         let second = ["read", "upgrade", "wait", "read", "migrate"];
         check(&second, CRASH, "migration-crashes", "crashed in a migration, in the room b: signal 11 (SIGSEGV)");
         let late = ProbeEnd::TimedOut { time_max: Duration::from_secs(2) };
