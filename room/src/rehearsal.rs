@@ -29,7 +29,8 @@ impl Rehearsal {
         **self.0.world.schema() != **to.schema()
     }
 
-    /// Makes the tables those of `to`, as its swap would. `changes` is what the version that runs the room says of older tables.
+    /// Makes the tables those of `to`, as its swap would. `changes` is what the version that runs the room says of older tables;
+    /// `watch` is told of each table before its migrations run.
     ///
     /// # Errors
     /// [`RewriteError`]: the swap would fail, and the rehearsal is of no use any more.
@@ -40,6 +41,7 @@ impl Rehearsal {
         drops: &Arc<[String]>,
         stamp: Stamp,
         bytes_max: usize,
+        watch: &mut dyn FnMut(&str),
     ) -> Result<(), RewriteError> {
         let world = &mut self.0.world;
         let plan = Plan::new(world.schema(), changes, to.schema(), to.changes(), drops);
@@ -48,7 +50,7 @@ impl Rehearsal {
         }
         let mut rewrite = Rewrite::new(Arc::new(plan), to.clone(), drops.clone(), stamp.seed, bytes_max);
         // In two steps as it is done to a room: in the background first, then in the pause.
-        rewrite.update(world, &Cancel::default())?;
+        rewrite.update_watched(world, &Cancel::default(), watch)?;
         drop(rewrite.finish(world)?);
         Ok(())
     }

@@ -258,12 +258,12 @@ impl<T: DeserializeOwned> Probe<T> {
         let (has_ended, is_writable) = self.poll(to_write, left)?;
         self.said.drain()?;
         self.printed.drain()?;
-        let has_heard = self.heard.look(&self.said.kept);
+        let has_gone_on = self.heard.look(&self.said.kept);
         if has_ended {
             self.end = Some(self.reap()?);
             return Ok(Awake::Ended);
         }
-        if has_heard {
+        if has_gone_on {
             self.allow(self.time_of_step());
             return Ok(Awake::Heard);
         }

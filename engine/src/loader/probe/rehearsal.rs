@@ -75,7 +75,10 @@ fn one(
     let stamp = Stamp { now_us, seed };
     if room.changes_tables(logic) {
         next(Step::Migrate)?;
-        room.migrate(&changes, logic, &drops.into(), stamp, rewrite_bytes_max).map_err(RehearsalFault::Rewrite)?;
+        // Whoever cannot be told has gone, and this process goes with it.
+        let mut watch = |table: &str| drop(verdict.say(Word::Migrating(table.to_owned())));
+        let migrated = room.migrate(&changes, logic, &drops.into(), stamp, rewrite_bytes_max, &mut watch);
+        migrated.map_err(RehearsalFault::Rewrite)?;
     }
     next(Step::Upgrade)?;
     let upgraded = room.upgrade(logic, stamp);

@@ -34,6 +34,8 @@ pub(super) enum Message<T> {
     Changed(Change),
     /// What it is about to do with a room. From here until the next line, this is what it does.
     Doing(Step),
+    /// The table whose migrations it is about to run.
+    Migrating(String),
     /// The room would not take the version.
     Failed(RehearsalFault),
     /// All rooms have taken the version, and the process is as it was.

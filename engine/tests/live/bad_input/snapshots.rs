@@ -82,9 +82,13 @@ fn an_upgrade_that_ends_its_process_is_told() {
 #[test]
 fn a_migration_that_ends_its_process_is_told() {
     let setup = kept(&[ABORT, EXIT, RECURSE, PANIC], "migration_misbehaves");
-    check_refused(&setup, ABORT, "crashed in a migration, in the room 101: signal 6 (SIGABRT)");
-    check_refused(&setup, EXIT, "called exit(0) in a migration, in the room 102");
-    check_refused(&setup, RECURSE, "overflowed its stack in a migration, in the room 104: recursion without end?");
+    check_refused(&setup, ABORT, "crashed in a migration of marks, in the room 101: signal 6 (SIGABRT)");
+    check_refused(&setup, EXIT, "called exit(0) in a migration of marks, in the room 102");
+    check_refused(
+        &setup,
+        RECURSE,
+        "overflowed its stack in a migration of marks, in the room 104: recursion without end?",
+    );
     let place = "engine/tests/saboteurs/examples/../src/deeds.rs:58:18";
     let reason = format!("in the room 109: Mark.weight: the migration panicked at row 0: as it was told, {place}");
     check_refused(&setup, PANIC, &reason);
@@ -95,7 +99,7 @@ fn what_never_returns_is_ended() {
     let setup = kept(&[LOOP], "upgraded_misbehaves").set("probe_timeout_ms", "5000");
     check_refused(&setup, LOOP, "did not return from upgraded within 5 s, in the room 103: a loop?");
     let setup = kept(&[LOOP], "migration_misbehaves").with("rewrite_timeout_ms = 300");
-    let reason = "the tables of the room 103 were not rewritten within 0.3 s (rewrite_timeout_ms): a migration does not return, or \
+    let reason = "the tables of the room 103 were not rewritten within 0.3 s (rewrite_timeout_ms): a migration of marks does not return, or \
                   there is too much of them";
     check_refused(&setup, LOOP, reason);
 }
