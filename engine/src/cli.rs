@@ -181,7 +181,8 @@ Examples:
   engine snapshot data/rooms/main/00000000000000000512.snapshot --dump
   engine snapshot data/rooms/main/00000000000000000512.snapshot --with plugins/game.1002.so --drop Avatar.hp
 
-Nothing that is kept is changed, and the engine may be running.")]
+Nothing that is kept is changed, and the engine may be running. Migrations and upgraded run in a process of their own; if they
+end it or never return, that is told, and the exit status is 1.")]
     Snapshot(SnapshotFlags),
     /// Tell what a swap from one plugin file to another would do to the tables, without an engine.
     #[command(after_help = "\

@@ -6,7 +6,7 @@ use crate::plan::{Cancel, Plan, Rewrite, RewriteError};
 use crate::raw::Pool;
 use crate::room::Room;
 use crate::snapshot::{Bare, Parts};
-use crate::{LogicFault, LogicVersion, Seq, SnapshotError, Stamp, World};
+use crate::{LogicFault, LogicVersion, Seq, SnapshotError, Stamp};
 use logic_api::changes::Changes;
 use std::io;
 use std::sync::Arc;
@@ -29,7 +29,8 @@ impl Rehearsal {
         **self.0.world.schema() != **to.schema()
     }
 
-    /// Makes the tables those of `to`, as its swap would. `changes` is what the version that runs the room says of older tables.
+    /// Makes the tables those of `to`, as its swap would. `changes` is what the version that runs the room says of older tables;
+    /// `watch` is told of each table before its migrations run.
     ///
     /// # Errors
     /// [`RewriteError`]: the swap would fail, and the rehearsal is of no use any more.
@@ -40,6 +41,7 @@ impl Rehearsal {
         drops: &Arc<[String]>,
         stamp: Stamp,
         bytes_max: usize,
+        watch: &mut dyn FnMut(&str),
     ) -> Result<(), RewriteError> {
         let world = &mut self.0.world;
         let plan = Plan::new(world.schema(), changes, to.schema(), to.changes(), drops);
@@ -48,24 +50,25 @@ impl Rehearsal {
         }
         let mut rewrite = Rewrite::new(Arc::new(plan), to.clone(), drops.clone(), stamp.seed, bytes_max);
         // In two steps as it is done to a room: in the background first, then in the pause.
-        rewrite.update(world, &Cancel::default())?;
+        rewrite.update_watched(world, &Cancel::default(), watch)?;
         drop(rewrite.finish(world)?);
         Ok(())
     }
 
-    /// Runs `init` and `upgraded` of `to`, and gives the world that they leave.
+    /// Runs `init` and `upgraded` of `to`, and gives the room that they leave.
     ///
     /// # Errors
     /// One of them panicked.
     ///
     /// # Panics
     /// If the tables are not those of `to`.
-    pub fn upgrade(self, to: &Arc<LogicVersion>, stamp: Stamp) -> Result<World, LogicFault> {
+    pub fn upgrade(self, to: &Arc<LogicVersion>, stamp: Stamp) -> Result<Room, LogicFault> {
         assert!(!self.changes_tables(to), "the tables are made those of the version first");
-        let Bare { name, version, world, tick } = self.0;
-        let (seq, now_us, frozen) = (Seq(0), 0, None);
+        let Bare { name, version, world, tick, seq } = self.0;
+        // The swap is an input, and takes a room that was frozen out of that.
+        let (seq, now_us, frozen) = (Seq(seq.0 + 1), stamp.now_us, None);
         let mut room = Room::of_parts(Parts { name, logic: to.clone(), world, tick, seq, now_us, frozen });
         room.upgrade(version.version, stamp, &mut Outbox::new())?;
-        Ok(room.into_world())
+        Ok(room)
     }
 }

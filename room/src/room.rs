@@ -108,10 +108,6 @@ impl Room {
         &self.world
     }
 
-    pub(crate) fn into_world(self) -> World {
-        self.world
-    }
-
     pub(crate) fn world_mut(&mut self) -> &mut World {
         &mut self.world
     }

@@ -199,6 +199,7 @@ pub(crate) struct Bare {
     pub(crate) version: VersionMark,
     pub(crate) world: World,
     pub(crate) tick: Tick,
+    pub(crate) seq: Seq,
 }
 
 impl Bare {
@@ -208,7 +209,7 @@ impl Bare {
         let head = blocks.read(BlockKind::ROOM, read_room)?;
         crate::schema_check::check(&head.schema).map_err(|lines| SnapshotError::Tables(BadLogic::Schema(lines)))?;
         let world = head.read_world(blocks, Arc::new(head.schema.clone()), pool)?;
-        Ok(Self { name: head.name, version: head.version, world, tick: head.tick })
+        Ok(Self { name: head.name, version: head.version, world, tick: head.tick, seq: head.seq })
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) struct Looked {
 impl Looked {
     /// Takes the file through everything that does not need a room.
     pub(super) fn at(file: &Path, config: Option<PathBuf>) -> Result<Looked, CheckError> {
-        with_loader(file, config, |Loader { intake, .. }, name| {
+        with_loader(file, config, |Loader { intake, .. }, _, name| {
             let candidate = intake.read(&name)?;
             let staged = intake.stage(&candidate)?;
             let summary = intake.summary(&candidate, &staged)?;
@@ -93,15 +93,15 @@ impl Looked {
 /// # Errors
 /// [`CheckError`], with the reason that a load would give.
 pub(super) fn map(file: &Path, config: Option<PathBuf>) -> Result<Arc<LogicVersion>, CheckError> {
-    let mapped = with_loader(file, config, |loader, name| loader.load(&name, |_, _, _| Ok::<_, LoadError>(())))?;
+    let mapped = with_loader(file, config, |loader, _, name| loader.load(&name, |_, _, _| Ok::<_, LoadError>(())))?;
     Ok(Arc::clone(&mapped.logic))
 }
 
 /// Does something with a file within the limits of the config, and leaves no trace of it.
-fn with_loader<T>(
+pub(super) fn with_loader<T>(
     file: &Path,
     config: Option<PathBuf>,
-    work: impl FnOnce(&Loader, PluginName) -> Result<T, LoadError>,
+    work: impl FnOnce(&Loader, &Config, PluginName) -> Result<T, LoadError>,
 ) -> Result<T, CheckError> {
     let Ok(name) = PluginName::parse(&file.file_name().unwrap_or_default().to_string_lossy()) else {
         let (is_there, file) = (file.symlink_metadata().is_ok(), as_given(file));
@@ -110,7 +110,7 @@ fn with_loader<T>(
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let config = Config::load(Flags { config, plugins: Some(folder.to_owned()), ..Flags::default() })?;
     let trial = Trial::make()?;
-    work(&Loader::new(&config, &trial.folder), name).map_err(|error| CheckError::of(file, error))
+    work(&Loader::new(&config, &trial.folder), &config, name).map_err(|error| CheckError::of(file, error))
 }
 
 /// The path on one line, whatever is in it.

@@ -1,18 +1,23 @@
 //! `engine snapshot`: what a snapshot's file holds, and how it opens under another version. The version that wrote it is not needed:
-//! a snapshot tells of its tables.
+//! a snapshot tells of its tables. Nor does anything of the other one get into this process: the room is handed to the probe's child,
+//! which does to it what a rehearsal does, and what it has become is read back.
 
 use std::fmt::Write as _;
-use std::io;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use room::{Input, LogicVersion, Outbox, Pool, Room, SnapshotError, Stamp, StepError, TrialId};
+use room::plan::Plan;
+use room::{Pool, Room, SnapshotError, Stamp};
 
-use crate::cli::check::{CheckError, map};
+use crate::cli::check::{CheckError, with_loader};
 use crate::cli::dump::{DumpError, dump};
 use crate::journal::files::Disk;
 use crate::journal::snapshots;
+use crate::loader::load::{Looked, Summary};
+use crate::loader::probe::RoomToTry;
 
 #[derive(Debug, Clone, Args)]
 pub struct SnapshotFlags {
@@ -27,7 +32,8 @@ pub struct SnapshotFlags {
     /// Write the room as JSON; to standard output without a FILE.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub dump: Option<PathBuf>,
-    /// Config file whose plugin_bytes_max and probe_timeout_ms hold [default: engine.toml if it is there].
+    /// Config file whose plugin_bytes_max, probe_timeout_ms, rewrite_timeout_ms and rewrite_bytes_max hold [default: engine.toml
+    /// if it is there].
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -41,20 +47,12 @@ pub enum SnapshotCommandError {
     Snapshot { file: String, error: Box<SnapshotError> },
     #[error(transparent)]
     Check(#[from] CheckError),
-    #[error("{file} does not open under {logic} {version}: {}", told(.error))]
-    Refused { file: String, logic: String, version: u32, error: Box<StepError> },
+    #[error("{file} does not open under {version}: {reason}")]
+    Refused { file: String, version: String, reason: String },
     #[error("nothing called {0:?} is lost; leave --drop {0} out")]
     UnusedDrop(String),
     #[error(transparent)]
     Dump(#[from] DumpError),
-}
-
-/// A line for each reason.
-fn told(error: &StepError) -> String {
-    match error {
-        StepError::SchemaDiffers(lines) => format!("its tables cannot be carried over\n{}", lines.join("\n")),
-        error => error.to_string(),
-    }
 }
 
 /// Shows what the file holds, and with a plugin what becomes of it. Nothing is changed.
@@ -63,22 +61,29 @@ fn told(error: &StepError) -> String {
 /// [`SnapshotCommandError`].
 pub fn snapshot(flags: SnapshotFlags) -> Result<String, SnapshotCommandError> {
     let SnapshotFlags { file, with, drop: drops, dump: to, config } = flags;
-    let shown = file.display().to_string();
-    let failed = |source| SnapshotCommandError::Read { file: shown.clone(), source };
+    let failed = |source| SnapshotCommandError::Read { file: file.display().to_string(), source };
     let (_, mut reader) = snapshots::open(&Disk, &file).map_err(failed)?;
-    // Its own version would only be in the way.
-    let opened = Room::from_snapshot(&mut reader, &Pool::new(), |_| Err("only its tables are looked at".to_owned()));
-    let mut room =
-        opened.map_err(|error| SnapshotCommandError::Snapshot { file: shown.clone(), error: error.into() })?;
+    let mut room = read(&mut reader, &file)?;
     let mut text = summary(&mut room);
     if let Some(with) = with {
-        let to = map(&with, config)?;
-        text += &open_under(&mut room, &to, drops, &shown)?;
+        let opening = Opening { file: &file, room: &mut room, drops };
+        room = with_loader(&with, config, |loader, config, name| {
+            let candidate = loader.intake.read(&name)?;
+            let staged = loader.intake.stage(&candidate)?;
+            let looked = loader.intake.look(&candidate, &staged)?;
+            Ok(opening.under(looked, config.rewrite_bytes_max, staged.with_extension("room"), &mut text))
+        })??;
     }
     match to {
         Some(path) => Ok(dump(&room, &path, text)?),
         None => Ok(text),
     }
+}
+
+fn read(mut from: &mut dyn io::Read, file: &Path) -> Result<Room, SnapshotCommandError> {
+    // Its own version would only be in the way.
+    let read = Room::from_snapshot(&mut from, &Pool::new(), |_| Err("only its tables are looked at".to_owned()));
+    read.map_err(|error| SnapshotCommandError::Snapshot { file: file.display().to_string(), error: error.into() })
 }
 
 fn summary(room: &mut Room) -> String {
@@ -94,33 +99,49 @@ fn summary(room: &mut Room) -> String {
     text
 }
 
-/// Swaps the room to the version for good.
-fn open_under(
-    room: &mut Room,
-    to: &Arc<LogicVersion>,
+/// A room on its way to another version.
+struct Opening<'a> {
+    file: &'a Path,
+    room: &'a mut Room,
     drops: Vec<String>,
-    file: &str,
-) -> Result<String, SnapshotCommandError> {
-    let (logic, version) = (to.name().to_owned(), to.version().0);
-    let plan = room.plan_swap(to, &drops);
-    if let (true, Some(unused)) = (plan.refusals().is_empty(), plan.unused_drops().first()) {
-        return Err(SnapshotCommandError::UnusedDrop(unused.clone()));
+}
+
+impl Opening<'_> {
+    /// Has the child take the room over, and reads what it has become. `becomes` is for the child to write to.
+    fn under(
+        self,
+        looked: Looked,
+        rewrite_bytes_max: usize,
+        becomes: PathBuf,
+        text: &mut String,
+    ) -> Result<Room, SnapshotCommandError> {
+        let Self { file, room, drops } = self;
+        let Summary { manifest, changes: new_changes, .. } = looked.summary().clone();
+        let version = format!("{} {}", manifest.name, manifest.version);
+        let refused = |reason| {
+            let (file, version) = (file.display().to_string(), version.clone());
+            SnapshotCommandError::Refused { file, version, reason }
+        };
+        let (world, changes) = (room.world(), room.logic().changes().clone());
+        let plan = Plan::new(world.schema(), &changes, &Arc::new(manifest.schema), &new_changes, &drops);
+        if !plan.refusals().is_empty() {
+            return Err(refused(format!("its tables cannot be carried over\n{}", plan.refusals().join("\n"))));
+        }
+        if let Some(unused) = plan.unused_drops().first() {
+            return Err(SnapshotCommandError::UnusedDrop(unused.clone()));
+        }
+        let _ = writeln!(text, "under {version}:");
+        match plan.is_nothing() {
+            true => *text += "the tables stay as they are\n",
+            false => *text += &plan.report(Some(world)).to_string(),
+        }
+        let stamp = Stamp { now_us: room.now_us(), seed: 0 };
+        let image = room.image().expect("what was read is not on trial");
+        let to_try = RoomToTry { image, changes, drops, stamp, rewrite_bytes_max, becomes: Some(becomes.clone()) };
+        looked.rehearse(std::iter::once(to_try)).map_err(|fault| refused(fault.to_string()))?;
+        let failed = |source| SnapshotCommandError::Read { file: becomes.display().to_string(), source };
+        let mut room = read(&mut BufReader::new(File::open(&becomes).map_err(failed)?), &becomes)?;
+        let _ = writeln!(text, "opened: state hash {:016x}", room.state_hash());
+        Ok(room)
     }
-    let mut text = format!("under {logic} {version}:\n");
-    match plan.is_nothing() {
-        true => text += "the tables stay as they are\n",
-        false => text += &plan.report(Some(room.world())).to_string(),
-    }
-    let (stamp, mut unheard) = (Stamp { now_us: room.now_us(), seed: 0 }, Outbox::new());
-    let swap = Input::Swap { to: Arc::clone(to), drops: drops.into(), trial: TrialId::default() };
-    let stepped = room.step(stamp, swap, &mut unheard).and_then(|_| room.step(stamp, Input::Confirm, &mut unheard));
-    stepped.map_err(|error| SnapshotCommandError::Refused {
-        file: file.to_owned(),
-        logic,
-        version,
-        error: error.into(),
-    })?;
-    drop(room.take_spent());
-    let _ = writeln!(text, "opened: state hash {:016x}", room.state_hash());
-    Ok(text)
 }

@@ -118,6 +118,9 @@ pub fn to_json(room: &Room) -> Value {
         let of_row = |row: room::RowView<'_>| serde_json::json!({ "id": row.id, "row": row });
         world.row_views(name).map(of_row).collect()
     };
+    // That its code is not at hand where it is looked at is no state of the room.
+    let is_gone = |fault: &&room::LogicFault| room.logic().gone_because() == Some(fault.message.as_str());
+    let frozen = room.frozen().filter(|fault| !is_gone(fault));
     let tables = world.schema().tables.iter().map(|table| (table.name.clone(), Value::from(rows(&table.name))));
     serde_json::json!({
         "room": room.name(),
@@ -126,7 +129,7 @@ pub fn to_json(room: &Room) -> Value {
         "tick": room.tick().0,
         "inputs": room.seq().0,
         "now_us": room.now_us(),
-        "frozen": room.frozen().map(ToString::to_string),
+        "frozen": frozen.map(ToString::to_string),
         "players": players,
         "tables": tables.collect::<serde_json::Map<_, _>>(),
     })

@@ -153,18 +153,18 @@ fn summary_of(logic: &LogicVersion) -> Summary {
 
 /// A plugin that a child process has mapped, and what it says of itself.
 #[derive(Debug)]
-struct Looked {
+pub(crate) struct Looked {
     probe: Probe<Result<Summary, MapFault>>,
     name: PluginName,
 }
 
 impl Looked {
-    fn summary(&self) -> &Summary {
+    pub(crate) fn summary(&self) -> &Summary {
         self.probe.loaded().as_ref().expect("what cannot be mapped is not looked at")
     }
 
     /// Tries it on the rooms, and ends the child.
-    fn rehearse(self, rooms: impl Iterator<Item = RoomToTry>) -> Result<Summary, ProbeFault> {
+    pub(crate) fn rehearse(self, rooms: impl Iterator<Item = RoomToTry>) -> Result<Summary, ProbeFault> {
         let Probed { loaded, printed, .. } = self.probe.rehearse(rooms)?;
         if !printed.is_empty() {
             tracing::info!(name = %self.name, "the plugin printed while it was probed: {printed}");
@@ -183,7 +183,7 @@ impl Intake {
         looked.rehearse(std::iter::empty()).map_err(|fault| candidate.not_probed(fault))
     }
 
-    fn look(&self, candidate: &Candidate, staged: &Path) -> Result<Looked, LoadError> {
+    pub(crate) fn look(&self, candidate: &Candidate, staged: &Path) -> Result<Looked, LoadError> {
         let probe: Probe<Result<Summary, MapFault>> = self.probe(candidate, staged)?;
         let fault = match probe.loaded() {
             Ok(summary) => candidate.check_echo(&summary.build_id).err(),

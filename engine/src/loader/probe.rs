@@ -50,8 +50,9 @@ pub const PRINTED_BYTES_MAX: usize = 2 << 10;
 /// Address space of the child: many times a plugin's and that of the rooms it is given, and too little for one that allocates
 /// without end to hurt the machine.
 pub(crate) const CHILD_MEMORY_BYTES_MAX: u64 = 4 << 30;
-/// How long the child may take to read a room. Nothing of the plugin runs meanwhile, unless it has left something behind.
-const READ_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long the child may take to read a room, and to write one. Nothing of the plugin runs meanwhile, unless it has left something
+/// behind.
+const TRANSFER_TIME_MAX: Duration = Duration::from_secs(60);
 /// Bytes of a room that are written at a time.
 const WRITE_BYTES: usize = 64 << 10;
 /// The dynamic linker's own settings, and the stacks of threads: the child must resolve a plugin's libraries as the engine does,
@@ -96,6 +97,8 @@ pub struct RoomToTry {
     pub drops: Vec<String>,
     pub stamp: Stamp,
     pub rewrite_bytes_max: usize,
+    /// Where the child writes what the room has become, as a snapshot; to look at, for it stays a copy.
+    pub becomes: Option<PathBuf>,
 }
 
 /// A child process that has mapped a plugin, and waits for rooms. Dropped, it is ended.
@@ -216,11 +219,12 @@ impl<T: DeserializeOwned> Probe<T> {
 
     /// Writes a room to the child, however slowly that reads.
     fn give(&mut self, room: &mut RoomToTry) -> io::Result<()> {
-        self.allow(READ_TIME_MAX);
+        self.allow(TRANSFER_TIME_MAX);
         let Stamp { now_us, seed } = room.stamp;
-        let RoomToTry { image, changes, drops, rewrite_bytes_max, .. } = room;
-        let (changes, drops, rewrite_bytes_max) = (std::mem::take(changes), std::mem::take(drops), *rewrite_bytes_max);
-        let head = serde_json::to_vec(&RoomHead { changes, drops, now_us, seed, rewrite_bytes_max })?;
+        let RoomToTry { image, changes, drops, rewrite_bytes_max, becomes, .. } = room;
+        let (changes, drops, becomes) = (std::mem::take(changes), std::mem::take(drops), becomes.take());
+        let rewrite_bytes_max = *rewrite_bytes_max;
+        let head = serde_json::to_vec(&RoomHead { changes, drops, now_us, seed, rewrite_bytes_max, becomes })?;
         let mut out = BufWriter::with_capacity(WRITE_BYTES, ToChild(self));
         let mut chunks = ChunkWriter(&mut out);
         chunks.write_all(&head)?;
@@ -254,12 +258,12 @@ impl<T: DeserializeOwned> Probe<T> {
         let (has_ended, is_writable) = self.poll(to_write, left)?;
         self.said.drain()?;
         self.printed.drain()?;
-        let has_heard = self.heard.look(&self.said.kept);
+        let has_gone_on = self.heard.look(&self.said.kept);
         if has_ended {
             self.end = Some(self.reap()?);
             return Ok(Awake::Ended);
         }
-        if has_heard {
+        if has_gone_on {
             self.allow(self.time_of_step());
             return Ok(Awake::Heard);
         }
@@ -292,7 +296,7 @@ impl<T: DeserializeOwned> Probe<T> {
     fn time_of_step(&self) -> Duration {
         match self.heard.step {
             None | Some(Step::Wait | Step::Upgrade) => self.options.time_max,
-            Some(Step::Read) => READ_TIME_MAX,
+            Some(Step::Read | Step::Write) => TRANSFER_TIME_MAX,
             Some(Step::Migrate) => self.options.rewrite_time_max,
         }
     }

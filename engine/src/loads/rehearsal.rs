@@ -63,7 +63,8 @@ impl Iterator for RoomsToTry {
         let (mut room, stamp) = self.twins.next()?;
         let image = room.image().expect("a copy is not on trial");
         let (changes, drops) = (room.logic().changes().clone(), self.drops.clone());
-        Some(RoomToTry { image, changes, drops, stamp, rewrite_bytes_max: self.rewrite_bytes_max })
+        let rewrite_bytes_max = self.rewrite_bytes_max;
+        Some(RoomToTry { image, changes, drops, stamp, rewrite_bytes_max, becomes: None })
     }
 }
 
@@ -83,7 +84,7 @@ fn within(bytes: impl Iterator<Item = usize>, bytes_max: usize) -> Vec<bool> {
 pub(super) fn refusal(fault: &ProbeFault) -> Option<Refusal> {
     let ProbeFault::Rehearsal { room, fault: found, .. } = fault else { return None };
     match &**found {
-        RehearsalFault::Unreadable(_) => None,
+        RehearsalFault::Unreadable(_) | RehearsalFault::Unwritten(_) => None,
         RehearsalFault::Rewrite(error) => Some(tables::refused(room, error)),
         RehearsalFault::Upgrade(_) => Some(Refusal::new(Kind::Unprocessable, "upgraded-failed", fault.to_string())),
     }

@@ -272,7 +272,7 @@ pub(super) fn refused(room: &str, error: &RewriteError) -> Refusal {
     let in_room = format!("in the room {room}: {error}");
     match error {
         RewriteError::Unfit(_) => unfit(in_room),
-        RewriteError::Fault { location, .. } => fault(in_room, location),
+        RewriteError::Fault { .. } => Refusal::new(Kind::Unprocessable, "migration-failed", in_room),
         RewriteError::Memory { .. } => {
             Refusal::new(Kind::Unprocessable, "rewrite-large", format!("{in_room} (rewrite_bytes_max)"))
         }

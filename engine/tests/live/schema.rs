@@ -190,6 +190,12 @@ fn a_snapshot_is_shown_and_opened_without_an_engine() {
     for part in ["under game2 1002:\nscores: rows of 40 bytes become 56, 2001 rows", "\nopened: state hash "] {
         assert!(text.contains(part), "{part} in {text}");
     }
+    let dump: Value = serde_json::from_str(&setup.said(&["snapshot", &file, "--dump"])).unwrap();
+    assert_eq!(
+        (&dump["version"], &dump["frozen"]),
+        (&1001.into(), &Value::Null),
+        "that its code is gone is not its state"
+    );
     let dump: Value = serde_json::from_str(&setup.said(&["snapshot", &file, "--with", two, "--dump"])).unwrap();
     let row = &dump["tables"]["scores"][0]["row"];
     assert_eq!((&row["nick"], &row["count"], &row["lives"]), (&"ann".into(), &3.into(), &3.into()));

@@ -82,7 +82,7 @@ fn a_rewrite_that_takes_too_much_memory_is_given_up_half_way() {
 
 #[test]
 fn a_migration_that_loops_at_one_of_many_rows_is_given_up() {
-    let reason = "were not rewritten within 2 s (rewrite_timeout_ms): a migration does not return";
+    let reason = "were not rewritten within 2 s (rewrite_timeout_ms): a migration of scores does not return";
     check_refused_by("rewrite_timeout_ms = 2000", "game.1005.so", (422, "rewrite-late", reason));
 }
 

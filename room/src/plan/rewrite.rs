@@ -50,7 +50,7 @@ pub enum RewriteError {
     #[error("{0}")]
     Unfit(String),
     /// A migration panicked.
-    #[error("{path}: the migration panicked at row {row}: {message}")]
+    #[error("{path}: the migration panicked at row {row}: {message}{}", after_comma(.location))]
     Fault { path: String, row: usize, message: String, location: String },
     #[error("the rewritten tables take more than the {bytes_max} bytes that they may")]
     Memory { bytes_max: usize },
@@ -72,6 +72,11 @@ pub enum RewriteError {
     TextPages { path: String },
     #[error("the rewrite was given up: its time is over")]
     Cancelled,
+}
+
+/// It is empty where it is not known.
+fn after_comma(location: &str) -> String {
+    if location.is_empty() { String::new() } else { format!(", {location}") }
 }
 
 /// Ends a rewrite from another thread, between two pages.
@@ -192,8 +197,18 @@ impl Rewrite {
     /// # Panics
     /// If the rewrite is not of that world: [`Rewrite::is_of`].
     pub fn update(&mut self, world: &mut World, cancel: &Cancel) -> Result<(), RewriteError> {
+        self.update_watched(world, cancel, &mut |_| {})
+    }
+
+    /// As [`Rewrite::update`]; `watch` is told of each table before its migrations run.
+    pub(crate) fn update_watched(
+        &mut self,
+        world: &mut World,
+        cancel: &Cancel,
+        watch: &mut dyn FnMut(&str),
+    ) -> Result<(), RewriteError> {
         assert!(self.is_of(world), "a rewrite goes on with the world that it was begun for");
-        self.rewrite(world, cancel, false)?;
+        self.rewrite(world, cancel, watch, false)?;
         self.frees.update(&self.plan, world, &mut self.budget, cancel)?;
         self.check_texts(world.heap().bytes() - self.frees.freed_bytes())?;
         // What is got ready for one table is not there for the next.
@@ -209,7 +224,7 @@ impl Rewrite {
     /// # Errors
     /// As for `update`; the world is of no use any more.
     pub(crate) fn finish(mut self, world: &mut World) -> Result<Leftover, RewriteError> {
-        self.rewrite(world, &Cancel::default(), true)?;
+        self.rewrite(world, &Cancel::default(), &mut |_| {}, true)?;
         let frees = std::mem::take(&mut self.frees).finish(&self.plan, world, &mut self.budget)?;
         self.check_texts(world.heap().bytes())?;
         let made = self.tables.iter_mut().flat_map(|table| &mut table.pages).flat_map(|page| page.texts.drain(..));
@@ -251,7 +266,13 @@ impl Rewrite {
         check_texts(bytes + made.map(MadePage::value_bytes).sum::<usize>())
     }
 
-    fn rewrite(&mut self, world: &mut World, cancel: &Cancel, is_swap: bool) -> Result<(), RewriteError> {
+    fn rewrite(
+        &mut self,
+        world: &mut World,
+        cancel: &Cancel,
+        watch: &mut dyn FnMut(&str),
+        is_swap: bool,
+    ) -> Result<(), RewriteError> {
         let plan = Arc::clone(&self.plan);
         if self.lineage.is_none() {
             self.lineage = Some(world.lineage().clone());
@@ -271,6 +292,7 @@ impl Rewrite {
                 Change::Rows(_) => true,
             };
             if has_work {
+                watch(&table.name);
                 self.table(number, table, old, world, cancel)?;
             }
             // In the swap that would take its time.

@@ -16,7 +16,9 @@ fn rehearsal(room: &mut Room) -> Rehearsal {
 fn migrated(room: &mut Room, to: &Arc<LogicVersion>, bytes_max: usize) -> Result<Rehearsal, RewriteError> {
     let (mut tried, changes) = (rehearsal(room), room.logic().changes().clone());
     assert!(tried.changes_tables(to));
-    tried.migrate(&changes, to, &Arc::default(), stamp(9), bytes_max)?;
+    let mut tables = Vec::new();
+    tried.migrate(&changes, to, &Arc::default(), stamp(9), bytes_max, &mut |table| tables.push(table.to_owned()))?;
+    assert_eq!(tables, ["game", "heroes"], "those that are not rewritten have no migrations");
     Ok(tried)
 }
 
@@ -31,6 +33,8 @@ fn a_rehearsal_comes_to_what_the_swap_comes_to() {
     let mut tried = tried.upgrade(&to, stamp(9)).unwrap();
     room.room.step(stamp(9), Input::swap(to), &mut Outbox::new()).unwrap();
     assert_eq!(tried.state_hash(), room.hash());
+    let known = |room: &Room| (room.logic().version(), room.tick(), room.seq(), room.now_us());
+    assert_eq!(known(&tried), known(&room.room));
 }
 
 #[test]

@@ -25,8 +25,8 @@ pub enum ProbeFault {
     #[error("in the room {room}: {fault}")]
     Rehearsal { room: String, fault: Box<RehearsalFault>, printed: String },
     /// The process ended while the version was tried on a room.
-    #[error("{}", Cause::of(*end, printed).tell(*step, room))]
-    Rehearsing { step: Step, room: String, end: ProbeEnd, printed: String },
+    #[error("{}", Cause::of(*end, printed).tell(*step, table, room))]
+    Rehearsing { step: Step, table: String, room: String, end: ProbeEnd, printed: String },
     #[error("the probe did not get as far as loading it: its process {}", end.bare())]
     NotReady { end: ProbeEnd, printed: String },
     #[error("the probe's process could not be {doing}: {source}")]
@@ -93,8 +93,12 @@ impl ProbeFault {
     /// Whether the engine, not the plugin, is to blame.
     pub fn is_ours(&self) -> bool {
         match self {
-            Self::NotReady { .. } | Self::Child { .. } | Self::Rehearsing { step: Step::Read, .. } => true,
-            Self::Rehearsal { fault, .. } => matches!(**fault, RehearsalFault::Unreadable(_)),
+            Self::NotReady { .. } | Self::Child { .. } | Self::Rehearsing { step: Step::Read | Step::Write, .. } => {
+                true
+            }
+            Self::Rehearsal { fault, .. } => {
+                matches!(**fault, RehearsalFault::Unreadable(_) | RehearsalFault::Unwritten(_))
+            }
             _ => false,
         }
     }
@@ -172,7 +176,7 @@ impl ProbeEnd {
 impl RehearsalFault {
     fn code(&self) -> &'static str {
         match self {
-            Self::Unreadable(_) => "probe-failed",
+            Self::Unreadable(_) | Self::Unwritten(_) => "probe-failed",
             Self::Rewrite(RewriteError::Unfit(_)) => "row-unfit",
             Self::Rewrite(RewriteError::Fault { .. }) => "migration-failed",
             Self::Rewrite(RewriteError::Memory { .. }) => "rewrite-large",
@@ -206,11 +210,14 @@ impl Cause {
         }
     }
 
-    fn tell(self, step: Step, room: &str) -> String {
+    fn tell(self, step: Step, table: &str, room: &str) -> String {
+        let of_table = if table.is_empty() { String::new() } else { format!(" of {table}") };
+        let in_migration = format!("in a migration{of_table}");
         let (of, into) = match step {
             Step::Read => ("while the engine read the room", "reading the room"),
-            Step::Migrate => ("in a migration", "a migration"),
+            Step::Migrate => (&*in_migration, "a migration"),
             Step::Upgrade => ("in upgraded", "upgraded"),
+            Step::Write => ("while the engine wrote what the room has become", "writing what the room has become"),
             Step::Wait => ("after upgraded", "what it began in upgraded"),
         };
         match self {
@@ -222,8 +229,8 @@ impl Cause {
             Self::Crash(signal) => format!("crashed {of}, in the room {room}: {}", SignalName(signal)),
             Self::Exit(code) => format!("called exit({code}) {of}, in the room {room}"),
             Self::Late(time) if step == Step::Migrate => format!(
-                "the tables of the room {room} were not rewritten within {} s (rewrite_timeout_ms): a migration does not \
-                 return, or there is too much of them",
+                "the tables of the room {room} were not rewritten within {} s (rewrite_timeout_ms): a migration{of_table} does \
+                 not return, or there is too much of them",
                 time.as_secs_f32()
             ),
             Self::Late(time) => {
@@ -234,7 +241,7 @@ impl Cause {
 
     fn code(self, step: Step) -> &'static str {
         match (step, self) {
-            (Step::Read, _) => "probe-failed",
+            (Step::Read | Step::Write, _) => "probe-failed",
             (Step::Migrate, Self::Memory) => "migration-out-of-memory",
             (Step::Migrate, Self::Stack) => "migration-overflows",
             (Step::Migrate, Self::Crash(_)) => "migration-crashes",

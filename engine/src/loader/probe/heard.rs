@@ -19,6 +19,8 @@ pub(super) struct Heard<T> {
     pub(super) loaded: Option<T>,
     /// What it does; none before the first room.
     pub(super) step: Option<Step>,
+    /// The table of that room whose migrations it began with last; empty before the first.
+    table: String,
     /// Rooms that it has begun with.
     rooms_begun: usize,
     /// Rooms that have taken the version.
@@ -37,6 +39,7 @@ impl<T: DeserializeOwned> Heard<T> {
             is_ready: false,
             loaded: None,
             step: None,
+            table: String::new(),
             rooms_begun: 0,
             rooms_done: 0,
             is_rehearsed: false,
@@ -44,10 +47,10 @@ impl<T: DeserializeOwned> Heard<T> {
         }
     }
 
-    /// Looks at the lines that have come in since the last time; `kept` is all that ever came. Whether there was a word of the
-    /// child among them.
+    /// Looks at the lines that have come in since the last time; `kept` is all that ever came. Whether the child has gone on to
+    /// something for which it has time of its own.
     pub(super) fn look(&mut self, kept: &[u8]) -> bool {
-        let mut has_heard = false;
+        let mut has_gone_on = false;
         while let Some(len) = kept[self.looked_to..].iter().position(|&byte| byte == b'\n') {
             let line = &kept[self.line_start..self.looked_to + len];
             self.looked_to += len + 1;
@@ -55,12 +58,13 @@ impl<T: DeserializeOwned> Heard<T> {
             if let Ok(line) = serde_json::from_slice::<Line<T>>(line)
                 && line.nonce == self.nonce
             {
+                // All tables have their time together.
+                has_gone_on |= !matches!(line.message, Message::Migrating(_));
                 self.hear(line.message);
-                has_heard = true;
             }
         }
         self.looked_to = kept.len();
-        has_heard
+        has_gone_on
     }
 
     fn hear(&mut self, message: Message<T>) {
@@ -70,8 +74,10 @@ impl<T: DeserializeOwned> Heard<T> {
             Message::Doing(step) => {
                 self.rooms_begun += usize::from(step == Step::Read);
                 self.rooms_done += usize::from(step == Step::Wait);
+                self.table.clear();
                 self.step = Some(step);
             }
+            Message::Migrating(table) => self.table = table,
             Message::Rehearsed => self.is_rehearsed = true,
             word => self.word = Some(word),
         }
@@ -89,7 +95,7 @@ impl<T: DeserializeOwned> Heard<T> {
 
     /// Decides by the child's word and by how it ended; both must be good. `rooms` are those that it was given.
     pub(super) fn judge(self, end: ProbeEnd, rooms: &[String]) -> Result<T, ProbeFault> {
-        let Self { is_ready, loaded, step, rooms_begun, is_rehearsed, word, .. } = self;
+        let Self { is_ready, loaded, step, table, rooms_begun, is_rehearsed, word, .. } = self;
         let printed = String::new();
         let room = || rooms_begun.checked_sub(1).and_then(|number| rooms.get(number)).cloned().unwrap_or_default();
         let after = if rooms_begun > 0 { After::Rehearsing } else { After::Loading };
@@ -108,7 +114,7 @@ impl<T: DeserializeOwned> Heard<T> {
                     ProbeEnd::Exit(0) => Ok(loaded),
                     end => Err(ProbeFault::AfterLoading { end, printed }),
                 },
-                Some(step) => Err(ProbeFault::Rehearsing { step, room: room(), end, printed }),
+                Some(step) => Err(ProbeFault::Rehearsing { step, table, room: room(), end, printed }),
                 None => Err(ProbeFault::AfterLoading { end, printed }),
             },
         }
@@ -175,7 +181,11 @@ mod tests {
 
     #[test]
     fn an_end_in_a_rehearsal_is_told_by_its_step_and_room() {
-        let doing = |step: &str| format!("{{\"nonce\":\"n1\",\"message\":{{\"doing\":\"{step}\"}}}}\n");
+        let word = |key: &str, value: &str| format!("{{\"nonce\":\"n1\",\"message\":{{\"{key}\":\"{value}\"}}}}\n");
+        let doing = |step: &str| match step {
+            "migrate" => word("doing", step) + &word("migrating", "orbs") + &word("migrating", "scores"),
+            step => word("doing", step),
+        };
         let check = |steps: &[&str], end: ProbeEnd, code: &str, expected: &str| {
             let said: String = steps.iter().map(|step| doing(step)).collect();
             let fault = judged(&format!("{READY}{LOADED}{said}"), end, &["main", "b"]).unwrap_err();
@@ -184,8 +194,11 @@ mod tests {
         let first = ["read", "upgrade"];
         check(&first, CRASH, "upgraded-crashes", "crashed in upgraded, in the room main: signal 11 (SIGSEGV)");
         check(&first, EXIT, "upgraded-exits", "called exit(0) in upgraded, in the room main");
+        let written = "crashed while the engine wrote what the room has become, in the room main: signal 11 (SIGSEGV)";
+        check(&["read", "upgrade", "write"], CRASH, "probe-failed", written);
         let second = ["read", "upgrade", "wait", "read", "migrate"];
-        check(&second, CRASH, "migration-crashes", "crashed in a migration, in the room b: signal 11 (SIGSEGV)");
+        let of_scores = "crashed in a migration of scores, in the room b: signal 11 (SIGSEGV)";
+        check(&second, CRASH, "migration-crashes", of_scores);
         let late = ProbeEnd::TimedOut { time_max: Duration::from_secs(2) };
         check(
             &first,

@@ -2,13 +2,14 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read as _},
+    io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     sync::Arc,
     thread,
 };
 
-use room::{LogicVersion, Pool, Rehearsal, Stamp};
+use room::{LogicVersion, Pool, Rehearsal, Room, Stamp};
 
 use super::{
     WRITE_BYTES,
@@ -68,23 +69,39 @@ fn one(
     next(Step::Read)?;
     let mut head = Vec::new();
     ChunkReader::new(rooms).read_to_end(&mut head).map_err(unreadable)?;
-    let RoomHead { changes, drops, now_us, seed, rewrite_bytes_max } =
+    let RoomHead { changes, drops, now_us, seed, rewrite_bytes_max, becomes } =
         serde_json::from_slice(&head).map_err(unreadable)?;
     let mut room = Rehearsal::read(&mut ChunkReader::new(rooms), pool).map_err(unreadable)?;
     let stamp = Stamp { now_us, seed };
     if room.changes_tables(logic) {
         next(Step::Migrate)?;
-        room.migrate(&changes, logic, &drops.into(), stamp, rewrite_bytes_max).map_err(RehearsalFault::Rewrite)?;
+        // Whoever cannot be told has gone, and this process goes with it.
+        let mut watch = |table: &str| drop(verdict.say(Word::Migrating(table.to_owned())));
+        let migrated = room.migrate(&changes, logic, &drops.into(), stamp, rewrite_bytes_max, &mut watch);
+        migrated.map_err(RehearsalFault::Rewrite)?;
     }
     next(Step::Upgrade)?;
-    match room.upgrade(logic, stamp) {
-        Ok(_world) => Ok(()),
-        Err(fault) => Err(RehearsalFault::Upgrade(shortened(fault.to_string()))),
+    let upgraded = room.upgrade(logic, stamp);
+    let mut room = upgraded.map_err(|fault| RehearsalFault::Upgrade(shortened(fault.to_string())))?;
+    if let Some(path) = becomes {
+        next(Step::Write)?;
+        write(&mut room, &path).map_err(unwritten)?;
     }
+    Ok(())
+}
+
+fn write(room: &mut Room, path: &Path) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(WRITE_BYTES, File::create(path)?);
+    room.image().expect("it is not on trial").write(&mut out)?;
+    out.flush()
 }
 
 fn unreadable(error: impl ToString) -> RehearsalFault {
     RehearsalFault::Unreadable(error.to_string())
+}
+
+fn unwritten(error: impl ToString) -> RehearsalFault {
+    RehearsalFault::Unwritten(error.to_string())
 }
 
 fn panicked(step: Step, message: &str) -> RehearsalFault {
@@ -92,6 +109,7 @@ fn panicked(step: Step, message: &str) -> RehearsalFault {
         Step::Read | Step::Wait => return unreadable(message),
         Step::Migrate => "a migration",
         Step::Upgrade => "upgraded",
+        Step::Write => return unwritten(message),
     };
     RehearsalFault::Upgrade(shortened(format!("the engine panicked because of {what}: {message}")))
 }

@@ -1,6 +1,7 @@
 //! What the child and the engine write to each other: a line for each step of the child, and rooms as streams of bytes.
 
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 
 use logic_api::changes::Changes;
 use room::plan::RewriteError;
@@ -33,6 +34,8 @@ pub(super) enum Message<T> {
     Changed(Change),
     /// What it is about to do with a room. From here until the next line, this is what it does.
     Doing(Step),
+    /// The table whose migrations it is about to run.
+    Migrating(String),
     /// The room would not take the version.
     Failed(RehearsalFault),
     /// All rooms have taken the version, and the process is as it was.
@@ -49,6 +52,8 @@ pub enum Step {
     Migrate,
     /// Has the version take it over.
     Upgrade,
+    /// Writes what it has become, if that is asked for.
+    Write,
     /// Nothing: it waits for the next room, or for the word that there is none.
     Wait,
 }
@@ -60,6 +65,9 @@ pub enum RehearsalFault {
     /// The engine's own trouble.
     #[error("the room cannot be read: {0}")]
     Unreadable(String),
+    /// The same.
+    #[error("what the room has become cannot be written: {0}")]
+    Unwritten(String),
     #[error(transparent)]
     Rewrite(RewriteError),
     /// A panic, in words for the operator.
@@ -76,6 +84,7 @@ pub(super) struct RoomHead {
     pub(super) now_us: u64,
     pub(super) seed: u64,
     pub(super) rewrite_bytes_max: usize,
+    pub(super) becomes: Option<PathBuf>,
 }
 
 /// Writes a stream of unknown length so that its reader finds the end: in chunks after their lengths, the last one empty.

@@ -11,6 +11,7 @@ mod files;
 mod names;
 mod races;
 mod rehearsals;
+mod snapshots;
 mod swaps;
 mod tables;
 mod to_and_fro;

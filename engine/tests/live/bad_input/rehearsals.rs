@@ -180,15 +180,20 @@ fn a_migration_that_ends_the_process_ends_the_rehearsal_only() {
         &engine,
         CRASH,
         "migration-crashes",
-        expect!["bad.so: crashed in a migration, in the room main: signal 11 (SIGSEGV)"],
+        expect!["bad.so: crashed in a migration of marks, in the room main: signal 11 (SIGSEGV)"],
     );
-    check(&engine, EXIT, "migration-exits", expect!["bad.so: called exit(0) in a migration, in the room main"]);
+    check(
+        &engine,
+        EXIT,
+        "migration-exits",
+        expect!["bad.so: called exit(0) in a migration of marks, in the room main"],
+    );
     check(
         &engine,
         RECURSE,
         "migration-overflows",
         expect![[r#"
-        bad.so: overflowed its stack in a migration, in the room main: recursion without end?
+        bad.so: overflowed its stack in a migration of marks, in the room main: recursion without end?
         it printed: thread 'rehearsal' (N) has overflowed its stack
         it printed: fatal runtime error: stack overflow, aborting"#]],
     );
@@ -197,7 +202,7 @@ fn a_migration_that_ends_the_process_ends_the_rehearsal_only() {
         ALLOCATE,
         "migration-out-of-memory",
         expect![[r#"
-            bad.so: ran out of memory in a migration, in the room main: a rehearsal has 4 GiB
+            bad.so: ran out of memory in a migration of marks, in the room main: a rehearsal has 4 GiB
             it printed: memory allocation of 67108864 bytes failed
             it printed: note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace"#]],
     );
@@ -227,7 +232,7 @@ fn a_migration_that_never_returns_is_stopped() {
         LOOP,
         "rewrite-late",
         expect![
-            "bad.so: the tables of the room main were not rewritten within 0.3 s (rewrite_timeout_ms): a migration does not return, or there is too much of them"
+            "bad.so: the tables of the room main were not rewritten within 0.3 s (rewrite_timeout_ms): a migration of marks does not return, or there is too much of them"
         ],
     );
     check_goes_on(engine);
