@@ -544,7 +544,7 @@ pub fn place(
 ///
 /// # Errors
 /// [`Damage::Io`].
-pub(super) fn has_journal(files: &dyn Files, folder: &Path) -> Result<bool, Damage> {
+pub fn has_journal(files: &dyn Files, folder: &Path) -> Result<bool, Damage> {
     Ok(!segment_paths(files, folder)?.is_empty())
 }
 
