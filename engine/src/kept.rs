@@ -10,12 +10,12 @@ use room::{LogicVersion, Pool};
 use crate::beat::Beat;
 use crate::config::Config;
 use crate::journal::Durability;
-use crate::journal::files::Files;
+use crate::journal::files::{Disk, Files};
 use crate::journal::keeper::{KeepError, KeepOptions, Keeper, ROOMS_FOLDER, room_names};
 use crate::journal::last_word;
 use crate::journal::log::LogError;
 use crate::journal::recovery::{Recovered, RecoveryError, versions_of};
-use crate::journal::segments::{Found, failed};
+use crate::journal::segments::{Found, failed, has_journal};
 use crate::loader::digest::Sha256;
 use crate::loader::load::Loader;
 use crate::probation::{Verdict, Verdicts};
@@ -67,6 +67,7 @@ impl KeptRooms {
     ) -> Result<KeptRooms, KeptError> {
         let Config { durability, snapshot_interval, snapshot_journal_bytes, .. } = *config;
         if durability == Durability::Off {
+            tell_left(data)?;
             return Ok(KeptRooms::default());
         }
         let options =
@@ -141,6 +142,24 @@ impl KeptRooms {
             Err(error) => tracing::warn!(%error, "versions that no journal needs are not removed"),
         }
     }
+}
+
+/// Rooms of the same names are made anew beside those that an engine kept here, and whoever looks for these should not take them for lost.
+fn tell_left(data: &Path) -> Result<(), LogError> {
+    let folder = data.join(ROOMS_FOLDER);
+    // One that cannot be looked into is left, too.
+    let is_kept =
+        |name: &String| RoomName::parse(name).is_some() && has_journal(&Disk, &folder.join(name)).unwrap_or(true);
+    let rooms = room_names(&Disk, &folder)?.into_iter().filter(is_kept).count();
+    if rooms > 0 {
+        tracing::warn!(
+            rooms,
+            folder = %folder.display(),
+            "with durability = \"off\" the rooms that are kept are left as they are and not brought back; to have them, set \
+             durability = \"100ms\" or \"tick\""
+        );
+    }
+    Ok(())
 }
 
 /// What the rooms need that were moved aside.

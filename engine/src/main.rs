@@ -14,6 +14,7 @@ use engine::cli::{
 use engine::config::{Config, ConfigError};
 use engine::dev::{self, Dev, DevError};
 use engine::engine::{Engine, EngineError};
+use engine::journal::last_word;
 use engine::kept;
 use engine::loader::load;
 use engine::loader::probe;
@@ -62,6 +63,8 @@ enum Failure {
     Engine(Box<EngineError>),
     #[error("the threads that answer cannot be started: {0}")]
     Runtime(std::io::Error),
+    #[error("signals cannot be caught: {0}")]
+    Signals(std::io::Error),
     #[error("a room did not end in time and was left behind")]
     RoomLeft,
 }
@@ -127,6 +130,8 @@ fn run(command: Command) -> Result<String, Failure> {
 }
 
 fn serve(flags: ServeFlags) -> Result<(), Failure> {
+    // Before there is a log, which may be such a file.
+    last_word::have_large_files_fail().map_err(Failure::Signals)?;
     let config = Config::load(flags.into())?;
     logs::start(config.log, logs::FILTER)?;
     // Given back at the very end, when nobody writes to it any more.
@@ -140,6 +145,7 @@ fn serve(flags: ServeFlags) -> Result<(), Failure> {
 }
 
 fn develop(flags: DevFlags) -> Result<(), Failure> {
+    last_word::have_large_files_fail().map_err(Failure::Signals)?;
     let config = Config::load((&flags).into())?;
     logs::start(if config.log == LogFormat::Auto { LogFormat::Human } else { config.log }, logs::FILTER_DEV)?;
     let data = DataFolder::open(&config.data)?;

@@ -214,6 +214,11 @@ fn check_snapshot(found: Option<&Found>, path: &Path, wrong: &mut Wrong) -> bool
         ));
         return false;
     }
+    if let Some(missing) = found.missing_at(head.position) {
+        let missing = missing.display();
+        wrong.add(format!("{missing} is missing, which was there before {shown} was made: records are lost"));
+        return false;
+    }
     match found.position_of(&Disk, place) {
         Ok(position) if head.room == found.head().room && position == Some(head.position) => return true,
         Ok(_) => wrong.add(format!("{shown}: it does not belong to this journal")),

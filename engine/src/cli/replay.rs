@@ -115,7 +115,9 @@ impl ReplayCommandError {
     fn is_any_gone(&self) -> bool {
         match self {
             Self::Damage(damage) | Self::Recovery(RecoveryError::Damage(damage)) => damage.is_gone(),
-            Self::Recovery(RecoveryError::Short { .. } | RecoveryError::NoStart { .. }) => true,
+            Self::Recovery(
+                RecoveryError::Short { .. } | RecoveryError::NoSegment { .. } | RecoveryError::NoStart { .. },
+            ) => true,
             _ => false,
         }
     }

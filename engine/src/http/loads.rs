@@ -13,7 +13,7 @@ use axum::routing::{MethodRouter, any, get};
 use serde::Serialize;
 
 use crate::http::own::{json, method_not_allowed, text};
-use crate::http::query::{parameter, parameters};
+use crate::http::query::{check_known, parameter, parameters};
 use crate::http::refusal::{TEXT, one_line, wants_json};
 use crate::http::{Backend, Kind, LoadRequest, Refusal, Requester};
 use crate::loader::name::PluginName;
@@ -60,9 +60,11 @@ async fn confirm<B: Backend>(
     State(backend): State<Arc<B>>,
     Extension(who): Extension<Requester>,
     method: Method,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response<Body> {
-    change(method, &headers, "confirmed\n", || Ok(()), async move |()| backend.confirm(who).await).await
+    let nothing = || check_known(uri.query().unwrap_or(""), CONFIRM, &[]);
+    change(method, &headers, "confirmed\n", nothing, async move |()| backend.confirm(who).await).await
 }
 
 async fn roll_back<B: Backend>(
@@ -131,6 +133,7 @@ fn check_meant(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 fn load_request(query: &str) -> Result<LoadRequest, Refusal> {
+    check_known(query, LOAD, &["name", "confirm", "force", "drop"])?;
     let (name, drops) = (plugin_name(query, LOAD)?, drops(query)?);
     Ok(LoadRequest { name, confirm: flag(query, "confirm")?, force: flag(query, "force")?, drops })
 }
@@ -157,8 +160,7 @@ fn drops(query: &str) -> Result<Vec<String>, Refusal> {
 
 async fn plan<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
     let query = uri.query().unwrap_or("");
-    let parsed = plugin_name(query, PLAN).and_then(|name| Ok((name, drops(query)?)));
-    let plans = match parsed {
+    let plans = match plan_request(query) {
         Ok((name, drops)) => backend.plan(name, drops).await,
         Err(refusal) => Err(refusal),
     };
@@ -168,6 +170,11 @@ async fn plan<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: Head
         }
         plans.iter().map(|VersionPlan { from, plan }| format!("from {} {}:\n{plan}", from.name, from.version)).collect()
     })
+}
+
+fn plan_request(query: &str) -> Result<(PluginName, Vec<String>), Refusal> {
+    check_known(query, PLAN, &["name", "drop"])?;
+    Ok((plugin_name(query, PLAN)?, drops(query)?))
 }
 
 /// Whether it says `key=1`.
@@ -181,6 +188,7 @@ fn flag(query: &str, key: &'static str) -> Result<bool, Refusal> {
 }
 
 fn reason(query: &str) -> Result<Option<String>, Refusal> {
+    check_known(query, ROLLBACK, &["reason"])?;
     let malformed = |reason: String| Refusal::new(Kind::BadRequest, "reason-malformed", reason);
     let reason = parameter(query, "reason").map_err(|error| malformed(error.to_string()))?;
     let Some(reason) = reason.filter(|reason| !reason.trim().is_empty()) else { return Ok(None) };

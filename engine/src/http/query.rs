@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use crate::http::{Kind, Refusal};
+
 /// Why a parameter cannot be had. The texts are what the routes answer with 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum QueryError {
@@ -11,6 +13,24 @@ pub(crate) enum QueryError {
     Twice { key: &'static str },
     #[error("{key:?} in the query is not UTF-8 once its percent escapes are decoded")]
     NotUtf8 { key: &'static str },
+}
+
+/// Of an unknown parameter's name, for the refusal.
+const SHOWN_CHARS_MAX: usize = 64;
+
+/// Refuses a query that names anything but these: what is misspelt would be taken as not given.
+pub(crate) fn check_known(query: &str, route: &str, accepted: &[&'static str]) -> Result<(), Refusal> {
+    let mut names = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split('=').next().unwrap_or(pair));
+    let is_unknown = |name: &&str| !accepted.iter().any(|key| is_key(name, key));
+    let Some(unknown) = names.find(is_unknown) else { return Ok(()) };
+    let shown: String = unknown.chars().take(SHOWN_CHARS_MAX).collect();
+    let accepted = match accepted {
+        [] => "it takes none".to_owned(),
+        [only] => format!("accepted is {only}"),
+        _ => format!("accepted are {}", accepted.join(", ")),
+    };
+    let reason = format!("{shown:?} is no parameter of {route}; {accepted}");
+    Err(Refusal::new(Kind::BadRequest, "parameter-unknown", reason))
 }
 
 /// The one value of `key`, or `None` if the query does not name it.
@@ -70,6 +90,29 @@ mod tests {
         check("name=%zz%2", Ok(Some("%zz%2")));
         check("n%61me=a", Ok(Some("a")));
         check("name=%C3%BC", Ok(Some("ü")));
+    }
+
+    #[test]
+    fn refuses_what_nobody_asked_for() {
+        let refused = |query: &str, accepted: &[&'static str]| {
+            check_known(query, "/load", accepted).map_err(|refusal| refusal.reason().to_owned())
+        };
+        for query in ["", "&", "name", "name=a&&force=1&", "n%61me=a&name=b", "force=1&force"] {
+            assert_eq!(refused(query, &["name", "force"]), Ok(()), "{query:?}");
+        }
+        for (query, unknown) in [
+            ("name=a&forse=1", "forse"),
+            ("Name=a", "Name"),
+            ("=1", ""),
+            ("name=a&%66orc=1&b", "%66orc"),
+            ("%ff", "%ff"),
+        ] {
+            let reason = format!("{unknown:?} is no parameter of /load; accepted are name, force");
+            assert_eq!(refused(query, &["name", "force"]), Err(reason), "{query:?}");
+        }
+        let reason = "\"name\" is no parameter of /load; it takes none";
+        assert_eq!(refused("name=a", &[]), Err(reason.to_owned()));
+        assert!(refused(&"ü".repeat(5000), &[]).unwrap_err().len() < 200);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use wire::limits::TEXT_BYTES_MAX;
 
 use crate::config::ROOM_CONFIG_BYTES_MAX;
 use crate::http::own::json;
-use crate::http::query::parameter;
+use crate::http::query::{check_known, parameter};
 use crate::http::{Backend, Kind, Refusal};
 use crate::status::RoomStatus;
 
@@ -57,11 +57,14 @@ async fn list<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: Head
     )
 }
 
-async fn open<B: Backend>(State(backend): State<Arc<B>>, headers: HeaderMap, body: Body) -> Response<Body> {
-    let opened = async { backend.open_room(read(body).await?).await }.await;
+async fn open<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: HeaderMap, body: Body) -> Response<Body> {
+    let opened = async {
+        check_query(&uri, &[])?;
+        backend.open_room(read(body).await?).await
+    };
     answer(
         &headers,
-        opened.map(|room| {
+        opened.await.map(|room| {
             let mut response = json(&room);
             *response.status_mut() = StatusCode::CREATED;
             let location = HeaderValue::try_from(format!("{ALL}/{}", room.name)).expect("a room's name fits a URL");
@@ -76,12 +79,16 @@ async fn show<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: Head
 }
 
 async fn change<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: HeaderMap, body: Body) -> Response<Body> {
-    let changed = async { backend.change_room(name(&uri), &read(body).await?).await }.await;
-    answer(&headers, changed.map(|room| json(&room)))
+    let changed = async {
+        check_query(&uri, &[])?;
+        backend.change_room(name(&uri), &read(body).await?).await
+    };
+    answer(&headers, changed.await.map(|room| json(&room)))
 }
 
 async fn close<B: Backend>(State(backend): State<Arc<B>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
     let closed = async {
+        check_query(&uri, &["grace_ms"])?;
         let grace_ms = query(&uri, "grace_ms", "a number of milliseconds", |text| u64::from_str(text).ok())?;
         backend.close_room(name(&uri), grace_ms).await
     };
@@ -103,6 +110,7 @@ async fn kick<B: Backend>(
     headers: HeaderMap,
 ) -> Response<Body> {
     let kicked = async {
+        check_query(&uri, &["reason"])?;
         let unknown = || Refusal::new(Kind::NotFound, "player-unknown", format!("{player:?} is no number of a player"));
         let player = player.parse().map_err(|_| unknown())?;
         let accepted = format!("a text of at most {TEXT_BYTES_MAX} bytes");
@@ -142,6 +150,7 @@ impl Filter {
             "0" | "false" => Some(false),
             _ => None,
         };
+        check_query(uri, &["free", "locked", "label"])?;
         Ok(Filter {
             free: query(uri, "free", "1 or 0", bit)?,
             locked: query(uri, "locked", "1 or 0", bit)?,
@@ -154,6 +163,10 @@ impl Filter {
             && self.locked.is_none_or(|locked| room.locked == locked)
             && self.label.as_ref().is_none_or(|label| room.label.as_deref().unwrap_or("") == label)
     }
+}
+
+fn check_query(uri: &Uri, accepted: &[&'static str]) -> Result<(), Refusal> {
+    check_known(uri.query().unwrap_or(""), uri.path(), accepted)
 }
 
 fn query<T>(

@@ -112,8 +112,16 @@ pub fn arm(files: &dyn Files, data: &Path) -> Result<(), LogError> {
     // There is one data folder to a process.
     let words = WORDS.get_or_init(|| words);
     assert_eq!(words.len(), FILE_BYTES / 8);
-    let caught = raw::have_large_files_fail().and_then(|()| raw::catch(&FAULTS));
-    caught.map_err(failed("catching signals for", &path))
+    raw::catch(&FAULTS).map_err(failed("catching signals for", &path))
+}
+
+/// From here on a file that may not become longer (`ulimit -f`) is told by the call that writes to it, be it of the journal or of the
+/// log, in place of ending this process without a word.
+///
+/// # Errors
+/// The signal that it comes with cannot be caught.
+pub fn have_large_files_fail() -> std::io::Result<()> {
+    raw::have_large_files_fail()
 }
 
 /// What the process before this one said has been heard; and this one has not ended after all.

@@ -58,6 +58,11 @@ pub enum RecoveryError {
     )]
     Short { folder: String, last: u64, file: String, snapshot: u64 },
     #[error(
+        "{folder}: {missing} is missing, which was there before {file} was made: records are lost; nothing was changed: put the \
+         missing files back, or move the folder aside to do without the room"
+    )]
+    NoSegment { folder: String, missing: String, file: String },
+    #[error(
         "{folder} has {found} and no journal: put its journal back, or move the folder aside to do without the room"
     )]
     NoJournal { folder: String, found: String },
@@ -273,6 +278,10 @@ fn start(
         if !is_of_room || found.position_of(&**files, place)? != Some(head.position) {
             pass_over("it does not belong to this journal".to_owned(), true);
             continue;
+        }
+        if let Some(missing) = found.missing_at(head.position) {
+            // It was placed and synced before the snapshot was begun, so this was no crash either.
+            return Err(RecoveryError::NoSegment { folder: shown(folder), missing: shown(&missing), file });
         }
         let bytes = bytes_of(&**files, [&snapshot.path]);
         let mut reader = Counted { reader, part: progress.part(&found.head().name, "reading a snapshot", bytes) };

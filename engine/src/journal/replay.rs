@@ -34,6 +34,8 @@ pub enum ReplayError {
     NotCreated { seq: u64, record: String, why: PassedOver },
     #[error("record {seq} ({record}) {why}, and is passed over")]
     Skipped { seq: u64, record: String, why: PassedOver },
+    #[error("there is no input {seq}.{again} to leave out: the rewind of record {seq} applies {} once more", inputs_to(*.last))]
+    NoInput { seq: u64, again: u32, last: u32 },
     #[error("record {seq} ({record}) was applied once, and fails now: {error}")]
     Step { seq: u64, record: String, error: StepError },
     #[error("after record {seq}, at tick {tick}, the state hash is {found:016x}; {expected:016x} was recorded")]
@@ -41,9 +43,18 @@ pub enum ReplayError {
 }
 
 impl ReplayError {
-    /// Whether the record is none that this engine can apply; else the room went on, in another way than before.
+    /// Whether the record is none that this engine can apply, or not as it is asked to; else the room went on, in another way than
+    /// before.
     pub fn is_fatal(&self) -> bool {
-        matches!(self, Self::Unreadable { .. } | Self::Version { .. } | Self::NoRoom { .. } | Self::NotCreated { .. })
+        !matches!(self, Self::Skipped { .. } | Self::Step { .. } | Self::Hash { .. })
+    }
+}
+
+fn inputs_to(last: u32) -> String {
+    match last {
+        0 => "none".to_owned(),
+        1 => "input 1".to_owned(),
+        _ => format!("inputs 1 to {last}"),
     }
 }
 
@@ -186,7 +197,10 @@ impl Replay {
             return Err(ReplayError::Version { seq, wanted: running.mark(), reason: reason.to_owned() });
         }
         let stepped = match input {
-            Input::Rewind { without } => self.rewind((seq, stamp), &without, black_box),
+            Input::Rewind { without } => {
+                self.check_asked(seq)?;
+                self.rewind((seq, stamp), &without, black_box)
+            }
             Input::Confirm => self.step(stamp, input),
             input => match self.begin(stored, &running, black_box.as_deref_mut()) {
                 Ok(()) => {
@@ -225,6 +239,18 @@ impl Replay {
             self.other_until = NEVER;
             PassedOver::EndsProcess
         })
+    }
+
+    /// What whoever replays wants a rewind to leave out has to be among the inputs that it applies once more.
+    fn check_asked(&self, seq: u64) -> Result<(), ReplayError> {
+        let Some(room) = &self.room else { return Ok(()) };
+        let numbers = || room.inputs_on_trial().map(|(number, ..)| number);
+        let of_record = |again| Skipped { record: seq, again };
+        let asked = self.without.range(of_record(1)..=of_record(u32::MAX)).filter(|(_, since)| **since == NEVER);
+        match asked.map(|(skipped, _)| skipped.again).find(|again| !numbers().any(|number| number == *again)) {
+            None => Ok(()),
+            Some(again) => Err(ReplayError::NoInput { seq, again, last: numbers().last().unwrap_or(0) }),
+        }
     }
 
     fn rewind(

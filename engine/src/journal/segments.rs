@@ -179,6 +179,12 @@ impl Found {
         &self.segments[self.segments.len() - 1].head
     }
 
+    /// Where the segment should be that was there before a snapshot was made at this place; `None` if it is, or is not needed there.
+    pub fn missing_at(&self, place: Position) -> Option<PathBuf> {
+        let is_missing = place == self.last && !self.segments.iter().any(|segment| segment.head.after == place);
+        is_missing.then(|| segment_path(&self.folder, place))
+    }
+
     /// Before the first record that is still there.
     pub fn first(&self) -> Position {
         self.segments[0].head.after
@@ -502,9 +508,14 @@ pub fn remove_temporary(files: &dyn Files, folder: &Path) -> Result<(), LogError
 
 /// A segment whose head is on the disk, under its name.
 fn new_segment(files: &dyn Files, folder: &Path, head: &SegmentHead) -> Result<(Arc<dyn OpenFile>, PathBuf), LogError> {
-    let path = folder.join(format!("{:020}{SEGMENT_SUFFIX}", head.after.seq + 1));
+    let path = segment_path(folder, head.after);
     let file = place(files, &path, |file| file.append(&head.encode()), |_| Ok(()), Some(&Placing::SEGMENT))?;
     Ok((file, path))
+}
+
+/// By the number of its first record.
+fn segment_path(folder: &Path, after: Position) -> PathBuf {
+    folder.join(format!("{:020}{SEGMENT_SUFFIX}", after.seq + 1))
 }
 
 /// Writes a file beside its name, syncs it, has it checked where it is, and gives it the name.
@@ -544,7 +555,7 @@ pub fn place(
 ///
 /// # Errors
 /// [`Damage::Io`].
-pub(super) fn has_journal(files: &dyn Files, folder: &Path) -> Result<bool, Damage> {
+pub fn has_journal(files: &dyn Files, folder: &Path) -> Result<bool, Damage> {
     Ok(!segment_paths(files, folder)?.is_empty())
 }
 

@@ -1,6 +1,6 @@
 //! SIGTERM and Ctrl-C, in the middle of things; and a file that may not become longer.
 
-use crate::support::{Setup, moody};
+use crate::support::{Engine, Setup, moody};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 #[test]
@@ -57,13 +57,34 @@ fn a_journal_that_may_not_become_longer_ends_the_engine_with_the_reason() {
     let engine = Setup::new(moody(), &["game.1001.so"]).with("tick_hz = 1000").start();
     // Its files are there once it has acknowledged something.
     assert_eq!(engine.get("/count"), "1 in 1001\n");
-    let pid = Pid::from_raw(engine.pid().cast_signed()).unwrap();
-    let limit = Rlimit { current: Some(1 << 16), maximum: Some(1 << 16) };
-    prlimit(Some(pid), Resource::Fsize, limit).unwrap();
+    limit_files(&engine);
     let (code, setup) = engine.ended();
     let log = std::fs::read_to_string(setup.path("log")).unwrap();
     assert_eq!(code, Some(74), "{log}");
     assert!(log.contains(".journal failed: File too large (os error 27); the engine stops: see to the disk"), "{log}");
     // Where it may, it goes on.
     assert_eq!(setup.start().get("/count"), "2 in 1001\n");
+}
+
+#[test]
+fn a_plugin_that_may_not_be_copied_is_refused_and_the_rooms_play_on() {
+    let files = ["game.1001.so", "plugin2.so"];
+    let engine = Setup::new(moody(), &files).with("durability = \"off\"").start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    limit_files(&engine);
+    let (status, _, reason) = engine.refusal("/load?name=plugin2.so");
+    assert!(status == 503 && reason.contains("File too large (os error 27)"), "{status} {reason}");
+    assert_eq!(engine.get("/count"), "2 in 1001\n");
+    // What is ignored is so in every program that is started, and none asked for it.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", engine.pid())).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+    let ignored = u64::from_str_radix(ignored, 16).unwrap();
+    assert_eq!(ignored >> (Signal::XFSZ.as_raw() - 1) & 1, 0, "{ignored:x}");
+}
+
+/// From here on none of its files may become longer than this.
+fn limit_files(engine: &Engine) {
+    let pid = Pid::from_raw(engine.pid().cast_signed()).unwrap();
+    let limit = Rlimit { current: Some(1 << 16), maximum: Some(1 << 16) };
+    prlimit(Some(pid), Resource::Fsize, limit).unwrap();
 }

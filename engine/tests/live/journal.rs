@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
+
+use crate::kept::files_of;
 use crate::support::{Setup, moody};
 
 /// Damages a file in each of two ways, and puts it back.
@@ -76,4 +79,25 @@ fn a_folder_that_is_no_rooms_is_told_as_a_start_treats_it() {
     let engine = setup.start();
     assert!(engine.log().contains("passed over: this is no room's name"), "{}", engine.log());
     assert!(folder.exists());
+}
+
+/// What it had came after the snapshot, and nothing else tells of that.
+#[test]
+fn the_last_segment_that_is_gone_is_told_by_the_snapshot_before_it() {
+    let engine = Setup::new(moody(), &["game.1001.so"]).start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    engine.signal(Signal::TERM);
+    let setup = engine.ended().1.start().killed();
+    let newest = files_of(&setup, "journal").into_iter().max().unwrap();
+    let aside = setup.path("aside");
+    std::fs::rename(&newest, &aside).unwrap();
+    let failure = setup.failure(&["journal", "check"]);
+    let name = newest.file_name().unwrap().to_str().unwrap();
+    let told = format!("{name} is missing, which was there before ");
+    assert!(failure.starts_with("main: ") && failure.contains(&told), "{failure}");
+    // As the start says.
+    assert!(setup.failure(&["serve"]).contains(&told));
+    std::fs::rename(&aside, &newest).unwrap();
+    assert!(setup.said(&["journal", "check"]).contains(" are sound"));
+    assert_eq!(setup.start().get("/count"), "2 in 1001\n");
 }

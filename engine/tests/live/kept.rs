@@ -180,6 +180,25 @@ fn without_durability_nothing_is_kept() {
 }
 
 #[test]
+fn without_durability_what_was_kept_is_told_of_and_left() {
+    let told = "\"off\\\" the rooms that are kept are left as they are";
+    let engine = setup().with("rooms = [\"main\", \"b\"]").start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    assert!(!engine.log().contains(told), "{}", engine.log());
+    let setup = engine.killed();
+    // These are no rooms.
+    std::fs::create_dir(setup.data().join("rooms/photos")).unwrap();
+    std::fs::create_dir(setup.data().join("rooms/No Room")).unwrap();
+    let engine = setup.set("durability", "\"off\"").start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    let log = engine.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(told)).collect();
+    assert!(lines.len() == 1 && lines[0].contains("\"WARN\"") && lines[0].contains("\"rooms\":2"), "{log}");
+    let engine = engine.killed().set("durability", "\"tick\"").start();
+    assert_eq!(engine.get("/count"), "2 in 1001\n");
+}
+
+#[test]
 fn a_damaged_room_is_refused_and_left_as_it_is() {
     let engine = setup().with("rooms = [\"main\", \"b\"]").start();
     (0..5).for_each(|_| drop(engine.get("/count?room=b")));

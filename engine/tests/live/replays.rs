@@ -158,6 +158,37 @@ fn what_a_replay_is_to_leave_out_has_to_be_there() {
     assert!(code == Some(0) && text.ends_with("nothing called \"nobody\" is lost\n"), "{text}{error}");
 }
 
+#[test]
+fn what_a_rewind_is_to_leave_out_has_to_be_among_its_inputs() {
+    let engine = setup().set("tick_hz", "0").with("probation = \"10min\"").start();
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    assert_eq!(engine.get("/count"), "101 in 1002\n");
+    assert_eq!(engine.get("/count"), "102 in 1002\n");
+    assert!(engine.get("/api/v1/rollback").contains("rewound"));
+    let setup = engine.killed();
+    let tail = setup.said(&["journal", "tail", "main", "-n", "100000"]);
+    let rewind = tail
+        .lines()
+        .find(|line| line.contains(" goes: back to before its swap"))
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap();
+    let modes = [&[][..], &["--verify"], &["--with", "plugins/plugin2.so"]];
+    for mode in modes {
+        let (code, text, error) = replay(&setup, &[&["--without", &format!("{rewind}.3")], mode].concat(), &[]);
+        let told = format!(
+            "there is no input {rewind}.3 to leave out: the rewind of record {rewind} applies inputs 1 to 2 once more\n"
+        );
+        assert_eq!((code, text, error), (Some(1), String::new(), told), "{mode:?}");
+        let (code, text, error) = replay(&setup, &[&["--without", &format!("{rewind}.2")], mode].concat(), &[]);
+        assert_eq!((code, error.as_str()), (Some(0), ""), "{mode:?}: {text}");
+    }
+    let dump = setup.said(&["replay", "--without", &format!("{rewind}.2"), "--dump"]);
+    let dump: Value = serde_json::from_str(&dump).unwrap();
+    check_dump(&dump, 0, 1, 1001);
+}
+
 /// Files go while they are read.
 #[test]
 fn what_is_kept_is_looked_at_while_the_engine_runs() {

@@ -137,6 +137,34 @@ async fn the_list_is_filtered() {
 }
 
 #[tokio::test]
+async fn a_misspelt_parameter_opens_ends_and_lists_nothing() {
+    let server = Server::start().await;
+    let cases = [
+        (
+            "GET",
+            format!("{ALL}?lable=d"),
+            "\"lable\" is no parameter of /api/v1/rooms; accepted are free, locked, label",
+        ),
+        ("POST", format!("{ALL}?players_max=2"), "\"players_max\" is no parameter of /api/v1/rooms; it takes none"),
+        ("PATCH", format!("{MAIN}?locked=1"), "\"locked\" is no parameter of /api/v1/rooms/main; it takes none"),
+        ("DELETE", format!("{MAIN}?grace=0"), "\"grace\" is no parameter of /api/v1/rooms/main; accepted is grace_ms"),
+        (
+            "DELETE",
+            format!("{MAIN}/players/7?why=loud"),
+            "\"why\" is no parameter of /api/v1/rooms/main/players/7; accepted is reason",
+        ),
+    ];
+    for (method, target, reason) in cases {
+        let answer = server.ask(method, &target, &["Accept: application/json"]).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "parameter-unknown"), "{target}: {answer:?}");
+        assert_eq!(answer.reason(), reason);
+    }
+    assert_eq!(server.fake.opened.lock().unwrap().len() + server.fake.closed.lock().unwrap().len(), 0);
+    assert!(server.fake.kicked.lock().unwrap().is_empty());
+    server.end().await;
+}
+
+#[tokio::test]
 async fn a_page_of_another_origin_opens_no_room() {
     let server = Server::start().await;
     for (method, target) in

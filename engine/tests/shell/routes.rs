@@ -66,7 +66,11 @@ async fn each_bad_name_has_its_own_reason() {
     let cases = [
         ("", "name-missing", "no plugin name is given"),
         ("?", "name-missing", "no plugin name is given"),
-        ("?nam=plugin2.so", "name-missing", "no plugin name is given"),
+        (
+            "?nam=plugin2.so",
+            "parameter-unknown",
+            "\"nam\" is no parameter of /load; accepted are name, confirm, force, drop",
+        ),
         ("?name", "name-malformed", "is empty"),
         ("?name=", "name-malformed", "is empty"),
         ("?name=/etc/passwd", "name-malformed", "starts with '/'"),
@@ -143,6 +147,31 @@ async fn a_trial_is_ended_in_one_word_or_told_as_json() {
     assert_eq!(answer.json(), expected);
     let reason = server.fake.verdicts.lock().unwrap()[0].1.clone();
     assert_eq!(reason.as_deref(), Some("orbs are worth nothing"));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_misspelt_parameter_changes_nothing() {
+    let server = Server::start().await;
+    let cases = [
+        (
+            "/load?name=plugin2.so&confrim=1",
+            "\"confrim\" is no parameter of /load; accepted are name, confirm, force, drop",
+        ),
+        (
+            "/load?name=plugin2.so&room=duel",
+            "\"room\" is no parameter of /load; accepted are name, confirm, force, drop",
+        ),
+        ("/api/v1/plan?name=plugin2.so&force=1", "\"force\" is no parameter of /api/v1/plan; accepted are name, drop"),
+        ("/api/v1/confirm?force=1", "\"force\" is no parameter of /api/v1/confirm; it takes none"),
+        ("/api/v1/rollback?reson=slow", "\"reson\" is no parameter of /api/v1/rollback; accepted is reason"),
+    ];
+    for (target, reason) in cases {
+        let answer = server.ask("GET", target, &[]).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "parameter-unknown"), "{target}: {answer:?}");
+        assert_eq!(answer.reason(), reason);
+    }
+    assert!(server.fake.loads.lock().unwrap().is_empty() && server.fake.verdicts.lock().unwrap().is_empty());
     server.end().await;
 }
 

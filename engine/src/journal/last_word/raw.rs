@@ -51,16 +51,20 @@ pub(super) fn catch(faults: &[Signal]) -> io::Result<()> {
 /// would end the process without a word. It blames no input, so it is none of [`FAULTS`].
 ///
 /// # Errors
-/// The signal cannot be ignored.
+/// The signal cannot be caught.
 pub(super) fn have_large_files_fail() -> io::Result<()> {
     let mut action = default_action();
-    action.sa_sigaction = libc::SIG_IGN;
-    // SAFETY: the action is valid, and nobody asks for the one before.
+    // Not ignored: programs that are started from here would be without it, too, and handlers do not outlive `exec`.
+    action.sa_sigaction = on_large_file as Handler as usize;
+    action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+    // SAFETY: the handler is of the kind that the flags say, and does nothing.
     match unsafe { libc::sigaction(libc::SIGXFSZ, &raw const action, std::ptr::null_mut()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+extern "C" fn on_large_file(_: libc::c_int) {}
 
 /// That of the system, with an empty mask.
 fn default_action() -> libc::sigaction {

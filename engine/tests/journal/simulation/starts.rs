@@ -57,6 +57,33 @@ fn a_journal_that_ends_before_its_snapshot_is_refused_as_it_is() {
     assert_eq!([files_of(&disk, "journal"), files_of(&disk, "snapshot")], was);
 }
 
+/// What came after the snapshot was in it, if anything did.
+#[test]
+fn a_journal_without_the_segment_that_begins_at_its_snapshot_is_refused_as_it_is() {
+    let versions = Versions::linked();
+    let disk = begun(&versions);
+    let newest = files_of(&disk, "journal").pop().unwrap();
+    let snapshot = files_of(&disk, "snapshot").pop().unwrap();
+    assert_eq!(number(&newest), number(&snapshot) + 1);
+    let bytes = disk.bytes(&newest);
+    disk.remove(&newest).unwrap();
+    let was = [files_of(&disk, "journal"), files_of(&disk, "snapshot")];
+    let recover = || Process::start(disk.clone(), Durability::Tick).unwrap().recover(0, &versions);
+    assert_eq!(
+        recover().map(drop).unwrap_err(),
+        format!(
+            "{}: {} is missing, which was there before {} was made: records are lost; nothing was changed: put the missing files \
+             back, or move the folder aside to do without the room",
+            folder().display(),
+            newest.display(),
+            snapshot.display()
+        )
+    );
+    assert_eq!([files_of(&disk, "journal"), files_of(&disk, "snapshot")], was);
+    disk.put(&newest, bytes);
+    assert!(recover().unwrap().is_some());
+}
+
 /// An error of a disk is no damage: what was made before it, and the journal, bring the room to where it was.
 #[test]
 fn a_snapshot_that_cannot_be_read_just_now_stays_where_it_is() {

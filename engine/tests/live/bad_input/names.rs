@@ -11,7 +11,11 @@ fn what_is_no_name_is_refused_by_the_rule_it_breaks() {
     let cases: [(&str, &str, Expect); 17] = [
         ("", "name-missing", expect!["no plugin name is given; say /load?name=plugin2.so"]),
         ("?", "name-missing", expect!["no plugin name is given; say /load?name=plugin2.so"]),
-        ("?Name=base.so", "name-missing", expect!["no plugin name is given; say /load?name=plugin2.so"]),
+        (
+            "?Name=base.so",
+            "parameter-unknown",
+            expect![[r#""Name" is no parameter of /load; accepted are name, confirm, force, drop"#]],
+        ),
         ("?name", "name-malformed", expect!["the plugin name is empty; give one such as plugin2.so"]),
         ("?name=", "name-malformed", expect!["the plugin name is empty; give one such as plugin2.so"]),
         (
