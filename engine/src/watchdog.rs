@@ -92,6 +92,16 @@ impl Restart {
     }
 }
 
+impl Patience {
+    fn of(config: &Config, restart: Option<Restart>) -> Patience {
+        let may_restart = config.durability != Durability::Off && !config.watchdog_restart.is_zero();
+        let restart = restart.filter(|_| may_restart).map(|restart| (config.watchdog_restart, restart));
+        // A restart is told of first, however short the time until it is.
+        let tell = restart.as_ref().map_or(config.watchdog, |(after, _)| config.watchdog.min(*after));
+        Patience { tell, restart }
+    }
+}
+
 impl Watchdog {
     /// As the config has it; `None` if that wants none. `restart` is the last resort; there is none without a journal to bring the rooms
     /// back from.
@@ -107,9 +117,7 @@ impl Watchdog {
         if config.watchdog.is_zero() {
             return Ok(None);
         }
-        let may_restart = config.durability != Durability::Off && !config.watchdog_restart.is_zero();
-        let restart = restart.filter(|_| may_restart).map(|restart| (config.watchdog_restart, restart));
-        let patience = Patience { tell: config.watchdog, restart };
+        let patience = Patience::of(config, restart);
         Watchdog::start(watched.clone(), Arc::clone(metrics), patience).map(Some)
     }
 
@@ -242,6 +250,18 @@ mod tests {
         // Told once, until it returns.
         assert_eq!([11, 11, 11].map(|count| see(Some(count))), [0, 1, 1]);
         assert_eq!((see(Some(13)), see(None)), (0, 0));
+    }
+
+    #[test]
+    fn a_restart_is_told_of_first() {
+        let told = |text: &str| {
+            let config = Config::parse("engine.toml", text).unwrap();
+            let restart = Restart::with(std::iter::empty(), "127.0.0.1:1".parse().unwrap());
+            Patience::of(&config, Some(restart)).tell
+        };
+        assert_eq!(told("watchdog = \"5s\"\nwatchdog_restart = \"6s\""), Duration::from_secs(5));
+        assert_eq!(told("watchdog = \"5s\"\nwatchdog_restart = \"1s\""), Duration::from_secs(1));
+        assert_eq!(told("watchdog = \"5s\"\nwatchdog_restart = \"0s\""), Duration::from_secs(5));
     }
 
     #[test]
