@@ -67,7 +67,7 @@ impl KeptRooms {
     ) -> Result<KeptRooms, KeptError> {
         let Config { durability, snapshot_interval, snapshot_journal_bytes, .. } = *config;
         if durability == Durability::Off {
-            tell_left(data)?;
+            tell_left(data);
             return Ok(KeptRooms::default());
         }
         let options =
@@ -145,12 +145,20 @@ impl KeptRooms {
 }
 
 /// Rooms of the same names are made anew beside those that an engine kept here, and whoever looks for these should not take them for lost.
-fn tell_left(data: &Path) -> Result<(), LogError> {
+fn tell_left(data: &Path) {
     let folder = data.join(ROOMS_FOLDER);
-    // One that cannot be looked into is left, too.
-    let is_kept =
-        |name: &String| RoomName::parse(name).is_some() && has_journal(&Disk, &folder.join(name)).unwrap_or(true);
-    let rooms = room_names(&Disk, &folder)?.into_iter().filter(is_kept).count();
+    // What cannot be looked into is left, too, and no reason not to start.
+    let is_kept = |name: &String| {
+        let room = folder.join(name);
+        RoomName::parse(name).is_some() && room.is_dir() && has_journal(&Disk, &room).unwrap_or(true)
+    };
+    let rooms = match room_names(&Disk, &folder) {
+        Ok(names) => names.into_iter().filter(is_kept).count(),
+        Err(error) => {
+            tracing::warn!(%error, "with durability = \"off\" rooms that may be kept are left as they are");
+            return;
+        }
+    };
     if rooms > 0 {
         tracing::warn!(
             rooms,
@@ -159,7 +167,6 @@ fn tell_left(data: &Path) -> Result<(), LogError> {
              durability = \"100ms\" or \"tick\""
         );
     }
-    Ok(())
 }
 
 /// What the rooms need that were moved aside.

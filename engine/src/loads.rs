@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::http::{Kind, LoadRequest, Refusal};
 use crate::loader::digest::Sha256;
-use crate::loader::error::{Class, LoadError};
+use crate::loader::error::{Class, LoadError, printed_lines};
 use crate::loader::load::Loader;
 use crate::loader::versions::Mapped;
 use crate::metrics::Metrics;
@@ -37,8 +37,6 @@ use rehearsal::RoomsToTry;
 const LOADS_MAX: usize = 16;
 /// Lines of why a load was refused, one for each field, that the history keeps.
 const DETAILS_KEPT_MAX: usize = 100;
-/// Lines of what a refused plugin printed that its caller gets to see.
-const PRINTED_LINES_MAX: usize = 8;
 
 /// Carries loads out, and remembers them.
 #[derive(Debug)]
@@ -351,15 +349,13 @@ fn micros(duration: Duration) -> u64 {
 
 impl From<LoadError> for Refusal {
     fn from(error: LoadError) -> Refusal {
-        let printed = error.printed().unwrap_or_default().lines().rev();
-        let printed = printed.filter(|line| !line.trim().is_empty()).take(PRINTED_LINES_MAX);
-        let printed: Vec<_> = printed.map(|line| format!("it printed: {line}")).collect();
+        let printed = printed_lines(error.printed().unwrap_or_default());
         let refusal = match &error {
             LoadError::Probe { fault, .. } => rehearsal::refusal(fault),
             _ => None,
         };
         let refusal = refusal.unwrap_or_else(|| Refusal::new(kind_of(&error), error.code(), error.to_string()));
-        refusal.with_details(printed.into_iter().rev())
+        refusal.with_details(printed)
     }
 }
 

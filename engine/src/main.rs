@@ -80,6 +80,11 @@ fn main() -> ExitCode {
     if let Some(request) = probe::child::asked() {
         request.run(|staged| Ok(load::summarize(staged)));
     }
+    // Before there is a file that is written to, the log's among them.
+    if let Err(error) = last_word::have_large_files_fail() {
+        eprintln!("{}", Failure::Signals(error));
+        return ExitCode::FAILURE;
+    }
     match run(Cli::parse().command) {
         Ok(text) => {
             print(&text);
@@ -130,8 +135,6 @@ fn run(command: Command) -> Result<String, Failure> {
 }
 
 fn serve(flags: ServeFlags) -> Result<(), Failure> {
-    // Before there is a log, which may be such a file.
-    last_word::have_large_files_fail().map_err(Failure::Signals)?;
     let config = Config::load(flags.into())?;
     logs::start(config.log, logs::FILTER)?;
     // Given back at the very end, when nobody writes to it any more.
@@ -145,7 +148,6 @@ fn serve(flags: ServeFlags) -> Result<(), Failure> {
 }
 
 fn develop(flags: DevFlags) -> Result<(), Failure> {
-    last_word::have_large_files_fail().map_err(Failure::Signals)?;
     let config = Config::load((&flags).into())?;
     logs::start(if config.log == LogFormat::Auto { LogFormat::Human } else { config.log }, logs::FILTER_DEV)?;
     let data = DataFolder::open(&config.data)?;

@@ -30,7 +30,7 @@ impl Rehearsal {
     }
 
     /// Makes the tables those of `to`, as its swap would. `changes` is what the version that runs the room says of older tables;
-    /// `watch` is told of each table before its migrations run.
+    /// `watch` is told of each table before it is rewritten.
     ///
     /// # Errors
     /// [`RewriteError`]: the swap would fail, and the rehearsal is of no use any more.

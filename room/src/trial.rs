@@ -89,9 +89,16 @@ impl Room {
     /// Has the input that was recorded next count as one since the swap on trial, though it is not applied now: else a rewind
     /// that was recorded after it would mean others by its numbers. Does nothing while no version is on trial.
     pub fn pass_over_on_trial(&mut self) {
-        let (Some(inputs), Some(trial)) = (self.trial_inputs(), &mut self.trial) else { return };
-        let number = inputs + trial.passed_over.len() + 1;
-        trial.passed_over.insert(u32::try_from(number).expect("a trial has fewer inputs"));
+        let number = self.last_on_trial().map(|last| last + 1);
+        if let (Some(number), Some(trial)) = (number, &mut self.trial) {
+            trial.passed_over.insert(number);
+        }
+    }
+
+    /// The number of the last input since the swap on trial, also of one that is passed over; `None` while no version is on trial.
+    pub fn last_on_trial(&self) -> Option<u32> {
+        let (inputs, trial) = (self.trial_inputs()?, self.trial.as_ref()?);
+        Some(u32::try_from(inputs + trial.passed_over.len()).expect("a trial has fewer inputs"))
     }
 
     /// Inputs since the swap on trial, which a rewind would replay; `None` while no version is on trial.

@@ -16,8 +16,9 @@ use crate::cli::check::{CheckError, with_loader};
 use crate::cli::dump::{DumpError, dump};
 use crate::journal::files::Disk;
 use crate::journal::snapshots;
-use crate::loader::load::{Looked, Summary};
-use crate::loader::probe::RoomToTry;
+use crate::loader::error::printed_lines;
+use crate::loader::load::{Mappable, Summary};
+use crate::loader::probe::{ProbeFault, RoomToTry};
 
 #[derive(Debug, Clone, Args)]
 pub struct SnapshotFlags {
@@ -49,6 +50,8 @@ pub enum SnapshotCommandError {
     Check(#[from] CheckError),
     #[error("{file} does not open under {version}: {reason}")]
     Refused { file: String, version: String, reason: String },
+    #[error("{file} cannot be tried under {version}: {fault}; a copy of the room has to fit into {} (TMPDIR)", temporary.display())]
+    Untried { file: String, version: String, fault: Box<ProbeFault>, temporary: PathBuf },
     #[error("nothing called {0:?} is lost; leave --drop {0} out")]
     UnusedDrop(String),
     #[error(transparent)]
@@ -70,8 +73,8 @@ pub fn snapshot(flags: SnapshotFlags) -> Result<String, SnapshotCommandError> {
         room = with_loader(&with, config, |loader, config, name| {
             let candidate = loader.intake.read(&name)?;
             let staged = loader.intake.stage(&candidate)?;
-            let looked = loader.intake.look(&candidate, &staged)?;
-            Ok(opening.under(looked, config.rewrite_bytes_max, staged.with_extension("room"), &mut text))
+            let mappable = loader.intake.look(&candidate, &staged)?;
+            Ok(opening.under(mappable, config.rewrite_bytes_max, staged.with_extension("room"), &mut text))
         })??;
     }
     match to {
@@ -110,13 +113,13 @@ impl Opening<'_> {
     /// Has the child take the room over, and reads what it has become. `becomes` is for the child to write to.
     fn under(
         self,
-        looked: Looked,
+        mappable: Mappable,
         rewrite_bytes_max: usize,
         becomes: PathBuf,
         text: &mut String,
     ) -> Result<Room, SnapshotCommandError> {
         let Self { file, room, drops } = self;
-        let Summary { manifest, changes: new_changes, .. } = looked.summary().clone();
+        let Summary { manifest, changes: new_changes, .. } = mappable.summary().clone();
         let version = format!("{} {}", manifest.name, manifest.version);
         let refused = |reason| {
             let (file, version) = (file.display().to_string(), version.clone());
@@ -138,9 +141,22 @@ impl Opening<'_> {
         let stamp = Stamp { now_us: room.now_us(), seed: 0 };
         let image = room.image().expect("what was read is not on trial");
         let to_try = RoomToTry { image, changes, drops, stamp, rewrite_bytes_max, becomes: Some(becomes.clone()) };
-        looked.rehearse(std::iter::once(to_try)).map_err(|fault| refused(fault.to_string()))?;
+        let (_, printed) = mappable.rehearse(std::iter::once(to_try)).map_err(|fault| match fault.is_ours() {
+            true => {
+                let (file, version, temporary) = (file.display().to_string(), version.clone(), std::env::temp_dir());
+                SnapshotCommandError::Untried { file, version, fault: fault.into(), temporary }
+            }
+            false => {
+                let printed = printed_lines(fault.printed().unwrap_or_default());
+                refused([vec![fault.to_string()], printed].concat().join("\n"))
+            }
+        })?;
+        printed_lines(&printed).iter().for_each(|line| *text += &format!("{line}\n"));
         let failed = |source| SnapshotCommandError::Read { file: becomes.display().to_string(), source };
-        let mut room = read(&mut BufReader::new(File::open(&becomes).map_err(failed)?), &becomes)?;
+        let became = File::open(&becomes).map_err(failed)?;
+        // However this process ends, nothing of the room stays there.
+        std::fs::remove_file(&becomes).map_err(failed)?;
+        let mut room = read(&mut BufReader::new(became), &becomes)?;
         let _ = writeln!(text, "opened: state hash {:016x}", room.state_hash());
         Ok(room)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use serde::Deserialize;
 use wire::Severity;
 
@@ -27,8 +27,17 @@ enum Said {
     Error,
 }
 
-pub(super) async fn give<B: Backend>(State(backend): State<Arc<B>>, headers: HeaderMap, body: Body) -> Response<Body> {
-    match read(body).await {
+pub(super) async fn give<B: Backend>(
+    State(backend): State<Arc<B>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response<Body> {
+    let asked = async {
+        rooms::check_query(&uri, &[])?;
+        read(body).await
+    };
+    match asked.await {
         Ok(Notice { severity, text }) => {
             let severity = match severity {
                 Said::Over => Severity::Over,

@@ -165,7 +165,7 @@ impl Filter {
     }
 }
 
-fn check_query(uri: &Uri, accepted: &[&'static str]) -> Result<(), Refusal> {
+pub(super) fn check_query(uri: &Uri, accepted: &[&'static str]) -> Result<(), Refusal> {
     check_known(uri.query().unwrap_or(""), uri.path(), accepted)
 }
 

@@ -241,15 +241,15 @@ impl Replay {
         })
     }
 
-    /// What whoever replays wants a rewind to leave out has to be among the inputs that it applies once more.
+    /// What whoever replays wants a rewind to leave out has to be among the inputs since its swap. Of a swap that is passed over itself
+    /// there are none, and nothing is rewound.
     fn check_asked(&self, seq: u64) -> Result<(), ReplayError> {
-        let Some(room) = &self.room else { return Ok(()) };
-        let numbers = || room.inputs_on_trial().map(|(number, ..)| number);
+        let Some(last) = self.room.as_ref().and_then(Room::last_on_trial) else { return Ok(()) };
         let of_record = |again| Skipped { record: seq, again };
-        let asked = self.without.range(of_record(1)..=of_record(u32::MAX)).filter(|(_, since)| **since == NEVER);
-        match asked.map(|(skipped, _)| skipped.again).find(|again| !numbers().any(|number| number == *again)) {
+        let after_last = of_record(last.saturating_add(1))..=of_record(u32::MAX);
+        match self.without.range(after_last).find(|(_, since)| **since == NEVER) {
             None => Ok(()),
-            Some(again) => Err(ReplayError::NoInput { seq, again, last: numbers().last().unwrap_or(0) }),
+            Some((skipped, _)) => Err(ReplayError::NoInput { seq, again: skipped.again, last }),
         }
     }
 

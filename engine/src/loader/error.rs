@@ -103,6 +103,16 @@ impl LoadError {
     }
 }
 
+/// Lines of what a plugin printed that whoever tries it gets to see.
+const PRINTED_LINES_MAX: usize = 8;
+
+/// The last lines of what a plugin printed, each as one of a report.
+pub fn printed_lines(printed: &str) -> Vec<String> {
+    let lines: Vec<_> = printed.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(PRINTED_LINES_MAX)..];
+    last.iter().map(|line| format!("it printed: {line}")).collect()
+}
+
 /// What a name stands for when it is not a regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {

@@ -97,10 +97,10 @@ impl Loader {
             return Ok(mapped);
         }
         let staged = self.intake.stage(&candidate)?;
-        let looked = self.intake.look(&candidate, &staged)?;
-        let summary = looked.summary();
+        let mappable = self.intake.look(&candidate, &staged)?;
+        let summary = mappable.summary();
         approve(&candidate.sha256, &summary.manifest, &summary.changes)?;
-        looked.rehearse(rooms()?).map_err(|fault| candidate.not_probed(fault))?;
+        mappable.rehearse(rooms()?).map_err(|fault| candidate.not_probed(fault))?;
         Ok(self.versions.map(&candidate, &staged).map_err(|fault| not_mapped(&candidate, fault))?)
     }
 }
@@ -153,23 +153,23 @@ fn summary_of(logic: &LogicVersion) -> Summary {
 
 /// A plugin that a child process has mapped, and what it says of itself.
 #[derive(Debug)]
-pub(crate) struct Looked {
+pub(crate) struct Mappable {
     probe: Probe<Result<Summary, MapFault>>,
     name: PluginName,
 }
 
-impl Looked {
+impl Mappable {
     pub(crate) fn summary(&self) -> &Summary {
         self.probe.loaded().as_ref().expect("what cannot be mapped is not looked at")
     }
 
-    /// Tries it on the rooms, and ends the child.
-    pub(crate) fn rehearse(self, rooms: impl Iterator<Item = RoomToTry>) -> Result<Summary, ProbeFault> {
+    /// Tries it on the rooms, and ends the child. Gives what it printed with what it says of itself.
+    pub(crate) fn rehearse(self, rooms: impl Iterator<Item = RoomToTry>) -> Result<(Summary, String), ProbeFault> {
         let Probed { loaded, printed, .. } = self.probe.rehearse(rooms)?;
         if !printed.is_empty() {
             tracing::info!(name = %self.name, "the plugin printed while it was probed: {printed}");
         }
-        Ok(loaded.expect("what cannot be mapped is not looked at"))
+        Ok((loaded.expect("what cannot be mapped is not looked at"), printed))
     }
 }
 
@@ -179,18 +179,19 @@ impl Intake {
     /// # Errors
     /// [`LoadError`] if it cannot be mapped, or its code is not what its file says.
     pub fn summary(&self, candidate: &Candidate, staged: &Path) -> Result<Summary, LoadError> {
-        let looked = self.look(candidate, staged)?;
-        looked.rehearse(std::iter::empty()).map_err(|fault| candidate.not_probed(fault))
+        let mappable = self.look(candidate, staged)?;
+        let rehearsed = mappable.rehearse(std::iter::empty()).map_err(|fault| candidate.not_probed(fault))?;
+        Ok(rehearsed.0)
     }
 
-    pub(crate) fn look(&self, candidate: &Candidate, staged: &Path) -> Result<Looked, LoadError> {
+    pub(crate) fn look(&self, candidate: &Candidate, staged: &Path) -> Result<Mappable, LoadError> {
         let probe: Probe<Result<Summary, MapFault>> = self.probe(candidate, staged)?;
         let fault = match probe.loaded() {
             Ok(summary) => candidate.check_echo(&summary.build_id).err(),
             Err(fault) => Some(fault.clone()),
         };
         match fault {
-            None => Ok(Looked { probe, name: candidate.name.clone() }),
+            None => Ok(Mappable { probe, name: candidate.name.clone() }),
             Some(fault) => Err(not_mapped(candidate, fault)),
         }
     }

@@ -184,9 +184,11 @@ fn without_durability_what_was_kept_is_told_of_and_left() {
     let told = "\"off\\\" the rooms that are kept are left as they are";
     let engine = setup().with("rooms = [\"main\", \"b\"]").start();
     assert_eq!(engine.get("/count"), "1 in 1001\n");
+    assert_eq!(engine.get("/count?room=b"), "1 in 1001\n");
     assert!(!engine.log().contains(told), "{}", engine.log());
     let setup = engine.killed();
     // These are no rooms.
+    std::fs::write(setup.data().join("rooms/notes"), "").unwrap();
     std::fs::create_dir(setup.data().join("rooms/photos")).unwrap();
     std::fs::create_dir(setup.data().join("rooms/No Room")).unwrap();
     let engine = setup.set("durability", "\"off\"").start();

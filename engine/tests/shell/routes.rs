@@ -171,6 +171,8 @@ async fn a_misspelt_parameter_changes_nothing() {
         assert_eq!((answer.status, answer.code().as_str()), (400, "parameter-unknown"), "{target}: {answer:?}");
         assert_eq!(answer.reason(), reason);
     }
+    let notice = server.ask("POST", "/api/v1/notice?severity=error", &["Accept: application/json"]).await;
+    assert_eq!(notice.reason(), "\"severity\" is no parameter of /api/v1/notice; it takes none");
     assert!(server.fake.loads.lock().unwrap().is_empty() && server.fake.verdicts.lock().unwrap().is_empty());
     server.end().await;
 }

@@ -200,7 +200,7 @@ impl Rewrite {
         self.update_watched(world, cancel, &mut |_| {})
     }
 
-    /// As [`Rewrite::update`]; `watch` is told of each table before its migrations run.
+    /// As [`Rewrite::update`]; `watch` is told of each table before it is rewritten.
     pub(crate) fn update_watched(
         &mut self,
         world: &mut World,

@@ -1,7 +1,7 @@
 //! The probe's other side: what the child process does. `main` comes here before anything else.
 //!
-//! The child has no sockets and no data folder; it may only map one plugin, try it on the rooms that it is given, and say what came
-//! of it.
+//! The child has no sockets and no data folder; it may only map one plugin, try it on the rooms that it is given, say what came of
+//! it, and write what a room has become where it is told to.
 //!
 //! ```no_run
 //! # fn load(path: &std::path::Path) -> Result<((), Option<std::sync::Arc<room::LogicVersion>>), String> { Ok(((), None)) }

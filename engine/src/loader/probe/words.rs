@@ -34,7 +34,7 @@ pub(super) enum Message<T> {
     Changed(Change),
     /// What it is about to do with a room. From here until the next line, this is what it does.
     Doing(Step),
-    /// The table whose migrations it is about to run.
+    /// The table that it is about to rewrite, with its migrations.
     Migrating(String),
     /// The room would not take the version.
     Failed(RehearsalFault),

@@ -47,10 +47,15 @@ fn open(setup: &Setup, mark: u64) -> (Result<String, String>, Option<String>) {
     (told, fs::read_to_string(dump).ok())
 }
 
+/// Gives what the plugin printed.
 #[track_caller]
-fn check_refused(setup: &Setup, mark: u64, reason: &str) {
-    let line = format!("FILE does not open under saboteurs 1000: {reason}\n");
-    assert_eq!(open(setup, mark), (Err(line), None));
+fn check_refused(setup: &Setup, mark: u64, reason: &str) -> String {
+    let (told, dump) = open(setup, mark);
+    let told = told.unwrap_err();
+    let (line, rest) = told.split_once('\n').unwrap();
+    assert_eq!((line, dump), (&*format!("FILE does not open under saboteurs 1000: {reason}"), None));
+    assert!(rest.lines().all(|line| line.starts_with("it printed: ")), "{told}");
+    rest.to_owned()
 }
 
 #[test]
@@ -58,7 +63,9 @@ fn an_upgrade_that_ends_its_process_is_told() {
     let setup = kept(&[ABORT, EXIT, RECURSE, ALLOCATE, PANIC, THREAD, PRINT], "upgraded_misbehaves");
     check_refused(&setup, ABORT, "crashed in upgraded, in the room 101: signal 6 (SIGABRT)");
     check_refused(&setup, EXIT, "called exit(0) in upgraded, in the room 102");
-    check_refused(&setup, RECURSE, "overflowed its stack in upgraded, in the room 104: recursion without end?");
+    let printed =
+        check_refused(&setup, RECURSE, "overflowed its stack in upgraded, in the room 104: recursion without end?");
+    assert!(printed.contains("has overflowed its stack\n"), "{printed}");
     check_refused(&setup, ALLOCATE, "ran out of memory in upgraded, in the room 105: a rehearsal has 4 GiB");
     let place = "engine/tests/saboteurs/examples/../src/deeds.rs:58:18";
     check_refused(
@@ -69,10 +76,13 @@ fn an_upgrade_that_ends_its_process_is_told() {
     let thread = "starts a thread of its own: logic has no threads (it has 1 after upgraded)";
     check_refused(&setup, THREAD, thread);
 
-    // What it prints gets between nothing.
+    // The end of what it prints is told in its place.
     let (told, dump) = open(&setup, PRINT);
     let told = told.unwrap();
-    let (before, after) = told.split_once("under saboteurs 1000:\nthe tables stay as they are\nopened: ").unwrap();
+    let (before, after) = told.split_once("under saboteurs 1000:\nthe tables stay as they are\n").unwrap();
+    let (printed, after) = after.split_once("opened: ").unwrap();
+    let last = "it printed: line 3999 of many that nobody asked for\n";
+    assert!(printed.lines().count() == 8 && printed.ends_with(last), "{told}");
     assert!(before.ends_with("\n  marks: 1 rows of 8 bytes\n") && after.ends_with("/dumps/110\n"), "{told}");
     let dump: serde_json::Value = serde_json::from_str(&dump.unwrap()).unwrap();
     let marks: Vec<_> = dump["tables"]["marks"].as_array().unwrap().iter().map(|mark| &mark["row"]["number"]).collect();
