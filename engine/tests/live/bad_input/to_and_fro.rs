@@ -13,9 +13,6 @@ const LOADS: u64 = 300;
 const WARM_UP: u64 = 100;
 /// The bar for 10,000 loads.
 const GROWTH_BYTES_MAX: u64 = 5 << 20;
-/// What is left behind by loads is so after each so many. What a busy machine has made later than in the warm-up, a thread's memory
-/// say, is not.
-const STRETCHES_MAX: usize = 3;
 
 #[test]
 fn loads_to_and_fro_leave_nothing_behind() {
@@ -31,22 +28,13 @@ fn loads_to_and_fro_leave_nothing_behind() {
     };
     let resident = || engine.whole_status().engine.rss_bytes.expect("the system tells");
     (0..WARM_UP).for_each(load);
-    let traces = engine.traces();
-    let grown = || {
-        let before = resident();
-        (0..loads).for_each(load);
-        let hello = engine.hello();
-        engine.check_unharmed(&hello, &traces);
-        let growth = resident().saturating_sub(before);
-        println!("{loads} loads: {} KiB more in memory, {traces:?}", growth >> 10);
-        growth
-    };
-    let mut growths: Vec<u64> = Vec::new();
-    while growths.len() < STRETCHES_MAX && growths.last().is_none_or(|growth| *growth > GROWTH_BYTES_MAX) {
-        growths.push(grown());
-    }
-    let is_within = growths.last().is_some_and(|growth| *growth <= GROWTH_BYTES_MAX);
-    assert!(is_within, "{loads} loads, time and again, cost so many bytes of memory: {growths:?}");
+    let (before, traces) = (resident(), engine.traces());
+    (0..loads).for_each(load);
+    let hello = engine.hello();
+    engine.check_unharmed(&hello, &traces);
+    let growth = resident().saturating_sub(before);
+    println!("{loads} loads: {} KiB more in memory, {traces:?}", growth >> 10);
+    assert!(growth <= GROWTH_BYTES_MAX, "{loads} loads cost {growth} bytes of memory");
     assert_eq!(engine.whole_status().versions.len(), 2);
     engine.end();
 }
