@@ -128,7 +128,7 @@ impl Engine {
         let (auth, tokens) = (Auth::new(config)?, Tokens::load_or_make(data.path())?);
         let lobby = Lobby::new(config, rooms.clone(), auth, tokens, metrics.sessions(), stop.clone());
         let trials = Trials::new(rooms.clone(), kept, Arc::clone(&metrics), stop.clone(), config.probation);
-        let loads = Loads::new(
+        let loads = Loads::start(
             Arc::clone(&loader),
             rooms.clone(),
             Arc::clone(&trials),
@@ -139,7 +139,8 @@ impl Engine {
                 rewrite_bytes_max: config.rewrite_bytes_max,
                 rehearsal_bytes_max: config.rehearsal_bytes_max,
             },
-        );
+        )
+        .map_err(StartError::Thread)?;
         let (started_at, started) = (Timestamp::now(), Instant::now());
         let lobby = Arc::new(lobby);
         Ok(Engine { loader, rooms, lobby, loads, trials, metrics, stop, listen: door.address(), started_at, started })

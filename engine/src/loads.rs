@@ -2,10 +2,11 @@
 //!
 //! One at a time. Everything that can fail is done before a room is touched; what then fails is taken back in every room.
 
-mod aside;
 mod rehearsal;
 mod tables;
+mod worker;
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use parking_lot::Mutex;
 use prometheus::IntGauge;
 use room::{LogicVersion, StepError, TrialId};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 use crate::http::{Kind, LoadRequest, Refusal};
 use crate::loader::digest::Sha256;
@@ -32,6 +33,7 @@ use crate::stop::Stop;
 pub use rehearsal::PrepareLimits;
 
 use rehearsal::RoomsToTry;
+use worker::Worker;
 
 /// Loads under way and waiting, at most.
 const LOADS_MAX: usize = 16;
@@ -48,6 +50,10 @@ pub struct Loads {
     limits: PrepareLimits,
     places: Semaphore,
     trials: Arc<Trials>,
+    /// Tries plugins and maps them.
+    loading: Worker,
+    /// Runs migrations, of which one may never return.
+    rewriting: Worker,
 }
 
 /// Why a load changed nothing, and what would have been loaded as far as that is known.
@@ -106,18 +112,20 @@ impl From<LoadError> for Refused {
 }
 
 impl Loads {
-    #[must_use]
-    pub fn new(
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn start(
         loader: Arc<Loader>,
         rooms: Rooms,
         trials: Arc<Trials>,
         metrics: Arc<Metrics>,
         stop: Stop,
         limits: PrepareLimits,
-    ) -> Loads {
+    ) -> io::Result<Loads> {
         metrics.versions_mapped.set(i64::try_from(loader.versions.count()).unwrap_or(i64::MAX));
         let places = Semaphore::new(LOADS_MAX);
-        Loads { loader, rooms, metrics, stop, limits, places, trials }
+        let (loading, rewriting) = (Worker::start("load")?, Worker::start("rewrite")?);
+        Ok(Loads { loader, rooms, metrics, stop, limits, places, trials, loading, rewriting })
     }
 
     /// Swaps every room to the plugin that is asked for. Must be polled to its end: a caller who goes away must not drop it.
@@ -184,13 +192,7 @@ impl Loads {
             }
             tables::check(&rooms, manifest, changes, &drops, &planned)
         };
-        let (done, prepared) = oneshot::channel();
-        let prepare = move || drop(done.send(loader.load_for(&name, approve, to_try)));
-        if let Err(error) = aside::spawn("load", prepare) {
-            let reason = format!("no thread can be started to load on: {error}");
-            return Err(Refusal::new(Kind::Unavailable, "load-impossible", reason).into());
-        }
-        let prepared = prepared.await;
+        let prepared = self.loading.run(move || loader.load_for(&name, approve, to_try)).await;
         self.metrics.versions_mapped.set(i64::try_from(self.loader.versions.count()).unwrap_or(i64::MAX));
         prepared.unwrap_or_else(|error| {
             tracing::error!(%error, "a load ended without a result");

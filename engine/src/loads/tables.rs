@@ -9,10 +9,9 @@ use logic_api::changes::Changes;
 use logic_api::schema::Schema;
 use room::plan::{Cancel, Plan, PlanReport, Rewrite, RewriteError};
 use room::{LogicVersion, Room, Stamp, World};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Loads, Planned, Refused, Running, aside, version_name};
+use super::{Loads, Planned, Refused, Running, version_name};
 use crate::http::{Kind, Refusal};
 use crate::loader::load::Summary;
 use crate::loader::name::PluginName;
@@ -152,7 +151,7 @@ impl Loads {
         Ok(plans.told())
     }
 
-    /// Rewrites the tables of every room, on a thread of its own: all of them first, then what has changed since.
+    /// Rewrites the tables of every room, away from the threads that answer: all of them first, then what has changed since.
     pub(super) async fn prepare_tables(
         &self,
         to: &Arc<Mapped>,
@@ -209,20 +208,15 @@ impl Loads {
                           restart the engine";
             return Err(Refusal::new(Kind::Unavailable, "rewrite-stuck", reason));
         }
-        let (done, outcome) = oneshot::channel();
         let running = Running::new(&self.metrics.rewrites);
-        let run = move || {
+        let outcome = self.rewriting.run(move || {
             // What the logic logs has no place yet: the rooms go on on the version from before.
             let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
             let outcome = work();
             // Before the outcome is known: the next load must not find this one still counted.
             drop(running);
-            let _ = done.send(outcome);
-        };
-        if let Err(error) = aside::spawn("rewrite", run) {
-            let reason = format!("no thread can be started to rewrite the tables on: {error}");
-            return Err(Refusal::new(Kind::Unavailable, "rewrite-impossible", reason));
-        }
+            outcome
+        });
         match timeout_at(deadline, outcome).await {
             Ok(Ok(outcome)) => Ok(Some(outcome)),
             Ok(Err(_)) => {

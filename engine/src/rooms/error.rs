@@ -148,7 +148,7 @@ pub enum NotSwapped {
 /// Why the rooms could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("a thread for rooms cannot be started: {0}")]
+    #[error("a thread for rooms or loads cannot be started: {0}")]
     Thread(io::Error),
     #[error(transparent)]
     Room(RoomError),

@@ -21,7 +21,8 @@ pub(crate) fn start(base: &[u8]) -> Engine {
 pub(crate) fn start_with(base: &[u8], line: &str) -> Engine {
     let setup = Setup::new(Path::new(""), &[]).with("logic = \"base.so\"").with("rooms = [\"main\", \"second\"]");
     fs::write(setup.plugins().join("base.so"), base).unwrap();
-    setup.with(line).start()
+    // A snapshot in the middle would have a journal go on in another file.
+    setup.with("snapshot_interval_ms = 3600000").with(line).start()
 }
 
 impl Engine {

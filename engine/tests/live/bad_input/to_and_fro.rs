@@ -4,7 +4,7 @@
 
 use super::{
     plugins::{good, sealed},
-    refusals::start_with,
+    refusals::start,
 };
 
 /// Few enough for every run of the tests.
@@ -17,8 +17,7 @@ const GROWTH_BYTES_MAX: u64 = 5 << 20;
 #[test]
 fn loads_to_and_fro_leave_nothing_behind() {
     let loads = std::env::var("HOTSEAT_LOADS").map_or(LOADS, |loads| loads.parse().expect("HOTSEAT_LOADS is a number"));
-    // A snapshot in the middle would have a journal go on in another file.
-    let engine = start_with(&sealed(&good(1001, "game1")), "snapshot_interval_ms = 3600000");
+    let engine = start(&sealed(&good(1001, "game1")));
     engine.put("plugin1.so", &sealed(&good(1001, "game1")));
     engine.put("plugin2.so", &sealed(&good(1002, "game2")));
     let load = |number: u64| {
