@@ -1,16 +1,21 @@
-//! `engine replay` in a process of its own: an input that ends it is told, and the next one goes on without it.
+//! `engine replay` in a process of its own: an input that ends it is told, and the next one goes on without it; one that does not
+//! return is told, too.
 
 use std::fs::DirBuilder;
+use std::io::{self, IsTerminal as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use room::Skipped;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::cli::replay::{ReplayCommandError, ReplayFlags};
-use crate::journal::black_box::{BlackBox, UnderWay};
+use crate::journal::black_box::{self, BlackBox, UnderWay};
 use crate::journal::files::Disk;
 use crate::journal::last_word::FAULTS;
 
@@ -18,6 +23,8 @@ use crate::journal::last_word::FAULTS;
 const END: &str = "end";
 /// Inputs that may end the process before the replay is given up.
 const ENDS_MAX: usize = 16;
+/// How often the child is looked at: what is under way at two looks in a row is told.
+const LOOK_PERIOD: Duration = Duration::from_secs(10);
 
 /// Replays in child processes, each without what ended those before it, until one comes to its end.
 ///
@@ -30,7 +37,7 @@ pub(super) fn replay(flags: &ReplayFlags) -> Result<String, ReplayCommandError> 
         let mut child = Command::new("/proc/self/exe");
         child.args(std::env::args_os().skip(1)).arg("--watched").arg(&folder.0);
         child.args(without.iter().flat_map(|skipped| ["--ended".to_owned(), written(*skipped)]));
-        let status = child.status().map_err(ReplayCommandError::Child)?;
+        let status = status(&mut child, &folder.0).map_err(ReplayCommandError::Child)?;
         if status.signal().is_none() && folder.0.join(END).exists() {
             return if status.success() { Ok(String::new()) } else { Err(ReplayCommandError::Told) };
         }
@@ -56,8 +63,67 @@ pub(super) fn replay(flags: &ReplayFlags) -> Result<String, ReplayCommandError> 
         if without.len() == ENDS_MAX || without.contains(&skipped) {
             return Err(ReplayCommandError::TooMany { ends });
         }
-        eprintln!("{ends}; the replay goes on without it");
+        tell(&format!("{ends}; the replay goes on without it"));
         without.push(skipped);
+    }
+}
+
+/// Waits for the child, and tells of an input that it does not come to the end of. How long that may take is for a person to say.
+fn status(child: &mut Command, folder: &Path) -> io::Result<ExitStatus> {
+    let (ended, end) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut standstill = Standstill::default();
+            while end.recv_timeout(LOOK_PERIOD) == Err(RecvTimeoutError::Timeout) {
+                // It is told of for convenience: what cannot be read is not.
+                let under_way = under_way_now(folder).ok().flatten();
+                standstill.look(under_way).iter().for_each(|line| tell(line));
+            }
+        });
+        let status = child.status();
+        drop(ended);
+        status
+    })
+}
+
+/// A line in the place of the child's bar.
+fn tell(line: &str) {
+    let start = if io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
+    eprintln!("{start}{line}");
+}
+
+/// What the child is at. Of a copy: it writes while this reads.
+fn under_way_now(folder: &Path) -> io::Result<Option<UnderWay>> {
+    let copy = folder.join("look");
+    std::fs::create_dir_all(&copy)?;
+    std::fs::copy(folder.join(black_box::FILE), copy.join(black_box::FILE))?;
+    BlackBox::under_way(&Disk, &copy)
+}
+
+/// What was under way at the last look.
+#[derive(Debug, Default)]
+struct Standstill {
+    last: Option<UnderWay>,
+    is_told: bool,
+}
+
+impl Standstill {
+    /// What there is to tell after another look.
+    fn look(&mut self, now: Option<UnderWay>) -> Option<String> {
+        if now != self.last {
+            (self.last, self.is_told) = (now, false);
+            return None;
+        }
+        let UnderWay { skipped, line, .. } = self.last.as_ref()?;
+        if std::mem::replace(&mut self.is_told, true) {
+            return None;
+        }
+        let seconds = LOOK_PERIOD.as_secs();
+        let advice = match skipped.record {
+            0 => String::new(),
+            _ => format!("; Ctrl-C ends the replay, and --without {} leaves it out", written(*skipped)),
+        };
+        Some(format!("{line} has not returned for {seconds} s{advice}"))
     }
 }
 
@@ -71,7 +137,7 @@ pub(super) fn begin() {
 ///
 /// # Errors
 /// The note cannot be written.
-pub(super) fn end(folder: &Path) -> std::io::Result<()> {
+pub(super) fn end(folder: &Path) -> io::Result<()> {
     std::fs::write(folder.join(END), "")
 }
 
@@ -96,14 +162,14 @@ pub(super) fn written(skipped: Skipped) -> String {
 struct Folder(PathBuf);
 
 impl Folder {
-    fn make() -> std::io::Result<Folder> {
+    fn make() -> io::Result<Folder> {
         let mut number = 0_u32;
         loop {
             let path = std::env::temp_dir().join(format!("hotseat-replay-{}-{number}", std::process::id()));
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Folder(path)),
                 // Left behind by one that was killed.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(error),
             }
         }
@@ -120,6 +186,23 @@ impl Drop for Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_input_that_is_under_way_at_two_looks_is_told_once() {
+        let at = |record| {
+            Some(UnderWay { skipped: Skipped { record, again: 0 }, line: format!("input {record}"), version: 1 })
+        };
+        let mut standstill = Standstill::default();
+        let told: Vec<_> = [None, None, at(3), at(4), at(4), at(4), None, at(4), at(0), at(0)]
+            .into_iter()
+            .filter_map(|now| standstill.look(now))
+            .collect();
+        let expected = [
+            "input 4 has not returned for 10 s; Ctrl-C ends the replay, and --without 4 leaves it out",
+            "input 0 has not returned for 10 s",
+        ];
+        assert_eq!(told, expected);
+    }
 
     #[test]
     fn what_is_left_out_is_written_as_it_is_read() {

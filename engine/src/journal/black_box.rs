@@ -19,7 +19,8 @@ use super::last_word::{self, LastWord};
 use super::log::LogError;
 use super::segments::{failed, place};
 
-pub(super) const FILE: &str = "under-way";
+/// Of a box, in its folder.
+pub(crate) const FILE: &str = "under-way";
 /// In the data folder: for what rooms do before they have a folder.
 const UNBORN: &str = "unborn";
 pub(super) const QUARANTINE: &str = "quarantine";
