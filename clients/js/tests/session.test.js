@@ -20,7 +20,7 @@ async function begin(transport, options = {}) {
 /** One test for each transport. */
 function each(name, options, body) {
   for (const transport of transports) {
-    test(`${name} (${transport})`, { timeout: 20_000 }, async () => {
+    test(`${name} (${transport})`, { timeout: 120_000 }, async () => {
       const parts = await begin(transport, options);
       try {
         await body(parts);

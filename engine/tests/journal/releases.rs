@@ -15,7 +15,7 @@ use crate::support::{Plain, append, batch, create, found, read_all, records};
 const SEGMENT_BYTES: u64 = 3000;
 const BATCHES: u64 = 220;
 /// For a test that hangs to fail instead; nothing waits this long when all is well.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How many records were acknowledged.
 fn run(disk: &MemoryDisk, durability: Durability, all: &[Vec<Plain>]) -> usize {

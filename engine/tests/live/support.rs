@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::client::{self, Pending, Reply};
 
 /// For a test that hangs to fail instead; nothing waits this long when all is well.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_engine");
 

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// For a test that hangs to fail instead; nothing waits this long when all is well.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Remembers what it was asked, and answers by the path or the plugin's name.
 pub(crate) struct Fake {

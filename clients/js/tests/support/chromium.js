@@ -119,7 +119,7 @@ class Page {
   }
 
   /** Waits, frame by frame, until an expression is true in the page; gives its value. */
-  async until(expression, patienceMs = 20_000) {
+  async until(expression, patienceMs = 60_000) {
     const watch = `new Promise((done, failed) => {
       const end = performance.now() + ${patienceMs};
       (function look() {

@@ -15,7 +15,7 @@ use super::process::{DATA, Process, ROOMS};
 use crate::disk::{Failure, MemoryDisk};
 
 /// For a test that hangs to fail instead; nothing waits this long when all is well.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn folder() -> PathBuf {
     Path::new(DATA).join("rooms").join(ROOMS[0])

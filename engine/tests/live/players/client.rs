@@ -8,7 +8,7 @@ use wire::limits::cut;
 use wire::{ClientFrame, CloseCode, EngineFrame, Header, Joined, tcp};
 
 /// For a test that hangs to fail instead; nothing waits this long when all is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 const MASK: [u8; 4] = [7, 0, 255, 42];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
