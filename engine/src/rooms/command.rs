@@ -14,7 +14,7 @@ use crate::rooms::opening::RoomSettings;
 use crate::rooms::outlet::Entered;
 use crate::rooms::play::Newcomer;
 use crate::rooms::players::House;
-use crate::rooms::registry::Place;
+use crate::rooms::registry::{Opening, Place};
 use crate::rooms::trial::Swap;
 use crate::sessions::Link;
 use crate::status::PlayerStatus;
@@ -24,11 +24,15 @@ use crate::status::PlayerStatus;
 pub(super) enum Command {
     /// If the room is gone, the reply is dropped.
     ToRoom { room: RoomId, ask: Ask },
-    /// Creates a room on this thread. If the reply cannot be given any more, the room is disposed of.
-    Open { new: Box<NewSeat>, reply: oneshot::Sender<Result<(), StepError>> },
+    /// Creates a room on this thread. If the reply cannot be given any more, the room is disposed of. Its name is kept until then,
+    /// however long that takes.
+    Open { new: Box<NewSeat>, opening: Opening, reply: oneshot::Sender<Opened> },
     /// Ends every room, and then the thread.
     End { grace: Duration },
 }
+
+/// What keeps the name, and whether the room is there.
+pub(super) type Opened = (Opening, Result<(), StepError>);
 
 impl Command {
     /// Whether a helper may do it: that is quick as a rule, and neither begins nor ends a room.

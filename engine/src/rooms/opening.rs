@@ -343,7 +343,7 @@ impl Rooms {
         made.expect("opening a room does not panic, and is not cancelled")
     }
 
-    async fn make_in_turn(
+    pub(super) async fn make_in_turn(
         &self,
         to_open: ToOpen,
         wishes: Wishes,
@@ -352,29 +352,38 @@ impl Rooms {
         let logic = Arc::clone(&self.0.current.lock());
         let keeps_seat = wishes.keeps_seat;
         let (place, new) = self.placed(&to_open, wishes, logic);
+        let opening = to_open.opening;
         let seat = keeps_seat.then(|| place.board.entrance.reserve().expect("a new room has a free seat"));
-        let created = self.created(&place, new).await;
-        if created.is_ok() {
-            self.swap_new(&place).await;
-        } else {
-            // Before the name is free again.
-            self.0.registry.metrics().forget_room(place.board.name.as_str());
+        // The name is kept until all of this is done.
+        let (_opening, created) = self.created(&place, new, opening).await;
+        match created {
+            Ok(()) => self.swap_new(&place).await,
+            Err(_) => self.0.registry.metrics().forget_room(place.board.name.as_str()),
         }
-        drop(to_open.opening);
         created.map(|()| (place, seat))
     }
 
-    async fn created(&self, place: &Place, new: NewSeat) -> Result<(), RoomError> {
+    /// What keeps the name comes back with the outcome, but from a thread that does not answer: it has it until it does.
+    async fn created(
+        &self,
+        place: &Place,
+        new: NewSeat,
+        opening: Opening,
+    ) -> (Option<Opening>, Result<(), RoomError>) {
         let (reply, answer) = oneshot::channel();
-        place.inbox.send(Command::Open { new: Box::new(new), reply }).map_err(|_| place.ended())?;
+        if place.inbox.send(Command::Open { new: Box::new(new), opening, reply }).is_err() {
+            return (None, Err(place.ended()));
+        }
         match timeout(ROOM_TIMEOUT, answer).await {
-            Ok(Ok(Ok(()))) => {
+            Ok(Ok((opening, Ok(())))) => {
                 self.settled().await;
-                Ok(())
+                (Some(opening), Ok(()))
             }
-            Ok(Ok(Err(error))) => Err(RoomError::NotMade { room: place.name(), error }),
-            Ok(Err(_)) => Err(place.ended()),
-            Err(_) => Err(RoomError::Stuck { room: place.name(), waited_ms: ROOM_TIMEOUT.as_millis() }),
+            Ok(Ok((opening, Err(error)))) => (Some(opening), Err(RoomError::NotMade { room: place.name(), error })),
+            Ok(Err(_)) => (None, Err(place.ended())),
+            Err(_) => {
+                (None, Err(RoomError::Stuck { room: place.name(), waited_ms: ROOM_TIMEOUT.as_millis() }))
+            },
         }
     }
 
@@ -407,7 +416,7 @@ impl Rooms {
         }
     }
 
-    fn wishes(&self, new: &NewRoom) -> Result<(Option<RoomName>, Wishes), RoomError> {
+    pub(super) fn wishes(&self, new: &NewRoom) -> Result<(Option<RoomName>, Wishes), RoomError> {
         let options = &self.0.options;
         let NewRoom { name, config, players_max: players, locked, label: of, dispose_when_empty, linger_ms, tick_hz } =
             new;

@@ -162,8 +162,7 @@ impl Registry {
     /// The room can be asked from here on.
     pub(super) fn add(&self, place: &Arc<Place>) {
         let mut rooms = self.rooms.write();
-        // Taken only by the next room of that name, where this one took so long that it was given up: then it is let go at once.
-        rooms.by_name.entry(place.board.name.clone()).or_insert_with(|| Arc::clone(place));
+        rooms.by_name.insert(place.board.name.clone(), Arc::clone(place));
         rooms.by_id.insert(place.id(), Arc::clone(place));
         drop(rooms);
         self.metrics.rooms_open.inc();
@@ -174,11 +173,9 @@ impl Registry {
     pub(super) fn remove(&self, id: RoomId) {
         let mut rooms = self.rooms.write();
         let place = rooms.by_id.remove(&id).expect("a room is added once and removed once");
-        if rooms.by_name.get(&place.board.name).is_some_and(|named| named.id() == id) {
-            rooms.by_name.remove(&place.board.name);
-            // While nobody can have the name, or the numbers of the next room of that name would go.
-            self.metrics.forget_room(place.board.name.as_str());
-        }
+        rooms.by_name.remove(&place.board.name);
+        // While nobody can have the name, or the numbers of the next room of that name would go.
+        self.metrics.forget_room(place.board.name.as_str());
         drop(rooms);
         self.metrics.rooms_open.dec();
         self.metrics.rooms_closed.inc();

@@ -57,6 +57,9 @@ macro_rules! logics {
 
             fn create(&mut self, _ctx: &mut Ctx, config: &[u8]) {
                 assert!(config != b"no", "this config is not for me");
+                if config == b"slowly" {
+                    CREATE_GATE.wait();
+                }
                 self.state.count = config.len() as u64;
             }
 
@@ -117,6 +120,8 @@ struct Gate {
 static GATE: Gate = Gate::new();
 /// For the test of an opening that meets a swap.
 static SWAP_GATE: Gate = Gate::new();
+/// For the test of a room that takes long to make.
+static CREATE_GATE: Gate = Gate::new();
 /// For the test of players who have waited too long.
 static LATE_GATE: Gate = Gate::new();
 

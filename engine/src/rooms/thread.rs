@@ -158,11 +158,12 @@ impl RoomThread {
                 seat.schedule(&mut self.dues);
                 now
             }
-            Command::Open { new, reply } => {
+            Command::Open { new, opening, reply } => {
                 if !self.is_ending && !reply.is_closed() {
                     let id = new.place.id();
                     let opened = self.open(*new);
-                    if reply.send(opened).is_err()
+                    // What is not heard is kept until the room is gone, and its name with it.
+                    if let Err(_unheard) = reply.send((opening, opened))
                         && let Some(unwanted) = self.seats.get_mut(&id)
                     {
                         unwanted.dispose();

@@ -8,7 +8,7 @@ use room::LogicVersion;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{
-    First, LATE_GATE, SAID, SWAP_GATE, Second, get, named, options, poll_once, start, start_with, swap_for_good,
+    CREATE_GATE, First, LATE_GATE, SAID, SWAP_GATE, Second, get, named, options, poll_once, start, start_with, swap_for_good,
     version,
 };
 use crate::metrics::Metrics;
@@ -163,6 +163,30 @@ async fn a_room_that_is_opened_during_a_swap_runs_what_the_swap_leaves() {
         "Second 101",
         "created before the verdict, and so on the version from before"
     );
+}
+
+#[tokio::test]
+async fn a_room_that_is_made_too_late_is_gone_before_its_name_is_free() {
+    let rooms = start::<First>(0).unwrap();
+    let slow = NewRoom { config: Some("slowly".to_owned()), ..named("slow") };
+    let (name, wishes) = rooms.wishes(&slow).unwrap();
+    let to_open = rooms.0.registry.begin(name.as_ref(), None).unwrap();
+    let mut making = Box::pin(rooms.make_in_turn(to_open, wishes));
+    assert!(poll_once(&mut making).is_none());
+    tokio::task::spawn_blocking(|| CREATE_GATE.until_held()).await.unwrap();
+    // As when it has taken too long.
+    drop(making);
+    let taken = |error: &RoomError| matches!(error, RoomError::NameTaken { name } if name == "slow");
+    let error = rooms.open(&named("slow")).await.unwrap_err();
+    assert!(taken(&error), "the thread is still at it: {error}");
+    CREATE_GATE.open();
+    while let Err(error) = rooms.open(&named("slow")).await {
+        assert!(taken(&error), "{error}");
+    }
+    assert_eq!(get(&rooms, "slow", "/").await, "First 1", "the second one has no config");
+    assert!(rooms.end().await);
+    let said = SAID.lock().unwrap();
+    assert_eq!(said.iter().filter(|line| *line == "slow: dispose").count(), 2, "{said:?}");
 }
 
 #[tokio::test]
