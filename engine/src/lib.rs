@@ -2,6 +2,7 @@
 //!
 //! It owns files, threads and time so that `room` need not know of them, and never links a logic.
 
+mod allowance;
 pub mod cli;
 pub mod config;
 pub mod serve;
@@ -23,6 +24,7 @@ pub mod watchdog;
 pub mod journal;
 pub mod loader;
 
+pub mod descriptors;
 pub mod guard;
 pub mod http;
 pub mod lock;

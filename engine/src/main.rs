@@ -12,6 +12,7 @@ use engine::cli::{
     ServeFlags, SnapshotCommandError,
 };
 use engine::config::{Config, ConfigError};
+use engine::descriptors;
 use engine::dev::{self, Dev, DevError};
 use engine::engine::{Engine, EngineError};
 use engine::journal::last_word;
@@ -159,21 +160,12 @@ fn develop(flags: DevFlags) -> Result<(), Failure> {
 }
 
 fn serve_with(config: Config, data: &DataFolder, dev: Option<Dev>) -> Result<(), Failure> {
-    raise_open_files();
+    descriptors::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
     let served = runtime.block_on(serve_until_stopped(config, data, dev));
     // A plugin that never returns may hold a thread of it.
     runtime.shutdown_timeout(RUNTIME_END_MAX);
     served
-}
-
-/// As far as the system lets everybody: each player's connection is an open file.
-fn raise_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(%error, ?current, ?maximum, "the limit of open files stays as it is");
-    }
 }
 
 /// From here on nothing is said on standard output. A plugin that prints must not fail because the reader of it has gone: in a

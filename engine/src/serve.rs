@@ -35,6 +35,7 @@ use tokio::time::timeout;
 use wire::tcp::PREAMBLE;
 
 use crate::config::Config;
+use crate::descriptors;
 use crate::guard::Guard;
 use crate::http::{Backend, Front, RequestLimits};
 use crate::lock::{DataFolder, write_atomically};
@@ -198,7 +199,17 @@ async fn accept(
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let accepted = async {
         let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
+        let mut is_told = false;
         loop {
+            if descriptors::are_short() {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(
+                        "nobody is let in: as many files are open as there may be (ulimit -n), but for the engine's own"
+                    );
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
             match listener.accept().await {
                 Ok((stream, peer)) => return (stream, peer, slot),
                 // The peer was gone before its turn came.

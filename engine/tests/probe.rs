@@ -165,8 +165,8 @@ fn an_exit_is_told_by_its_code() {
 }
 
 fn a_constructor_that_never_ends_is_stopped() {
-    let limit = Duration::from_millis(200);
-    let expected = "a.so: did not finish loading within 0.2 s: a constructor that loops?";
+    let limit = Duration::from_secs(1);
+    let expected = "a.so: did not finish loading within 1 s: a constructor that loops?";
     let loops = ["for (;;);", "for (;;) pause();", "for (;;) puts(\"still here\");", "raise(SIGSTOP);"];
     for code in loops {
         let started = Instant::now();

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { InputTooLong, QueueFull, Session, connect } from '../hotseat.js';
-import { EVENTS, watch } from './support/events.js';
+import { InputTooLong, QueueFull, connect } from '../hotseat.js';
+import { watch } from './support/events.js';
 import { FakeEngine, closing, header, joined } from './support/fake.js';
 
 const transports = ['tcp', ...(globalThis.WebSocket ? ['ws'] : [])];
@@ -528,18 +528,4 @@ test('what can never work is refused at once', () => {
   const join = { url: 'tcp://127.0.0.1:1', room: 'main' };
   assert.throws(() => connect({ ...join, hello: new Uint8Array(65_529) }), /1 bytes too long/);
   connect({ ...join, hello: new Uint8Array(65_528) }).close();
-});
-
-test('the type declarations name what there is', () => {
-  const types = readFileSync(new URL('../hotseat.d.ts', import.meta.url), 'utf8');
-  const members = (opening) => {
-    const body = types.slice(types.indexOf(opening) + opening.length).split('\n}')[0];
-    return [...body.matchAll(/^ {2}(?:readonly )?(\w+)\??[:(<]/gm)].map((found) => found[1]);
-  };
-  const session = connect({ url: 'tcp://127.0.0.1:1' });
-  session.close();
-  const own = [...Object.getOwnPropertyNames(Session.prototype), ...Object.keys(session)];
-  assert.deepEqual([...new Set(members('class Session {'))].sort(), own.sort());
-  assert.deepEqual(members('interface Events {').sort(), [...EVENTS].sort());
-  for (const option of members('interface Options {')) connect({ [option]: undefined, url: 'tcp://127.0.0.1:1' }).close();
 });

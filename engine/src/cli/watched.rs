@@ -23,6 +23,8 @@ use crate::journal::last_word::FAULTS;
 const END: &str = "end";
 /// Inputs that may end the process before the replay is given up.
 const ENDS_MAX: usize = 16;
+/// The start of its folder's name in that for temporary files, before the number of the process.
+const FOLDER: &str = "hotseat-replay-";
 /// How often the child is looked at: what is under way at two looks in a row is told.
 const LOOK_PERIOD: Duration = Duration::from_secs(10);
 
@@ -163,15 +165,28 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn make() -> io::Result<Folder> {
+        sweep();
         let mut number = 0_u32;
         loop {
-            let path = std::env::temp_dir().join(format!("hotseat-replay-{}-{number}", std::process::id()));
+            let path = std::env::temp_dir().join(format!("{FOLDER}{}-{number}", std::process::id()));
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Folder(path)),
-                // Left behind by one that was killed.
+                // Of a thread of its own, or of somebody else.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(error),
             }
+        }
+    }
+}
+
+/// Removes what those left behind that were ended by Ctrl-C, or killed.
+fn sweep() {
+    for entry in std::env::temp_dir().read_dir().into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(FOLDER)?.split('-').next()?.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            // It may be somebody else's.
+            let _left_behind = std::fs::remove_dir_all(entry.path());
         }
     }
 }
@@ -186,6 +201,20 @@ impl Drop for Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_of_processes_that_are_gone_is_removed() {
+        // No process has this number: it is above what Linux gives.
+        let left = std::env::temp_dir().join(format!("{FOLDER}4294967295-0"));
+        std::fs::create_dir_all(&left).unwrap();
+        let folder = Folder::make().unwrap();
+        let another = Folder::make().unwrap();
+        assert!(!left.exists());
+        assert!(folder.0.exists() && another.0.exists());
+        let (first, second) = (folder.0.clone(), another.0.clone());
+        drop((folder, another));
+        assert!(!first.exists() && !second.exists());
+    }
 
     #[test]
     fn an_input_that_is_under_way_at_two_looks_is_told_once() {

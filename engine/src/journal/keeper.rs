@@ -212,7 +212,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Where what the thread's new rooms do is noted; only that thread uses it.
+    /// Where what the thread's new rooms do is noted; only that thread uses it, and no helper makes a room.
     pub fn unborn(&self, thread: usize) -> Option<SharedBox> {
         self.0.unborn.get()?.get(thread).cloned()
     }
@@ -305,10 +305,10 @@ impl Keeper {
     /// Keeps other settings of a room from here on.
     pub fn change_settings(&self, name: &str, settings: Vec<u8>) {
         let (files, folder) = (Arc::clone(&self.0.files), self.folder(name));
-        self.0.journal.run(Box::new(move || match files.list(&folder) {
+        self.0.journal.run(Box::new(move || {
+            let names = files.list(&folder).map_err(failed("listing", &folder))?;
             // It may have gone meanwhile.
-            Ok(names) if !names.is_empty() => place_settings(&*files, &folder, &settings),
-            _ => Ok(()),
+            if names.is_empty() { Ok(()) } else { place_settings(&*files, &folder, &settings) }
         }));
     }
 

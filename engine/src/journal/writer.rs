@@ -18,7 +18,7 @@ use super::log::{Log, Task};
 /// More than this at once is for the journal's thread: to sum, hash and write it takes long enough for other rooms to notice.
 pub const WRITTEN_HERE_BYTES_MAX: u64 = 64 << 10;
 
-/// Writes the records of one room. All methods are for the room's thread.
+/// Writes the records of one room. All methods are for whoever has the room's thread, or helps it.
 #[derive(Debug)]
 pub struct Writer {
     id: LogId,

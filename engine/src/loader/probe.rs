@@ -5,7 +5,6 @@
 //! maps the plugin as the engine would and says what came of it over a pipe that the plugin's code never gets to see as standard
 //! output; rooms come to it by another. Its word counts only together with an orderly end of the process.
 
-mod allowance;
 pub mod child;
 mod fault;
 mod footing;
@@ -38,7 +37,7 @@ use serde::de::DeserializeOwned;
 pub use fault::{After, Change, ProbeEnd, ProbeFault};
 pub use words::{RehearsalFault, Step};
 
-use allowance::Allowance;
+use crate::allowance::{Allowance, Whose};
 use heard::Heard;
 use pipe::{Keep, Pipe, printable};
 use words::{ChunkWriter, LINES_BYTES_MAX, RoomHead};
@@ -170,7 +169,7 @@ impl<T: DeserializeOwned> Probe<T> {
         })();
         let (ended, said, printed, rooms) = parts.inspect_err(|_: &io::Error| end(&mut child))?;
         Ok(Self {
-            allowance: Allowance::new(pid(&child), options.time_max),
+            allowance: Allowance::new(Whose::Process(pid(&child)), options.time_max),
             child,
             ended,
             said,
@@ -248,7 +247,7 @@ impl<T: DeserializeOwned> Probe<T> {
     }
 
     fn allow(&mut self, time_max: Duration) {
-        self.allowance = Allowance::new(pid(&self.child), time_max);
+        self.allowance = Allowance::new(Whose::Process(pid(&self.child)), time_max);
     }
 
     /// Sleeps until the child has said something, takes more bytes of a room, has ended, or has let its time pass.

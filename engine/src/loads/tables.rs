@@ -9,9 +9,10 @@ use logic_api::changes::Changes;
 use logic_api::schema::Schema;
 use room::plan::{Cancel, Plan, PlanReport, Rewrite, RewriteError};
 use room::{LogicVersion, Room, Stamp, World};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::{Loads, Planned, Refused, Running, version_name};
+use crate::allowance::Allowance;
 use crate::http::{Kind, Refusal};
 use crate::loader::load::Summary;
 use crate::loader::name::PluginName;
@@ -158,7 +159,7 @@ impl Loads {
         drops: &Arc<[String]>,
         planned: &Planned,
     ) -> Result<TableRewrites, Refusal> {
-        let deadline = Instant::now() + self.limits.rewrite_time_max;
+        let allowance = self.rewriting.allow(self.limits.rewrite_time_max);
         let mut rewrites = BTreeMap::new();
         for round in 0..ROUNDS_MAX {
             let twins = self.rooms.twins().await?;
@@ -176,7 +177,7 @@ impl Loads {
                 let cancel = cancel.clone();
                 move || update(twins, rewrites, &to, &drops, bytes_max, &cancel)
             };
-            let updated = self.on_thread(deadline, rewrite).await?;
+            let updated = self.on_thread(&allowance, rewrite).await?;
             let Some(updated) = updated else {
                 cancel.cancel();
                 let seconds = self.limits.rewrite_time_max.as_secs_f32();
@@ -195,11 +196,11 @@ impl Loads {
         Ok(TableRewrites::new(Arc::clone(drops), rewrites))
     }
 
-    /// Rewrites away from the rooms. `None` if that has not returned by then: a thread cannot be stopped, and is left behind with
+    /// Rewrites away from the rooms. `None` if that has not returned in the time allowed: a thread cannot be stopped, and is left behind with
     /// what it has.
     async fn on_thread(
         &self,
-        deadline: Instant,
+        allowance: &Allowance,
         work: impl FnOnce() -> Updated + Send + 'static,
     ) -> Result<Option<Updated>, Refusal> {
         // Loads come one after the other: one that runs now was left behind. Each more would cost another core.
@@ -209,7 +210,7 @@ impl Loads {
             return Err(Refusal::new(Kind::Unavailable, "rewrite-stuck", reason));
         }
         let running = Running::new(&self.metrics.rewrites);
-        let outcome = self.rewriting.run(move || {
+        let mut outcome = self.rewriting.run(move || {
             // What the logic logs has no place yet: the rooms go on on the version from before.
             let _silence = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
             let outcome = work();
@@ -217,14 +218,18 @@ impl Loads {
             drop(running);
             outcome
         });
-        match timeout_at(deadline, outcome).await {
-            Ok(Ok(outcome)) => Ok(Some(outcome)),
-            Ok(Err(_)) => {
-                let reason = "the rewriting of the tables ended without a result; see the log";
-                Err(Refusal::new(Kind::Internal, "rewrite-broken", reason))
+        let outcome = loop {
+            match timeout(allowance.left(), &mut outcome).await {
+                Ok(outcome) => break outcome,
+                Err(_) if allowance.left().is_zero() => return Ok(None),
+                // It has waited for a core meanwhile.
+                Err(_) => {}
             }
-            Err(_) => Ok(None),
-        }
+        };
+        outcome.map(Some).map_err(|_| {
+            let reason = "the rewriting of the tables ended without a result; see the log";
+            Refusal::new(Kind::Internal, "rewrite-broken", reason)
+        })
     }
 }
 

@@ -3,8 +3,12 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
+use std::time::Duration;
 
+use rustix::process::Pid;
 use tokio::sync::oneshot;
+
+use crate::allowance::{Allowance, Whose};
 
 /// The priority of such a thread, and of the child processes that it starts: it gets a tenth of a core that everybody wants,
 /// and all of one that nobody else does.
@@ -15,15 +19,22 @@ type Job = Box<dyn FnOnce() + Send>;
 /// A thread that is there for all loads: one for each would still be ending, at its priority, when the load is long answered, and
 /// each that begins meanwhile would take memory of its own.
 #[derive(Debug)]
-pub(super) struct Worker(mpsc::Sender<Job>);
+pub(super) struct Worker {
+    jobs: mpsc::Sender<Job>,
+    thread: Pid,
+}
 
 impl Worker {
     pub(super) fn start(name: &str) -> io::Result<Worker> {
         let (jobs, given) = mpsc::channel::<Job>();
+        let (number, numbered) = mpsc::sync_channel(1);
         let run = move || {
             // Of this thread alone, on Linux.
             if let Err(error) = rustix::process::setpriority_process(None, NICE) {
                 tracing::debug!(%error, "loads are prepared at the priority of the players");
+            }
+            if number.send(rustix::thread::gettid()).is_err() {
+                return;
             }
             for job in given {
                 // Whoever waits for it learns that it has no outcome, and the log has why.
@@ -31,7 +42,8 @@ impl Worker {
             }
         };
         std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        Ok(Worker(jobs))
+        let thread = numbered.recv().map_err(|_| io::Error::other("it ended at once"))?;
+        Ok(Worker { jobs, thread })
     }
 
     /// Has `work` done after all that was given before. Its outcome is an error if it panics.
@@ -39,8 +51,13 @@ impl Worker {
         let (done, outcome) = oneshot::channel();
         // Nobody may wait any more. And a thread that were gone would drop the job, which is the same as a panic.
         let job = move || drop(done.send(work()));
-        drop(self.0.send(Box::new(job)));
+        drop(self.jobs.send(Box::new(job)));
         outcome
+    }
+
+    /// A limit of its time on a core, from now on.
+    pub(super) fn allow(&self, time_max: Duration) -> Allowance {
+        Allowance::new(Whose::Thread(self.thread), time_max)
     }
 }
 

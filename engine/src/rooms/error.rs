@@ -55,6 +55,8 @@ pub enum RoomError {
     NameTaken { name: String },
     #[error("there are {ROOMS_MAX} rooms, which is the limit; close one")]
     TooMany,
+    #[error("as many files are open as there may be (ulimit -n), and a room needs some; try again")]
+    NoFiles,
     #[error("the room {room} cannot be made: {error}")]
     NotMade { room: String, error: StepError },
     #[error("the room {room} is full: it has {players_max} seats")]
@@ -83,6 +85,7 @@ impl RoomError {
             RoomError::Unknown { .. } | RoomError::NotAccepted { .. } => CloseCode::NoSuchRoom,
             RoomError::NameTaken { .. }
             | RoomError::TooMany
+            | RoomError::NoFiles
             | RoomError::Full { .. }
             | RoomError::Locked { .. }
             | RoomError::Ending { .. }
@@ -126,6 +129,7 @@ impl From<RoomError> for Refusal {
             RoomError::NotAccepted { .. } => (Kind::BadRequest, "room-not-accepted"),
             RoomError::NameTaken { .. } => (Kind::Conflict, "room-name-taken"),
             RoomError::TooMany => (Kind::Conflict, "rooms-too-many"),
+            RoomError::NoFiles => (Kind::Unavailable, "files-short"),
             RoomError::NotMade { .. } => (Kind::Unprocessable, "room-not-made"),
             RoomError::Full { .. } => (Kind::Conflict, "room-full"),
             RoomError::Locked { .. } => (Kind::Conflict, "room-locked"),

@@ -15,6 +15,7 @@ use wire::Severity;
 use crate::config::{
     Limit, PLAYERS_MAX, ROOM_CONFIG_BYTES_MAX, ROOM_LINGER_MS, ROOM_NAME_BYTES_MAX, TERMINATE_GRACE_MS, TICK_HZ,
 };
+use crate::descriptors;
 use crate::journal::checked;
 use crate::rooms::board::Board;
 use crate::rooms::command::{Ask, Command, Entry, NewSeat};
@@ -338,6 +339,10 @@ impl Rooms {
 
     /// In a task of its own: whoever asked may go away, and must not leave a room behind that nobody knows of.
     async fn make(&self, to_open: ToOpen, wishes: Wishes) -> Result<(Arc<Place>, Option<Reservation>), RoomError> {
+        // Its journal would end the process.
+        if descriptors::are_short() {
+            return Err(RoomError::NoFiles);
+        }
         let rooms = self.clone();
         let made = tokio::spawn(async move { rooms.make_in_turn(to_open, wishes).await }).await;
         made.expect("opening a room does not panic, and is not cancelled")
@@ -364,12 +369,7 @@ impl Rooms {
     }
 
     /// What keeps the name comes back with the outcome, but from a thread that does not answer: it has it until it does.
-    async fn created(
-        &self,
-        place: &Place,
-        new: NewSeat,
-        opening: Opening,
-    ) -> (Option<Opening>, Result<(), RoomError>) {
+    async fn created(&self, place: &Place, new: NewSeat, opening: Opening) -> (Option<Opening>, Result<(), RoomError>) {
         let (reply, answer) = oneshot::channel();
         if place.inbox.send(Command::Open { new: Box::new(new), opening, reply }).is_err() {
             return (None, Err(place.ended()));
@@ -381,9 +381,7 @@ impl Rooms {
             }
             Ok(Ok((opening, Err(error)))) => (Some(opening), Err(RoomError::NotMade { room: place.name(), error })),
             Ok(Err(_)) => (None, Err(place.ended())),
-            Err(_) => {
-                (None, Err(RoomError::Stuck { room: place.name(), waited_ms: ROOM_TIMEOUT.as_millis() }))
-            },
+            Err(_) => (None, Err(RoomError::Stuck { room: place.name(), waited_ms: ROOM_TIMEOUT.as_millis() })),
         }
     }
 

@@ -1,4 +1,6 @@
-//! SIGTERM and Ctrl-C, in the middle of things; and a file that may not become longer.
+//! SIGTERM and Ctrl-C, in the middle of things; and what the system gives no more of.
+
+use std::net::TcpStream;
 
 use crate::support::{Engine, Setup, moody};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
@@ -57,7 +59,7 @@ fn a_journal_that_may_not_become_longer_ends_the_engine_with_the_reason() {
     let engine = Setup::new(moody(), &["game.1001.so"]).with("tick_hz = 1000").start();
     // Its files are there once it has acknowledged something.
     assert_eq!(engine.get("/count"), "1 in 1001\n");
-    limit_files(&engine);
+    limit(&engine, Resource::Fsize, 1 << 16);
     let (code, setup) = engine.ended();
     let log = std::fs::read_to_string(setup.path("log")).unwrap();
     assert_eq!(code, Some(74), "{log}");
@@ -71,7 +73,7 @@ fn a_plugin_that_may_not_be_copied_is_refused_and_the_rooms_play_on() {
     let files = ["game.1001.so", "plugin2.so"];
     let engine = Setup::new(moody(), &files).with("durability = \"off\"").start();
     assert_eq!(engine.get("/count"), "1 in 1001\n");
-    limit_files(&engine);
+    limit(&engine, Resource::Fsize, 1 << 16);
     let (status, _, reason) = engine.refusal("/load?name=plugin2.so");
     assert!(status == 503 && reason.contains("File too large (os error 27)"), "{status} {reason}");
     assert_eq!(engine.get("/count"), "2 in 1001\n");
@@ -82,9 +84,32 @@ fn a_plugin_that_may_not_be_copied_is_refused_and_the_rooms_play_on() {
     assert_eq!(ignored >> (Signal::XFSZ.as_raw() - 1) & 1, 0, "{ignored:x}");
 }
 
-/// From here on none of its files may become longer than this.
-fn limit_files(engine: &Engine) {
+/// A segment that cannot be begun would end the engine.
+#[test]
+fn connections_leave_the_journal_the_files_that_it_needs() {
+    const FILES_MAX: u64 = 100;
+    let settings = "snapshot_interval_ms = 100\nhandshake_timeout_ms = 600000";
+    let engine = Setup::new(moody(), &["game.1001.so"]).with(settings).start();
+    assert_eq!(engine.get("/count"), "1 in 1001\n");
+    limit(&engine, Resource::Nofile, FILES_MAX);
+    let crowd: Vec<_> = (0..FILES_MAX).map(|_| TcpStream::connect(engine.address).unwrap()).collect();
+    engine.until("nobody is let in", |engine| engine.log().contains("nobody is let in: as many files are open"));
+    let segments = || {
+        let names = engine.setup.path("data/rooms/main").read_dir().unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".journal")).max()
+    };
+    let before = segments();
+    engine.until("another segment is begun", |_| segments() > before);
+    let descriptors = engine.descriptors() as u64;
+    assert!(descriptors < FILES_MAX * 4 / 5, "{descriptors} are open");
+    drop(crowd);
+    assert_eq!(engine.get("/count"), "2 in 1001\n");
+    engine.signal(Signal::TERM);
+    assert_eq!(engine.ended().0, Some(0));
+}
+
+fn limit(engine: &Engine, of: Resource, most: u64) {
     let pid = Pid::from_raw(engine.pid().cast_signed()).unwrap();
-    let limit = Rlimit { current: Some(1 << 16), maximum: Some(1 << 16) };
-    prlimit(Some(pid), Resource::Fsize, limit).unwrap();
+    prlimit(Some(pid), of, Rlimit { current: Some(most), maximum: Some(most) }).unwrap();
 }

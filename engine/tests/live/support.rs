@@ -105,13 +105,17 @@ impl Setup {
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let path = self.folder.path().join("engine.toml");
         let mut config = self.config.clone();
-        // Versions are confirmed at once but where a test is about trials: most load one after the other. And a probe may take its
-        // time on a machine that is busy with other tests.
+        // Versions are confirmed at once but where a test is about trials: most load one after the other. And all may take its time
+        // on a machine that is busy with other tests.
         let defaults = [
             ("listen", "\"127.0.0.1:0\""),
             ("probation", "\"0s\""),
             ("show_faults", "true"),
             ("probe_timeout_ms", "60000"),
+            ("rewrite_timeout_ms", "60000"),
+            ("request_timeout_ms", "60000"),
+            ("handshake_timeout_ms", "60000"),
+            ("pong_timeout_ms", "600000"),
         ];
         for (key, value) in defaults {
             if !config.contains(key) {

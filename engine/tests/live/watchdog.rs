@@ -8,7 +8,7 @@ use crate::support::{Engine, Setup, moody};
 
 fn start(lines: &str) -> Engine {
     let setup = Setup::new(moody(), &["game.1001.so"])
-        .with("rooms = [\"main\", \"b\"]\nroom_threads = 2\nwatchdog = \"200ms\"");
+        .with("rooms = [\"main\", \"b\"]\nroom_threads = 2\nwatchdog = \"1s\"");
     setup.with(lines).start()
 }
 
@@ -18,7 +18,7 @@ fn states(engine: &Engine) -> Vec<Value> {
 
 #[test]
 fn a_message_that_never_ends_is_told_with_all_that_is_known_of_it() {
-    let engine = start("durability = \"off\"\nwatchdog_restart = \"300ms\"");
+    let engine = start("durability = \"off\"\nwatchdog_restart = \"1500ms\"");
     let mut client = Client::open(engine.address, Transport::Tcp);
     let joined = client.join(b"");
     let mut other = Client::web_socket(engine.address, "/ws?room=b", &[]);
@@ -50,7 +50,7 @@ fn a_message_that_never_ends_is_told_with_all_that_is_known_of_it() {
 
 #[test]
 fn a_message_that_loops_twice_is_quarantined() {
-    let engine = start("durability = \"tick\"\nwatchdog_restart = \"400ms\"");
+    let engine = start("durability = \"tick\"\nwatchdog_restart = \"2s\"");
     for starts in 1..=2 {
         let mut client = Client::open(engine.address, Transport::Tcp);
         client.join(b"");
@@ -70,7 +70,7 @@ fn a_message_that_loops_twice_is_quarantined() {
 
 #[test]
 fn as_the_last_resort_the_engine_starts_anew_without_the_input() {
-    let engine = start("durability = \"tick\"\nwatchdog_restart = \"400ms\"");
+    let engine = start("durability = \"tick\"\nwatchdog_restart = \"2s\"");
     let mut client = Client::open(engine.address, Transport::WebSocket);
     let joined = client.join(b"");
     assert_eq!(client.ask(b"count"), "1");
@@ -95,7 +95,7 @@ fn as_the_last_resort_the_engine_starts_anew_without_the_input() {
 #[test]
 fn a_rewind_at_a_start_that_never_ends_is_told_and_left_out() {
     let setup = Setup::new(moody(), &["game.1001.so", "plugin2.so"]).with("probation = \"10min\"");
-    let engine = setup.with("watchdog = \"200ms\"\nwatchdog_restart = \"400ms\"").start();
+    let engine = setup.with("watchdog = \"1s\"\nwatchdog_restart = \"2s\"").start();
     // A record of the journal first, then one that only the rewind applies on the version from before.
     for load in ["/count", "/load?name=plugin2.so"] {
         engine.get(load);
@@ -120,7 +120,7 @@ fn a_rewind_at_a_start_that_never_ends_is_told_and_left_out() {
 #[test]
 fn a_record_that_never_ends_at_a_start_is_told_and_left_out() {
     let setup = Setup::new(moody(), &["game.1001.so"]);
-    let engine = setup.with("watchdog = \"200ms\"\nwatchdog_restart = \"400ms\"").start();
+    let engine = setup.with("watchdog = \"1s\"\nwatchdog_restart = \"2s\"").start();
     assert_eq!(engine.get("/heavy"), "done\n");
     let setup = engine.killed();
     let at_it = setup.path("at-it");

@@ -33,7 +33,8 @@ impl HeapValue {
         Self(id, PhantomData)
     }
 
-    /// Empty outside a callback, and for an entry of another world.
+    /// Empty outside a callback, and if its world has no such entry. A world cannot tell a value of another one: it may have an
+    /// entry of that number, too, so values are kept in tables and nowhere else.
     pub(crate) fn bytes(&self) -> &[u8] {
         if self.0 == RawHeapId::default() {
             return &[];
@@ -56,7 +57,8 @@ impl Drop for HeapValue {
             return;
         }
         if let Some((host, context)) = current::host() {
-            // SAFETY: the host is that of the callback under way; it ignores an id that names nothing.
+            // SAFETY: the host is that of the callback under way; it ignores an id that names
+            // nothing, and one of another world is not to be had (`bytes`).
             unsafe { (host.heap_free)(context, self.0) };
         }
     }

@@ -9,7 +9,7 @@ fn swarm(words: &str) -> Output {
 
 fn line(fake: &Fake, more: &str) -> String {
     let [url, _] = fake.urls();
-    format!("--url {url} --room main --players 3 --rate 50 --seconds 0.3 --drain 0.3 --expect echo --quiet {more}")
+    format!("--url {url} --room main --players 3 --rate 50 --seconds 1 --drain 3 --expect echo --quiet {more}")
 }
 
 #[test]
@@ -30,9 +30,9 @@ fn a_clean_run_succeeds_and_tells_its_figures() {
 fn while_it_runs_it_says_how_it_goes() {
     let fake = Fake::start(Manners::default());
     let [url, _] = fake.urls();
-    let output = swarm(&format!("--url {url} --room main --players 3 --rate 50 --seconds 2 --drain 0.3 --expect echo"));
+    let output = swarm(&format!("--url {url} --room main --players 3 --rate 50 --seconds 3 --drain 10 --expect echo"));
     let told = String::from_utf8(output.stderr).unwrap();
-    let words: Vec<_> = told.lines().next().unwrap_or_default().split_whitespace().collect();
+    let words: Vec<_> = told.lines().last().unwrap_or_default().split_whitespace().collect();
     let [at, "s", "3", "players", messages, "msg/s", frames, "frames/s", "rtt", rtt, "ms"] = words[..] else {
         panic!("{told:?}");
     };

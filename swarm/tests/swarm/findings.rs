@@ -11,9 +11,10 @@ pub(crate) fn options(url: &str) -> Options {
         room: "main".to_owned(),
         players: PLAYERS,
         pace: Pace::PerSecond(100.0),
-        duration: Duration::from_millis(400),
+        duration: Duration::from_secs(1),
         expect: Expect::Echo,
-        drain_max: Duration::from_millis(500),
+        // It is waited for what is lost only.
+        drain_max: Duration::from_secs(10),
         joins_per_second: f64::INFINITY,
         ..Options::new(url.parse().unwrap())
     }
@@ -21,6 +22,11 @@ pub(crate) fn options(url: &str) -> Options {
 
 pub(crate) fn run(options: &Options) -> Report {
     swarm::run(options, &Stop::default(), |_| {}).unwrap()
+}
+
+/// For a server that loses some.
+fn soon(options: &mut Options) {
+    options.drain_max = Duration::from_secs(2);
 }
 
 /// Runs over both transports beside a server of these manners.
@@ -71,7 +77,7 @@ fn a_good_server_has_a_clean_report() {
 fn lost_messages_are_found() {
     check(
         &with_fault(3, Fault::Lose),
-        |_| {},
+        soon,
         |report, fake| {
             let lost = fake.seen.lock().unwrap().lost;
             assert!(lost > 0);
@@ -130,17 +136,21 @@ fn a_wrong_count_of_consumed_inputs_is_found() {
         assert_eq!(report.messages.confirmed, report.messages.sent);
     });
     // From the third on, one less than was consumed: the last one of each player never shows.
-    check(&Manners { miscount: Some((3, -1)), ..Manners::default() }, consumed, |report, _| {
+    let consumed_soon = |options: &mut Options| {
+        consumed(options);
+        soon(options);
+    };
+    check(&Manners { miscount: Some((3, -1)), ..Manners::default() }, consumed_soon, |report, _| {
         assert_eq!(wrongs(report), [u64::from(PLAYERS), 0, 0, 0, 0], "{report}");
     });
     // Back to where it was, once each.
-    check(&Manners { miscount: Some((3, -2)), ..Manners::default() }, consumed, |report, _| {
+    check(&Manners { miscount: Some((3, -2)), ..Manners::default() }, consumed_soon, |report, _| {
         assert_eq!(wrongs(report), [u64::from(PLAYERS) * 2, 0, u64::from(PLAYERS), 0, 0], "{report}");
     });
     // One more than were sent: some input counted twice.
     let ahead = Manners { miscount: Some((3, 1)), ..Manners::default() };
     let one_by_one = |options: &mut Options| {
-        consumed(options);
+        consumed_soon(options);
         options.pace = Pace::InFlight(1);
     };
     check(&ahead, one_by_one, |report, _| assert!(report.messages.duplicated >= u64::from(PLAYERS), "{report}"));
@@ -185,7 +195,10 @@ fn so_many_are_in_flight_and_no_more() {
     let lose = Manners { faults: [Fault::Lose; 10], ..Manners::default() };
     check(
         &lose,
-        |options| options.pace = Pace::InFlight(2),
+        |options| {
+            options.pace = Pace::InFlight(2);
+            soon(options);
+        },
         |report, _| {
             assert_eq!(report.messages.sent, u64::from(PLAYERS) * 2);
         },

@@ -10,7 +10,6 @@ fn what_was_not_consumed_is_sent_again_once_and_in_order() {
         let fake = Fake::start(Manners { cut_at: Some(5), ..Manners::default() });
         let mut options = options(&fake.urls()[transport]);
         (options.reconnect, options.expect) = (true, expect);
-        options.duration = std::time::Duration::from_millis(800);
         options.drain_max = std::time::Duration::from_secs(10);
         let report = run(&options);
         let all = u64::from(PLAYERS);

@@ -8,8 +8,8 @@ use room::LogicVersion;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{
-    CREATE_GATE, First, LATE_GATE, SAID, SWAP_GATE, Second, get, named, options, poll_once, start, start_with, swap_for_good,
-    version,
+    CREATE_GATE, First, LATE_GATE, SAID, SWAP_GATE, Second, get, named, options, poll_once, start, start_with,
+    swap_for_good, version,
 };
 use crate::metrics::Metrics;
 use crate::rooms::{Admission, Entry, RoomError, RoomName, RoomOptions, Rooms};

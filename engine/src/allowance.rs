@@ -1,7 +1,7 @@
-//! How long the child may take for a step. The players come first (`loads::aside`), so it may have to wait for a core; that is not
-//! its doing, and is not counted.
+//! How long the child may take for a step, and a migration in the engine. The players come first (`loads::worker`), so it may have
+//! to wait for a core; that is not its doing, and is not counted.
 
-use std::{collections::BTreeMap, ffi::OsString, fs, io, time::Duration, time::Instant};
+use std::{collections::BTreeMap, ffi::OsString, fs, path::PathBuf, time::Duration, time::Instant};
 
 use rustix::process::Pid;
 
@@ -10,22 +10,31 @@ const WALL_FACTOR: u32 = 10;
 
 /// A limit, and since when it runs.
 #[derive(Debug)]
-pub(super) struct Allowance {
-    pub(super) time_max: Duration,
-    process: Pid,
+pub(crate) struct Allowance {
+    pub(crate) time_max: Duration,
+    whose: Whose,
     started: Instant,
     /// What each thread had waited before.
     waited: BTreeMap<OsString, Duration>,
 }
 
+/// Who has so much time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Whose {
+    /// Of another process, of which one thread works at a time, and the others sleep.
+    Process(Pid),
+    /// Of this process.
+    Thread(Pid),
+}
+
 impl Allowance {
     /// From now on.
-    pub(super) fn new(process: Pid, time_max: Duration) -> Self {
-        Self { time_max, process, started: Instant::now(), waited: waited(process) }
+    pub(crate) fn new(whose: Whose, time_max: Duration) -> Self {
+        Self { time_max, whose, started: Instant::now(), waited: waited(whose) }
     }
 
     /// At least so long it may go on. Zero: it is over.
-    pub(super) fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         let wall = self.started.elapsed();
         if wall < self.time_max {
             return self.time_max - wall;
@@ -33,8 +42,7 @@ impl Allowance {
         let since = |(thread, now): (OsString, Duration)| {
             now.saturating_sub(self.waited.get(&thread).copied().unwrap_or_default())
         };
-        // One thread works at a time, and the others sleep.
-        let waited = waited(self.process).into_iter().map(since).max();
+        let waited = waited(self.whose).into_iter().map(since).max();
         left(self.time_max, wall, waited.unwrap_or_default())
     }
 }
@@ -47,16 +55,21 @@ fn left(time_max: Duration, wall: Duration, waited: Duration) -> Duration {
 
 /// How long each thread has been ready to run and was not given a core, up to when it was given one last. Empty where the kernel
 /// does not count: then all time is the child's own.
-fn waited(process: Pid) -> BTreeMap<OsString, Duration> {
-    let tasks = format!("/proc/{}/task", process.as_raw_pid());
-    let read = |entry: io::Result<fs::DirEntry>| {
-        let entry = entry.ok()?;
+fn waited(whose: Whose) -> BTreeMap<OsString, Duration> {
+    let read = |task: PathBuf| {
         // Nanoseconds on a core, nanoseconds without one, and how often it was given one (proc(5), sched-stats.rst).
-        let line = fs::read_to_string(entry.path().join("schedstat")).ok()?;
+        let line = fs::read_to_string(task.join("schedstat")).ok()?;
         let waited = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some((entry.file_name(), Duration::from_nanos(waited)))
+        Some((task.file_name()?.to_owned(), Duration::from_nanos(waited)))
     };
-    fs::read_dir(tasks).map(|entries| entries.filter_map(read).collect()).unwrap_or_default()
+    match whose {
+        Whose::Thread(thread) => read(format!("/proc/self/task/{}", thread.as_raw_pid()).into()).into_iter().collect(),
+        Whose::Process(process) => {
+            let tasks = fs::read_dir(format!("/proc/{}/task", process.as_raw_pid()));
+            let entries = tasks.into_iter().flatten().filter_map(Result::ok);
+            entries.filter_map(|entry| read(entry.path())).collect()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -87,9 +100,12 @@ mod tests {
 
     #[test]
     fn a_limit_that_has_passed_leaves_nothing_to_one_that_had_a_core() {
-        let process = rustix::process::getpid();
-        assert_eq!(Allowance::new(process, Duration::ZERO).left(), Duration::ZERO);
-        let patient = Allowance::new(process, Duration::from_secs(3_600));
-        assert!(patient.left() > Duration::from_secs(1_800));
+        let of_all = [Whose::Process(rustix::process::getpid()), Whose::Thread(rustix::thread::gettid())];
+        for whose in of_all {
+            assert_eq!(Allowance::new(whose, Duration::ZERO).left(), Duration::ZERO);
+            let patient = Allowance::new(whose, Duration::from_secs(3_600));
+            assert!(patient.left() > Duration::from_secs(1_800), "{whose:?}");
+            assert_eq!(waited(whose).is_empty(), !fs::exists("/proc/self/schedstat").unwrap(), "{whose:?}");
+        }
     }
 }
