@@ -7,8 +7,8 @@ use crate::players::client::{Client, Transport};
 use crate::support::{Engine, Setup, moody};
 
 fn start(lines: &str) -> Engine {
-    let setup = Setup::new(moody(), &["game.1001.so"])
-        .with("rooms = [\"main\", \"b\"]\nroom_threads = 2\nwatchdog = \"1s\"");
+    let setup =
+        Setup::new(moody(), &["game.1001.so"]).with("rooms = [\"main\", \"b\"]\nroom_threads = 2\nwatchdog = \"1s\"");
     setup.with(lines).start()
 }
 

@@ -75,15 +75,11 @@ fn a_good_server_has_a_clean_report() {
 
 #[test]
 fn lost_messages_are_found() {
-    check(
-        &with_fault(3, Fault::Lose),
-        soon,
-        |report, fake| {
-            let lost = fake.seen.lock().unwrap().lost;
-            assert!(lost > 0);
-            assert_eq!(wrongs(report), [lost, 0, 0, 0, 0], "{report}");
-        },
-    );
+    check(&with_fault(3, Fault::Lose), soon, |report, fake| {
+        let lost = fake.seen.lock().unwrap().lost;
+        assert!(lost > 0);
+        assert_eq!(wrongs(report), [lost, 0, 0, 0, 0], "{report}");
+    });
 }
 
 #[test]
