@@ -24,6 +24,7 @@ use crate::loader::source;
 use crate::loader::versions::Mapped;
 use crate::loads::{Loads, PrepareLimits};
 use crate::lock::{DataFolder, shown};
+use crate::logs;
 use crate::metrics::Metrics;
 use crate::probation::{
     ENGINE, FAILED_BEFORE, Failed, FailedError, FailedVersions, Kept, Trials, Tried, Verdicts, VerdictsError,
@@ -293,6 +294,7 @@ impl Backend for Engine {
 
     fn metrics(&self) -> String {
         self.metrics.pool_bytes.set(i64::try_from(self.rooms.pool_bytes()).unwrap_or(i64::MAX));
+        self.metrics.log_lines_lost.set(i64::try_from(logs::lost()).unwrap_or(i64::MAX));
         self.metrics.render()
     }
 

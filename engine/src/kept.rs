@@ -18,6 +18,7 @@ use crate::journal::recovery::{Recovered, RecoveryError, versions_of};
 use crate::journal::segments::{Found, failed, has_journal};
 use crate::loader::digest::Sha256;
 use crate::loader::load::Loader;
+use crate::logs;
 use crate::probation::{Verdict, Verdicts};
 use crate::progress::Progress;
 use crate::rooms::{RoomName, RoomSettings};
@@ -226,7 +227,7 @@ fn bring_back(
 /// After a call on a file has failed nothing may be acknowledged, so there is nothing left to do.
 fn stop_the_process(error: &LogError) {
     tracing::error!("{error}; nothing is acknowledged any more, and the engine stops");
-    eprintln!("{error}; the engine stops: see to the disk, then start it again");
+    logs::tell(format_args!("{error}; the engine stops: see to the disk, then start it again"));
     std::process::exit(FAILED_DISK);
 }
 

@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     }
     // Before there is a file that is written to, the log's among them.
     if let Err(error) = last_word::have_large_files_fail() {
-        eprintln!("{}", Failure::Signals(error));
+        logs::tell(Failure::Signals(error));
         return ExitCode::FAILURE;
     }
     match run(Cli::parse().command) {
@@ -97,7 +97,7 @@ fn main() -> ExitCode {
         }
         Err(failure) => {
             if !matches!(failure, Failure::Replay(ReplayCommandError::Told)) {
-                eprintln!("{failure}");
+                logs::tell(failure);
             }
             ExitCode::FAILURE
         }

@@ -64,6 +64,7 @@ pub struct Metrics {
     pub versions_mapped: IntGauge,
     /// Set by whoever reads: memory that rooms have taken from the system for their pages.
     pub pool_bytes: IntGauge,
+    pub log_lines_lost: IntGauge,
     resident_bytes: IntGauge,
     uptime_seconds: Gauge,
 }
@@ -186,6 +187,7 @@ impl Metrics {
                 classes: ["2xx", "3xx", "4xx", "5xx"].map(|class| answers.with_label_values(&[class])),
             },
             versions_mapped: register.gauge("hotseat_versions_mapped", "Versions of the logic in memory."),
+            log_lines_lost: register.gauge("hotseat_log_lines_lost", "Log lines since the start that nobody took."),
             pool_bytes: register.gauge("hotseat_pool_bytes", "Memory taken for pages, in use or free."),
             resident_bytes: register.gauge("process_resident_memory_bytes", "Resident memory."),
             uptime_seconds: register

@@ -166,19 +166,22 @@ impl Door {
     }
 }
 
-/// The first SIGTERM or Ctrl-C begins the stop, the second ends the process at once.
+/// The first SIGTERM, Ctrl-C or SIGHUP (its terminal is closed) begins the stop, the second ends the process at once.
 ///
 /// # Errors
 /// [`ServeError::Signals`] if the handlers cannot be set.
 pub fn end_on_signals(stop: Stop) -> Result<(), ServeError> {
     let listen = |kind| signal(kind).map_err(|source| ServeError::Signals { source });
-    let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+    let [terminate, interrupt, hangup] = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
     let (mut terminated, mut interrupted) = (listen(terminate)?, listen(interrupt)?);
+    // As `nohup` wants it.
+    let mut hung_up = if is_ignored(hangup) { None } else { Some(listen(hangup)?) };
     tokio::spawn(async move {
         let mut next = async || {
             tokio::select! {
                 _ = terminated.recv() => terminate,
                 _ = interrupted.recv() => interrupt,
+                Some(_) = async { hung_up.as_mut()?.recv().await } => hangup,
             }
         };
         next().await;
@@ -189,6 +192,13 @@ pub fn end_on_signals(stop: Stop) -> Result<(), ServeError> {
         std::process::exit(128 + second.as_raw_value());
     });
     Ok(())
+}
+
+/// Whether who started this process wanted it to take no notice of a signal.
+fn is_ignored(signal: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.is_some_and(|ignored| ignored >> (signal.as_raw_value() - 1) & 1 == 1)
 }
 
 /// The next connection, or `None` once the stop has begun.
@@ -343,5 +353,17 @@ impl Drop for Announced {
         if let Err(error) = std::fs::remove_file(&self.file) {
             tracing::warn!(file = %self.file.display(), %error, "the address file could not be removed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_is_ignored_is_known() {
+        // As every Rust program has it.
+        assert!(is_ignored(SignalKind::pipe()));
+        assert!(!is_ignored(SignalKind::terminate()));
     }
 }

@@ -93,12 +93,14 @@ impl Restart {
 }
 
 impl Patience {
-    fn of(config: &Config, restart: Option<Restart>) -> Patience {
+    /// `None` where nothing is to be done, however long it takes.
+    fn of(config: &Config, restart: Option<Restart>) -> Option<Patience> {
         let may_restart = config.durability != Durability::Off && !config.watchdog_restart.is_zero();
         let restart = restart.filter(|_| may_restart).map(|restart| (config.watchdog_restart, restart));
         // A restart is told of first, however short the time until it is.
-        let tell = restart.as_ref().map_or(config.watchdog, |(after, _)| config.watchdog.min(*after));
-        Patience { tell, restart }
+        let told_after = Some(config.watchdog).filter(|after| !after.is_zero());
+        let tell = told_after.into_iter().chain(restart.as_ref().map(|(after, _)| *after)).min()?;
+        Some(Patience { tell, restart })
     }
 }
 
@@ -114,11 +116,8 @@ impl Watchdog {
         metrics: &Arc<Metrics>,
         restart: Option<Restart>,
     ) -> io::Result<Option<Watchdog>> {
-        if config.watchdog.is_zero() {
-            return Ok(None);
-        }
-        let patience = Patience::of(config, restart);
-        Watchdog::start(watched.clone(), Arc::clone(metrics), patience).map(Some)
+        let start = |patience| Watchdog::start(watched.clone(), Arc::clone(metrics), patience);
+        Patience::of(config, restart).map(start).transpose()
     }
 
     /// # Errors
@@ -257,11 +256,16 @@ mod tests {
         let told = |text: &str| {
             let config = Config::parse("engine.toml", text).unwrap();
             let restart = Restart::with(std::iter::empty(), "127.0.0.1:1".parse().unwrap());
-            Patience::of(&config, Some(restart)).tell
+            Patience::of(&config, Some(restart)).map(|patience| (patience.tell, patience.restart.is_some()))
         };
-        assert_eq!(told("watchdog = \"5s\"\nwatchdog_restart = \"6s\""), Duration::from_secs(5));
-        assert_eq!(told("watchdog = \"5s\"\nwatchdog_restart = \"1s\""), Duration::from_secs(1));
-        assert_eq!(told("watchdog = \"5s\"\nwatchdog_restart = \"0s\""), Duration::from_secs(5));
+        let after = |seconds, restarts| Some((Duration::from_secs(seconds), restarts));
+        assert_eq!(told("watchdog = \"5s\"\nwatchdog_restart = \"6s\""), after(5, true));
+        assert_eq!(told("watchdog = \"5s\"\nwatchdog_restart = \"1s\""), after(1, true));
+        assert_eq!(told("watchdog = \"5s\"\nwatchdog_restart = \"0s\""), after(5, false));
+        assert_eq!(told("watchdog = \"0s\"\nwatchdog_restart = \"6s\""), after(6, true));
+        assert_eq!(told("watchdog = \"0s\"\nwatchdog_restart = \"0s\""), None);
+        let off = "watchdog = \"0s\"\nwatchdog_restart = \"6s\"\ndurability = \"off\"";
+        assert_eq!(told(off), None, "there is nothing to start anew on");
     }
 
     #[test]

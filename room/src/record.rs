@@ -42,6 +42,7 @@ impl RecordKind {
     pub const HASH: Self = Self(33);
     pub const SKIPPED: Self = Self(34);
     pub const LEAVING: Self = Self(35);
+    pub const FREEZE_IN_TICK: Self = Self(36);
 }
 
 /// Names a version of a logic beyond the life of a process.
@@ -83,8 +84,9 @@ pub enum Record {
 /// What happens to a room beside its inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
-    /// The room takes nothing but a swap from here on.
-    Freeze(LogicFault),
+    /// The room takes nothing but a swap from here on. With the time and randomness of the tick that failed, if it was one: it is
+    /// no input, for it was not applied.
+    Freeze { fault: LogicFault, tick: Option<Stamp> },
     /// The state hash at this place, for a replay to compare with.
     Hash(u64),
     /// What a recovery did without, and with it everything after it.
@@ -107,9 +109,14 @@ impl Note {
     /// Appends the note's bytes and says which kind they are.
     pub fn encode(&self, out: &mut Vec<u8>) -> RecordKind {
         match self {
-            Self::Freeze(fault) => {
+            Self::Freeze { fault, tick: None } => {
                 put_fault(out, fault);
                 RecordKind::FREEZE
+            }
+            Self::Freeze { fault, tick: Some(stamp) } => {
+                put_stamp(out, *stamp);
+                put_fault(out, fault);
+                RecordKind::FREEZE_IN_TICK
             }
             Self::Hash(hash) => {
                 out.extend_from_slice(&hash.to_le_bytes());
@@ -131,8 +138,7 @@ impl Note {
 
 /// Appends an input's bytes and says which kind they are. `running` is the version that runs the room before it.
 pub fn encode_input(stamp: Stamp, input: &Input, running: &LogicVersion, out: &mut Vec<u8>) -> RecordKind {
-    out.extend_from_slice(&stamp.now_us.to_le_bytes());
-    out.extend_from_slice(&stamp.seed.to_le_bytes());
+    put_stamp(out, stamp);
     let player = |out: &mut Vec<u8>, player: PlayerId| out.extend_from_slice(&player.0.to_le_bytes());
     match input {
         Input::Create { config } => {
@@ -230,7 +236,11 @@ impl Record {
 
 fn read(kind: RecordKind, from: &mut Reader<'_>) -> Result<Record, Malformed> {
     Ok(Record::Note(match kind {
-        RecordKind::FREEZE => Note::Freeze(read_fault(from)?),
+        RecordKind::FREEZE => Note::Freeze { fault: read_fault(from)?, tick: None },
+        RecordKind::FREEZE_IN_TICK => {
+            let stamp = read_stamp(from)?;
+            Note::Freeze { fault: read_fault(from)?, tick: Some(stamp) }
+        }
         RecordKind::HASH => Note::Hash(from.u64("state hash")?),
         RecordKind::SKIPPED => {
             Note::Skipped(Skipped { record: from.u64("record")?, again: from.u32("number of an input")? })
@@ -243,7 +253,7 @@ fn read(kind: RecordKind, from: &mut Reader<'_>) -> Result<Record, Malformed> {
 }
 
 fn read_input(kind: RecordKind, from: &mut Reader<'_>) -> Result<Record, Malformed> {
-    let stamp = Stamp { now_us: from.u64("time")?, seed: from.u64("seed")? };
+    let stamp = read_stamp(from)?;
     let player = |from: &mut Reader<'_>| from.u64("player").map(PlayerId);
     let input = match kind {
         RecordKind::CREATE => {
@@ -303,6 +313,15 @@ fn read_without(from: &mut Reader<'_>) -> Result<Arc<[u32]>, Malformed> {
         numbers.push(number);
     }
     Ok(numbers.into())
+}
+
+fn put_stamp(out: &mut Vec<u8>, stamp: Stamp) {
+    out.extend_from_slice(&stamp.now_us.to_le_bytes());
+    out.extend_from_slice(&stamp.seed.to_le_bytes());
+}
+
+fn read_stamp(from: &mut Reader<'_>) -> Result<Stamp, Malformed> {
+    Ok(Stamp { now_us: from.u64("time")?, seed: from.u64("seed")? })
 }
 
 pub(crate) fn put_version(out: &mut Vec<u8>, mark: &VersionMark) {

@@ -354,7 +354,7 @@ mod tests {
         let (message, location) = ("the room is spoilt".to_owned(), "src/lib.rs:7:9".to_owned());
         let fault = LogicFault { version: Version(1001), callback: "tick", message, location, tick: Tick(41) };
         check_note(
-            &Note::Freeze(fault),
+            &Note::Freeze { fault, tick: None },
             &expect!["frozen: version 1001 failed in tick at tick 41, src/lib.rs:7:9: the room is spoilt"],
         );
         check_note(&Note::Hash(0xABC), &expect!["state hash 0000000000000abc"]);

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use logic_api::Tick;
+use logic_api::{Tick, Version};
 use room::{
-    Input, LogicFault, LogicVersion, Note, Outbox, Pool, Record, RecordKind, Room, Skipped, Stamp, TrialId, VersionMark,
+    Input, LogicFault, LogicVersion, Note, Outbox, Pool, Record, RecordKind, Room, Skipped, Stamp, StepError, TrialId,
+    VersionMark,
 };
 
 use crate::cli::check::{CheckError, map};
@@ -103,6 +104,10 @@ pub enum ReplayCommandError {
          once more is named as RECORD.INPUT, and the rewind itself, or a confirm, cannot be left out"
     )]
     NothingLeftOut { without: String, from: u64, to: u64 },
+    #[error("version {version} does not take the room over at tick {tick}: {error}")]
+    NotTaken { version: Version, tick: Tick, error: StepError },
+    #[error("nothing called {0:?} is lost; leave --drop {0} out")]
+    NothingDropped(String),
     #[error("given up: {ends}, as others before it")]
     TooMany { ends: String },
     /// By the process that did the work.
@@ -359,19 +364,22 @@ impl Journey<'_> {
         // Without the version that was, there is nothing to compare with; the candidate goes on from the snapshot all the same.
         let gone = was.room().and_then(|room| room.logic().gone_because().map(str::to_owned));
         lines.extend(gone.iter().map(|reason| format!("what was cannot be replayed: {reason}")));
-        let change = |room: &mut Room, stamp: Stamp, lines: &mut Vec<String>| {
+        let change = |room: &mut Room| -> Result<(), ReplayCommandError> {
+            let stamp = Stamp { now_us: room.now_us(), seed: 0 };
             let mut unheard = Outbox::new();
             let plan = room.plan_swap(candidate, &drops);
-            lines.extend(plan.unused_drops().iter().map(|unused| format!("nothing called {unused:?} is lost")));
+            if let Some(unused) = plan.unused_drops().first() {
+                return Err(ReplayCommandError::NothingDropped(unused.to_string()));
+            }
             let (to, drops) = (Arc::clone(candidate), Arc::clone(&drops));
             let swap = Input::Swap { to, drops, trial: TrialId::default() };
             let changed =
                 room.step(stamp, swap, &mut unheard).and_then(|_| room.step(stamp, Input::Confirm, &mut unheard));
-            lines.extend(changed.err().map(|error| format!("version {} does not start: {error}", candidate.version())));
+            let (version, tick) = (candidate.version(), room.tick());
+            changed.map(drop).map_err(|error| ReplayCommandError::NotTaken { version, tick, error })
         };
         if let Some(room) = other.room() {
-            let stamp = Stamp { now_us: room.now_us(), seed: 0 };
-            change(room, stamp, &mut lines);
+            change(room)?;
         }
         let records = self.records(after, |record| {
             if gone.is_none() {
@@ -382,14 +390,19 @@ impl Journey<'_> {
                 // The candidate stays, whatever came, and its hashes are its own.
                 Ok(Record::Swap { .. } | Record::Note(Note::Hash(_))) => {}
                 Ok(Record::Input { input: Input::Confirm | Input::Rewind { .. }, .. }) => {}
-                Ok(Record::Note(Note::Freeze(fault))) => {
-                    lines.extend(other.room().map(|room| where_it_froze(room, &fault, record.tick)));
+                Ok(Record::Note(Note::Freeze { fault, tick: Some(stamp) })) => {
+                    lines.extend(other.room().map(|room| where_it_froze(room, &fault, stamp)));
+                }
+                Ok(Record::Note(Note::Freeze { fault, tick: None })) => {
+                    lines.push(format!(
+                        "tick {}: the room froze, not by a tick that could be tried: {fault}",
+                        record.tick
+                    ));
                 }
                 _ => note(&mut lines, self.apply(&mut other, record))?,
             }
             if let (false, Some(room)) = (was_there, other.room()) {
-                let stamp = Stamp { now_us: room.now_us(), seed: 0 };
-                change(room, stamp, &mut lines);
+                change(room)?;
             }
             if difference.is_none()
                 && gone.is_none()
@@ -440,8 +453,8 @@ fn compare_replays(one: &mut Replay, two: &mut Replay) -> Result<(), ReplayComma
 }
 
 /// Whether the candidate fails in the tick in which the room froze, too.
-fn where_it_froze(room: &mut Room, fault: &LogicFault, tick: u64) -> String {
-    let stamp = Stamp { now_us: room.now_us(), seed: 0 };
+fn where_it_froze(room: &mut Room, fault: &LogicFault, stamp: Stamp) -> String {
+    let tick = fault.tick;
     match room.twin().step(stamp, Input::Tick, &mut Outbox::new()) {
         Ok(_) => format!("tick {tick}: does not fail where the room froze ({fault})"),
         Err(error) => format!("tick {tick}: fails, too: {error}"),

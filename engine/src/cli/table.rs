@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::{Timestamp, Unit};
 
+use crate::logs::one_line;
 use crate::status::{
     Decided, Loaded, Outcome, PlayerStatus, RoomState, RoomStatus, Status, SwapRecord, TrialStatus, VersionName,
 };
@@ -108,12 +109,12 @@ fn rooms(text: &mut String, status: &Status) {
         let Some(fault) = &room.last_fault else { continue };
         let _ = writeln!(
             text,
-            "last fault in {}: version {} in {}: {} at {}, {} (fault {})",
+            "last fault in {}: version {} in {}: {}{}, {} (fault {})",
             room.name,
             fault.version,
             fault.callback,
-            fault.message,
-            fault.location,
+            one_line(&fault.message),
+            if fault.location.is_empty() { String::new() } else { format!(" at {}", one_line(&fault.location)) },
             time(fault.at),
             fault.reference
         );
@@ -208,15 +209,15 @@ fn swaps(text: &mut String, swaps: &[SwapRecord]) {
     // Not in the table: one long reason would make every line of it wider than a terminal.
     for swap in swaps.iter().take(SWAPS_SHOWN_MAX) {
         if let Some(reason) = &swap.reason {
-            let _ = writeln!(text, "refused at {}: {reason}", time(swap.at));
-            swap.details.iter().take(DETAILS_SHOWN_MAX).for_each(|line| text.extend(["  ", line, "\n"]));
+            let _ = writeln!(text, "refused at {}: {}", time(swap.at), one_line(reason));
+            swap.details.iter().take(DETAILS_SHOWN_MAX).for_each(|line| text.extend(["  ", &one_line(line), "\n"]));
             let more = swap.details.len().saturating_sub(DETAILS_SHOWN_MAX);
             if more > 0 {
                 let _ = writeln!(text, "  … and {more} more, which --json tells");
             }
         }
         if let (Outcome::Rewound, Some(verdict)) = (swap.outcome, &swap.verdict) {
-            let _ = writeln!(text, "rewound at {} by {}: {}", time(verdict.at), verdict.who, verdict.reason);
+            let _ = writeln!(text, "rewound at {} by {}: {}", time(verdict.at), verdict.who, one_line(&verdict.reason));
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::cli::replay::{ReplayCommandError, ReplayFlags};
 use crate::journal::black_box::{self, BlackBox, UnderWay};
 use crate::journal::files::Disk;
 use crate::journal::last_word::FAULTS;
+use crate::logs;
 
 /// The file that a child leaves at its end.
 const END: &str = "end";
@@ -91,7 +92,7 @@ fn status(child: &mut Command, folder: &Path) -> io::Result<ExitStatus> {
 /// A line in the place of the child's bar.
 fn tell(line: &str) {
     let start = if io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
-    eprintln!("{start}{line}");
+    logs::tell(format_args!("{start}{line}"));
 }
 
 /// What the child is at. Of a copy: it writes while this reads.

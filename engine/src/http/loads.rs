@@ -14,9 +14,10 @@ use serde::Serialize;
 
 use crate::http::own::{json, method_not_allowed, text};
 use crate::http::query::{check_known, parameter, parameters};
-use crate::http::refusal::{TEXT, one_line, wants_json};
+use crate::http::refusal::{TEXT, wants_json};
 use crate::http::{Backend, Kind, LoadRequest, Refusal, Requester};
 use crate::loader::name::PluginName;
+use crate::logs::one_line;
 use crate::status::VersionPlan;
 
 pub(super) const LOAD: &str = "/load";
@@ -196,7 +197,7 @@ fn reason(query: &str) -> Result<Option<String>, Refusal> {
     if chars > REASON_CHARS_MAX {
         return Err(malformed(format!("the reason has {chars} characters; at most {REASON_CHARS_MAX} are accepted")));
     }
-    Ok(Some(one_line(reason.into_owned())))
+    Ok(Some(one_line(&reason).into_owned()))
 }
 
 #[cfg(test)]

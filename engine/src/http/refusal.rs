@@ -8,6 +8,8 @@ use std::fmt;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
+use crate::logs::one_line;
+
 /// The kinds of refusal, each with its HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -78,13 +80,13 @@ impl Refusal {
     #[must_use]
     pub fn new(kind: Kind, code: &'static str, reason: impl Into<String>) -> Refusal {
         assert!(is_kebab_case(code), "a refusal's code is kebab-case: {code:?}");
-        Refusal { kind, code, reason: one_line(reason.into()), details: Vec::new() }
+        Refusal { kind, code, reason: one_line(&reason.into()).into_owned(), details: Vec::new() }
     }
 
     /// One line each, such as one per field of a schema.
     #[must_use]
     pub fn with_details(mut self, details: impl IntoIterator<Item = String>) -> Refusal {
-        self.details.extend(details.into_iter().map(one_line));
+        self.details.extend(details.into_iter().map(|line| one_line(&line).into_owned()));
         self
     }
 
@@ -178,11 +180,6 @@ pub(super) fn wants_json(request: &HeaderMap) -> bool {
         .flat_map(|value| value.split(','))
         .filter_map(|range| range.split(';').next())
         .any(|media_type| media_type.trim().eq_ignore_ascii_case(JSON))
-}
-
-pub(super) fn one_line(text: String) -> String {
-    let breaks = |char: char| char.is_control() || matches!(char, '\u{2028}' | '\u{2029}');
-    if text.contains(breaks) { text.replace(breaks, " ") } else { text }
 }
 
 fn is_kebab_case(code: &str) -> bool {

@@ -137,7 +137,7 @@ impl Recorder {
         if matches!(input, Input::Swap { .. }) && room.logic().gone_because().is_some() {
             // A replay may find the code again, and must freeze all the same: a rewind goes back to that.
             self.was_frozen = false;
-            self.note_frozen(room);
+            self.note_frozen(room, None);
         }
         let mut kind = RecordKind(0);
         self.batch.push(tick, |out| {
@@ -150,12 +150,13 @@ impl Recorder {
             true => Ok(()),
             false => self.noting.begin((kind, tick, self.batch.last()), room.logic()),
         };
+        let failed_tick = (kind == RecordKind::TICK).then_some(stamp);
         if let Err(fault) = begun {
             self.batch.pop();
-            if kind == RecordKind::TICK {
+            if failed_tick.is_some() {
                 // What keeps time must not go on without it.
                 room.freeze(LogicFault::clone(&fault));
-                self.note_frozen(room);
+                self.note_frozen(room, failed_tick);
             }
             return Err(StepError::Fault(*fault));
         }
@@ -179,7 +180,7 @@ impl Recorder {
         } else if let Some(player) = leaver {
             self.leaving.remove(&player);
         }
-        self.note_frozen(room);
+        self.note_frozen(room, failed_tick);
         if stamp.now_us >= self.hash_at_us && stepped.is_ok() && !self.is_disposed {
             self.hash_at_us = stamp.now_us.saturating_add(micros(HASH_PERIOD));
             let hash = room.state_hash();
@@ -211,10 +212,10 @@ impl Recorder {
     }
 
     /// That a fault froze the room is no input, but what came after depends on it.
-    fn note_frozen(&mut self, room: &Room) {
+    fn note_frozen(&mut self, room: &Room, tick: Option<Stamp>) {
         let is_frozen = room.frozen().is_some();
         if let Some(fault) = room.frozen().filter(|_| !self.was_frozen) {
-            self.batch.push(room.tick().0, |out| Note::Freeze(fault.clone()).encode(out));
+            self.batch.push(room.tick().0, |out| Note::Freeze { fault: fault.clone(), tick }.encode(out));
         }
         self.was_frozen = is_frozen;
     }

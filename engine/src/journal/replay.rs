@@ -334,7 +334,7 @@ impl Replay {
             return Err(ReplayError::NoRoom { seq, found: Record::Note(note).to_string() });
         };
         match note {
-            Note::Freeze(fault) => room.freeze(fault),
+            Note::Freeze { fault, .. } => room.freeze(fault),
             // Known from the start.
             Note::Skipped(_) => {}
             Note::Leaving { player, reason } => self.has_left(player, &reason),

@@ -14,6 +14,14 @@ fn ctrl_c_ends_in_order() {
 }
 
 #[test]
+fn a_closed_terminal_ends_it_in_order() {
+    let engine = Setup::new(moody(), &["game.1001.so"]).start();
+    engine.get("/count");
+    engine.signal(Signal::HUP);
+    assert_eq!(engine.ended().0, Some(0));
+}
+
+#[test]
 fn a_frozen_room_does_not_hold_the_end_up() {
     let engine = Setup::new(moody(), &["game.1001.so"]).with("tick_hz = 100").start();
     engine.get("/spoil");

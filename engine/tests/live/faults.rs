@@ -1,5 +1,9 @@
 //! A logic that panics: its input is undone, and everything else goes on.
 
+use std::os::unix::fs::symlink;
+
+use rustix::process::Signal;
+
 use crate::support::{Setup, moody};
 
 const MOODY: &[&str] = &["game.1001.so", "plugin2.so"];
@@ -21,6 +25,20 @@ fn a_request_that_panics_is_as_if_it_had_never_come() {
     assert_eq!((room["faults"].as_u64(), room["state"].as_str()), (Some(2), Some("running")));
     assert_eq!(room["last_fault"]["callback"], "query");
     assert_eq!(room["last_fault"]["message"], "the query was told to");
+}
+
+#[test]
+fn a_log_that_takes_nothing_does_no_harm() {
+    let setup = Setup::new(moody(), MOODY);
+    symlink("/dev/full", setup.path("log")).unwrap();
+    let engine = setup.start();
+    assert_eq!(engine.refusal("/panic").0, 500);
+    assert_eq!(engine.refusal("/load?name=nothing.so").0, 404);
+    assert_eq!(engine.get("/load?name=plugin2.so"), "done\n");
+    assert_eq!(engine.get("/count"), "101 in 1002\n");
+    assert!(engine.metric("hotseat_log_lines_lost") >= 3);
+    engine.signal(Signal::TERM);
+    assert_eq!(engine.ended().0, Some(0));
 }
 
 #[test]

@@ -524,6 +524,9 @@ fn a_replay_shows_the_past_and_what_a_fix_would_have_changed() {
     let text = setup.said(&["replay", "--with", "plugins/plugin2.so"]);
     assert!(text.contains("does not fail where the room froze"), "{text}");
     assert!(text.contains("first difference at tick ") && text.contains("count is "), "{text}");
+    let text = setup.said(&["replay", "--with", "plugins/game.1001.so"]);
+    let fails = "fails, too: version 1001 failed in tick at tick ";
+    assert!(text.contains(fails), "{text}");
     let dump: serde_json::Value = serde_json::from_str(&setup.said(&["replay", "--until", "0", "--dump"])).unwrap();
     assert_eq!((&dump["tick"], &dump["version"]), (&0.into(), &1001.into()));
     let tail = setup.said(&["journal", "tail", "main", "-n", "3"]);
@@ -531,6 +534,24 @@ fn a_replay_shows_the_past_and_what_a_fix_would_have_changed() {
     assert!(setup.said(&["journal", "list"]).contains("sound"));
     let failure = setup.failure(&["replay", "--room", "other"]);
     assert!(failure.ends_with("keeps no room \"other\"; it has main"), "{failure}");
+    // A tick that fails by the time it has.
+    let engine = self::setup().start();
+    engine.get("/spoil-from-now");
+    engine.until("it freezes", |engine| engine.status()["rooms"][0]["state"] == "frozen");
+    let text = engine.killed().said(&["replay", "--with", "plugins/game.1001.so"]);
+    assert!(text.contains(fails), "{text}");
+}
+
+#[test]
+fn a_version_that_does_not_take_the_room_over_is_no_fix() {
+    let engine = Setup::new(moody(), &["game.1001.so", "plugin2.so", "plugin3.so"]).start();
+    engine.get("/count");
+    let setup = engine.killed();
+    let failure = setup.failure(&["replay", "--with", "plugins/plugin3.so"]);
+    let expected = "version 1003 does not take the room over at tick 0: version 1003 failed in upgraded at tick 0, ";
+    assert!(failure.starts_with(expected), "{failure}");
+    let failure = setup.failure(&["replay", "--with", "plugins/plugin2.so", "--drop", "nobody"]);
+    assert_eq!(failure, "nothing called \"nobody\" is lost; leave --drop nobody out");
 }
 
 /// The names of a kind of file in the room `main`.

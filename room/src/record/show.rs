@@ -21,7 +21,7 @@ impl fmt::Display for Record {
             Self::Swap { to, drops, .. } if drops.is_empty() => write!(f, "swap to {to}"),
             Self::Swap { to, drops, .. } => write!(f, "swap to {to}, dropping {}", drops.join(", ")),
             Self::Input { input, .. } => show_input(input, f),
-            Self::Note(Note::Freeze(fault)) => write!(f, "frozen: {fault}"),
+            Self::Note(Note::Freeze { fault, .. }) => write!(f, "frozen: {fault}"),
             Self::Note(Note::Hash(hash)) => write!(f, "state hash {hash:016x}"),
             Self::Note(Note::Skipped(skipped)) => write!(f, "{skipped} ended the process: the room goes on without it"),
             Self::Note(Note::Leaving { player, reason }) => {

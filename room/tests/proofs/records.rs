@@ -55,10 +55,11 @@ fn input() -> impl Strategy<Value = Input> {
 
 fn note() -> impl Strategy<Value = Note> {
     let callback = prop::sample::select(vec!["tick", "message", "replay", "process"]);
-    let fault = (any::<u32>(), callback, ".{0,50}", ".{0,50}", any::<u64>());
-    let fault = fault.prop_map(|(version, callback, message, location, tick)| {
+    let stamp = proptest::option::of((any::<u64>(), any::<u64>()).prop_map(|(now_us, seed)| Stamp { now_us, seed }));
+    let fault = (any::<u32>(), callback, ".{0,50}", ".{0,50}", any::<u64>(), stamp);
+    let fault = fault.prop_map(|(version, callback, message, location, tick, stamp)| {
         let (version, tick) = (Version(version), Tick(tick));
-        Note::Freeze(LogicFault { version, callback, message, location, tick })
+        Note::Freeze { fault: LogicFault { version, callback, message, location, tick }, tick: stamp }
     });
     let skipped = (any::<u64>(), any::<u32>()).prop_map(|(record, again)| Note::Skipped(Skipped { record, again }));
     let leaving = (any::<u64>(), ".*")

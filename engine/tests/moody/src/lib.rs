@@ -25,6 +25,7 @@ use logic_api::prelude::*;
 struct State {
     count: u64,
     ticks: u64,
+    /// The time after which its `tick` panics, in version 1001; 0: never.
     spoilt: u64,
     /// Its `tick` ends the process, in version 1001.
     doomed: u64,
@@ -129,7 +130,8 @@ impl Logic for Moody {
         if self.state.doomed > 0 && Self::version() == Version(1001) {
             std::process::abort();
         }
-        assert!(self.state.spoilt == 0 || Self::version() != Version(1001), "the room is spoilt");
+        let is_spoilt = self.state.spoilt > 0 && micros(ctx) > self.state.spoilt;
+        assert!(!is_spoilt || Self::version() != Version(1001), "the room is spoilt");
     }
 
     fn join_attempt(&self, _ctx: &Ctx, _player: PlayerId, join: &Join) -> Admission {
@@ -220,7 +222,7 @@ impl Logic for Moody {
         }
     }
 
-    fn request(&mut self, _ctx: &mut Ctx, request: &Request) -> Response {
+    fn request(&mut self, ctx: &mut Ctx, request: &Request) -> Response {
         self.state.count += 1;
         match request.path {
             "/count" => Response::text(format!("{} in {}\n", self.state.count, Self::version())),
@@ -258,6 +260,10 @@ impl Logic for Moody {
                 self.state.number = f64::NAN;
                 Response::text("none\n")
             }
+            "/spoil-from-now" => {
+                self.state.spoilt = micros(ctx);
+                Response::text("spoilt\n")
+            }
             "/spoil" => {
                 self.state.spoilt = 1;
                 Response::text("spoilt\n")
@@ -285,6 +291,10 @@ impl Logic for Moody {
             _ => {}
         }
     }
+}
+
+fn micros(ctx: &Ctx) -> u64 {
+    u64::try_from(ctx.now().as_micros()).expect("half a million years")
 }
 
 fn work(time: Duration) {
