@@ -27,7 +27,7 @@ use crate::loader::versions::Mapped;
 use crate::metrics::Metrics;
 use crate::probation::{NotOnTrial, Trials, Turn};
 use crate::rooms::{NotSwapped, Rooms, Swapped};
-use crate::status::{Loaded, Outcome, RoomPause, SwapRecord, VersionName, VersionPlan};
+use crate::status::{Decided, Loaded, Outcome, RoomPause, SwapRecord, VersionName, VersionPlan};
 use crate::stop::Stop;
 
 pub use rehearsal::PrepareLimits;
@@ -158,11 +158,18 @@ impl Loads {
 
     async fn alone(&self, turn: &Turn<'_>, request: &LoadRequest, about: &About) -> Result<Done, Refused> {
         self.check_stop()?;
-        self.trials.make_way(turn, request.confirm, &about.who).await?;
+        self.trials.check_way(request.confirm)?;
         let to = self.prepare(request, &about.planned).await?;
+        let refused = |refusal| Refused { refusal, to: Some(version_name(&to.logic)) };
+        // Late: a version that cannot be loaded must not cost the way back from the one on trial.
+        let confirmed = self.trials.make_way(turn, &about.who).await.map_err(refused)?;
         let previous: Vec<_> = self.rooms.logics().iter().map(|(_, logic)| version_name(logic)).collect();
         let swapped = self.swap(turn, &to, request, about).await;
-        let (trial, swapped) = swapped.map_err(|refusal| Refused { refusal, to: Some(version_name(&to.logic)) })?;
+        let (trial, swapped) = swapped.map_err(|refusal| {
+            let told =
+                |it: Decided| format!("{} {}, which was on trial, has been confirmed before that", it.name, it.version);
+            refused(refusal.with_details(confirmed.map(told)))
+        })?;
         let from = previous.first().cloned();
         let mut loaded = loaded(&to, previous, swapped, about.started);
         loaded.plans = about.planned.get();

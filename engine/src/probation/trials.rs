@@ -87,20 +87,30 @@ impl Trials {
         Turn { _guard: self.turn.lock().await }
     }
 
-    /// Lets the next load come: refuses it while a version is on trial, unless it says that this one is to be confirmed.
+    /// Refuses a load while a version is on trial, unless it says that this one is to be confirmed.
     ///
     /// # Errors
     /// The [`Refusal`] of the load.
-    pub async fn make_way(&self, turn: &Turn<'_>, confirms: bool, who: &str) -> Result<(), Refusal> {
-        let Some(TrialStatus { version, name, seconds_left, .. }) = self.status() else { return Ok(()) };
-        if !confirms {
-            let reason = format!(
-                "{name} {version} is on trial for {seconds_left} s more; wait, or end it by /api/v1/confirm or \
-                 /api/v1/rollback, or say &confirm=1 to confirm it and load the next"
-            );
-            return Err(Refusal::new(Kind::Conflict, "on-trial", reason));
+    pub fn check_way(&self, confirms: bool) -> Result<(), Refusal> {
+        let Some(TrialStatus { version, name, seconds_left, .. }) = self.status().filter(|_| !confirms) else {
+            return Ok(());
+        };
+        let reason = format!(
+            "{name} {version} is on trial for {seconds_left} s more; wait, or end it by /api/v1/confirm or \
+             /api/v1/rollback, or say &confirm=1 to confirm it and load the next"
+        );
+        Err(Refusal::new(Kind::Conflict, "on-trial", reason))
+    }
+
+    /// Confirms the version on trial, if one is, for the next load.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of the load: it has failed just now.
+    pub async fn make_way(&self, turn: &Turn<'_>, who: &str) -> Result<Option<Decided>, Refusal> {
+        if self.on_trial.lock().is_none() {
+            return Ok(None);
         }
-        self.confirm_in_turn(turn, Decision::next_load(who)).await.map(drop)
+        self.confirm_in_turn(turn, Decision::next_load(who)).await.map(Some)
     }
 
     /// Refuses a version that has failed before.

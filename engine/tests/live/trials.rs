@@ -114,12 +114,15 @@ fn another_load_waits_for_the_verdict_or_brings_it() {
     let (status, code, reason) = engine.refusal("/load?name=plugin2.so");
     assert_eq!((status, code.as_str()), (409, "on-trial"));
     assert!(reason.contains(" 1001 is on trial for ") && reason.contains("&confirm=1"), "{reason}");
+    // What cannot be loaded does not cost the way back.
+    assert_eq!(engine.refusal("/load?name=nothing.so&confirm=1").0, 404);
+    assert_eq!(engine.status()["trial"]["version"], 1001);
     assert_eq!(engine.get("/load?name=plugin2.so&confirm=1"), "done\n");
     assert_eq!(engine.get("/count"), "203 in 1002\n");
     let swaps = engine.status()["swaps"].clone();
     let outcomes: Vec<_> = swaps.as_array().unwrap().iter().map(|swap| swap["outcome"].as_str().unwrap()).collect();
-    assert_eq!(outcomes, ["on-trial", "refused", "confirmed"]);
-    assert_eq!(swaps[2]["verdict"]["reason"], "the next load asked for it");
+    assert_eq!(outcomes, ["on-trial", "refused", "refused", "confirmed"]);
+    assert_eq!(swaps[3]["verdict"]["reason"], "the next load asked for it");
     assert_eq!(engine.get("/api/v1/rollback"), "rewound\n");
     assert_eq!(engine.get("/count"), "104 in 1001\n", "back to what was confirmed, and no further");
 }
