@@ -225,8 +225,9 @@ impl<'a> Maker<'a> {
 
     /// Why an id does not name the same row under the new schema; none if it does.
     pub(super) fn lost_id(&self, old: &str, new: &str) -> Option<&'static str> {
+        let mut became = self.same_rows.iter().filter(|(of, _)| of == old).map(|(_, to)| to);
         if self.same_rows.contains(&(old.to_owned(), new.to_owned())) {
-            return None;
+            return became.any(|to| to != new).then_some("may name rows of two tables, which are of two row types now");
         }
         let has = |schema: &Schema, row: &str| schema.tables.iter().any(|table| table.row.name == row);
         let (is_of_old, is_of_new) = (has(self.old.schema, old), has(self.new.schema, new));

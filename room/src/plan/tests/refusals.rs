@@ -394,6 +394,19 @@ fn ids_go_over_with_their_table_only() {
     check(&both, &balls, &dropped("orbs"), &[gone]);
     check(&both, &balls, &Changes { tables: vec![was("balls", "orbs")], ..Changes::default() }, &[]);
 
+    // Two tables of one row type part: which of them an id is of, only the logic knows.
+    let two = |of: &str, second: &str| {
+        tables(&[("avatars", "Avatar", &target(of)), ("orbs", "Orb", &x), ("balls", second, &x)])
+    };
+    for of in ["Orb", "Ball"] {
+        let either = format!(
+            "Avatar.target: Id<Orb> -> Id<{of}> may name rows of two tables, which are of two row types now; give a migration"
+        );
+        check(&two("Orb", "Orb"), &two(of, "Ball"), &Changes::default(), &[&either]);
+    }
+    check(&two("Orb", "Orb"), &two("Orb", "Orb"), &Changes::default(), &[]);
+    check(&two("Ball", "Ball"), &two("Orb", "Orb"), &Changes::default(), &[]);
+
     // It goes, and comes back in a later version.
     let without = tables(&[("avatars", "Avatar", &target("Orb"))]);
     check(&both, &without, &dropped("orbs"), &[gone]);
