@@ -139,7 +139,7 @@ struct Journey<'a> {
     /// What whoever replays wants to be left out.
     asked: &'a [Skipped],
     without: BTreeMap<Skipped, u64>,
-    black_box: Option<&'a RefCell<BlackBox>>,
+    black_box: &'a RefCell<BlackBox>,
 }
 
 /// Does what the flags say; the text sums it up.
@@ -149,26 +149,38 @@ struct Journey<'a> {
 pub fn replay(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
     let Some(folder) = flags.watched.clone() else { return watched::replay(&flags) };
     watched::begin();
-    let came = replay_here(flags);
+    let came = replay_here(flags, &folder);
     watched::end(&folder).map_err(ReplayCommandError::Child)?;
     came
 }
 
-fn replay_here(flags: ReplayFlags) -> Result<String, ReplayCommandError> {
-    let ReplayFlags { room, until, with, drop: drops, dump: to, verify, without: asked, ended, watched, data, config } =
-        flags;
+/// Makes all that it makes in `watched`.
+fn replay_here(flags: ReplayFlags, watched: &Path) -> Result<String, ReplayCommandError> {
+    let ReplayFlags {
+        room,
+        until,
+        with,
+        drop: drops,
+        dump: to,
+        verify,
+        without: asked,
+        ended,
+        watched: _,
+        data,
+        config,
+    } = flags;
     let rooms = RoomsFolder::open(data, config.clone(), Some(&room))?;
     let folder = rooms.of(&room);
-    let loader = Loader::new(&rooms.config, &rooms.config.data);
+    let loader = Loader::looking(&rooms.config, &rooms.config.data, watched);
     let files: Arc<dyn Files> = Arc::new(Disk);
-    let black_box = watched.map(|folder| BlackBox::open(&*files, &folder)).transpose()?.map(RefCell::new);
+    let black_box = RefCell::new(BlackBox::open(&*files, watched)?);
     let with = with.map(|plugin| map(&plugin, config)).transpose()?;
     let (until, drops): (_, Arc<[String]>) = (until.map(Tick), drops.into());
     let travel = || {
         let found = Found::read(&Disk, &folder)?.ok_or(ReplayCommandError::Nothing)?;
         let never = asked.iter().chain(&ended).map(|skipped| (*skipped, NEVER));
         let without = never.chain(found.skipped.clone()).collect();
-        let (files, folder, loader, black_box) = (&files, &*folder, &loader, black_box.as_ref());
+        let (files, folder, loader, black_box) = (&files, &*folder, &loader, &black_box);
         let journey = Journey { files, folder, found, loader, until, name: &room, asked: &asked, without, black_box };
         match &with {
             Some(candidate) => journey.compared(candidate, Arc::clone(&drops)),
@@ -211,8 +223,7 @@ impl Journey<'_> {
     }
 
     fn apply(&self, replay: &mut Replay, record: &StoredRecord) -> Result<(), ReplayError> {
-        let mut black_box = self.black_box.map(RefCell::borrow_mut);
-        replay.apply(record, &mut self.find(), black_box.as_deref_mut())
+        replay.apply(record, &mut self.find(), Some(&mut self.black_box.borrow_mut()))
     }
 
     /// Calls `each` with every record up to the last tick that is asked for.

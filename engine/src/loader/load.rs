@@ -26,6 +26,8 @@ use crate::config::Config;
 #[derive(Debug)]
 pub struct Loader {
     pub intake: Intake,
+    /// Of the journals' versions.
+    kept: Stage,
     pub versions: Versions,
 }
 
@@ -59,7 +61,12 @@ impl Loader {
                 ..ProbeOptions::default()
             },
         };
-        Self { intake, versions: Versions::new() }
+        Self { intake, kept: Stage::new(data), versions: Versions::new() }
+    }
+
+    /// As [`Loader::new`], for somebody who only looks at a data folder, which may be another's: copies are made in `scratch`.
+    pub fn looking(config: &Config, data: &Path, scratch: &Path) -> Self {
+        Self { kept: Stage::new(data), ..Self::new(config, scratch) }
     }
 
     /// Maps the plugin with this name. `approve` sees its content's hash and what it says of itself before anything of it is in this
@@ -116,10 +123,9 @@ impl Loader {
         if let Some(mapped) = self.versions.get(&sha256) {
             return Ok(mapped);
         }
-        let path = self.intake.stage.path(&sha256);
+        let path = self.kept.path(&sha256);
         let bytes = self
-            .intake
-            .stage
+            .kept
             .kept(&sha256)
             .map_err(|error| format!("{}: {error}; put the plugin with this sha256 there", path.display()))?;
         let name = PluginName::parse(&format!("game.{}.so", mark.version)).map_err(|error| error.to_string())?;

@@ -1,6 +1,8 @@
 //! What outlives the engine: killed, ended, or ended by its own logic; and what is refused.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
@@ -540,6 +542,21 @@ fn a_replay_shows_the_past_and_what_a_fix_would_have_changed() {
     engine.until("it freezes", |engine| engine.status()["rooms"][0]["state"] == "frozen");
     let text = engine.killed().said(&["replay", "--with", "plugins/game.1001.so"]);
     assert!(text.contains(fails), "{text}");
+}
+
+#[test]
+fn a_replay_changes_no_plugin_that_is_kept() {
+    let engine = setup().start();
+    engine.get("/count");
+    let setup = engine.killed();
+    let (versions, changed) = (setup.data().join("versions"), Permissions::from_mode(0o644));
+    let plugin = versions.read_dir().unwrap().next().unwrap().unwrap().path();
+    std::fs::set_permissions(&plugin, changed.clone()).unwrap();
+    let names = || versions.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    let before = (names(), plugin.metadata().unwrap().ino());
+    assert!(setup.said(&["replay", "--verify"]).starts_with("verified: "));
+    assert_eq!((names(), plugin.metadata().unwrap().ino()), before);
+    assert_eq!(plugin.metadata().unwrap().permissions().mode() & 0o777, changed.mode());
 }
 
 #[test]
