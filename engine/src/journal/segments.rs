@@ -48,7 +48,7 @@ pub enum Damage {
 }
 
 /// How often files are listed again that have gone meanwhile. A running engine forgets one in some seconds, and the oldest first.
-const LOOKS_MAX: usize = 8;
+const LOOKS_MAX: usize = 32;
 
 impl Damage {
     /// A file was listed and is not there: beside a running engine it is one that is not needed any more.
