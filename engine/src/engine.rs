@@ -209,6 +209,17 @@ impl Engine {
         self.listen
     }
 
+    /// The version that plays.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.rooms.current()
+    }
+
+    /// Has every player told what is wrong with the version that was to come, until one is loaded, whoever loads it.
+    pub fn notice_until_loaded(&self, text: &str) {
+        self.rooms.notice_until_loaded(text);
+    }
+
     fn versions(&self) -> Vec<VersionStatus> {
         let running = self.rooms.logics();
         let version = |mapped: &Arc<Mapped>| {
@@ -239,7 +250,11 @@ impl Backend for Engine {
     }
 
     async fn load(&self, request: LoadRequest, who: Requester) -> Result<Loaded, Refusal> {
-        self.loads.load(request, who.to_string()).await
+        let loaded = self.loads.load(request, who.to_string()).await;
+        if loaded.is_ok() {
+            self.rooms.loaded();
+        }
+        loaded
     }
 
     async fn confirm(&self, who: Requester) -> Result<Decided, Refusal> {

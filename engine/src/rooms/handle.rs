@@ -5,6 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use logic_api::Version;
 use parking_lot::Mutex;
 use room::{LogicVersion, Pool, Request, Response};
 use tokio::sync::oneshot;
@@ -244,6 +245,12 @@ impl Rooms {
     pub fn logics(&self) -> Vec<(RoomName, Arc<LogicVersion>)> {
         let places = self.0.registry.places();
         places.iter().map(|place| (place.board.name.clone(), place.board.logic())).collect()
+    }
+
+    /// The version that rooms are opened on: the last that was confirmed.
+    #[must_use]
+    pub fn current(&self) -> Version {
+        self.0.current.lock().version()
     }
 
     /// As they were shown last, without waiting for a room; in the order in which they were opened.

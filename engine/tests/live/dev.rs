@@ -97,7 +97,14 @@ fn a_new_game_is_tested_and_changes_while_it_runs() {
     assert!(engine.log().contains("unclosed delimiter"), "{}", engine.log());
     assert_eq!(version(&engine), 1002);
 
-    replace(&game, " fn broken( {", " // mended");
+    // It is over also when somebody else loads a version, which is the one that plays on from there.
+    assert_eq!(engine.get("/load?name=dev.1001.so"), "done\n");
+    assert_eq!(notice(&mut player), (Severity::Over, String::new()));
+    replace(&game, "fn broken( {", "fn broken( [");
+    assert_eq!(notice(&mut player).0, Severity::Error);
+    engine.until("the build fails again", |engine| engine.log().contains("version 1001 plays on"));
+
+    replace(&game, " fn broken( [", " // mended");
     engine.until("it builds again", |engine| version(engine) == 1003);
     assert_eq!(notice(&mut player), (Severity::Over, String::new()));
     let log = engine.log();
