@@ -72,9 +72,10 @@ pub enum EngineError {
     )]
     AllFailed { plugins: String, newest: PluginName },
     #[error(
-        "the rooms that are kept do not go on on {wanted}: {reason}; without --logic they go on on the version that ran them"
+        "the rooms that are kept do not go on on {wanted}: {}; without --logic they go on on the version that ran them",
+        [&[refusal.reason().to_owned()], refusal.details()].concat().join("; ")
     )]
-    NotTakenOver { wanted: String, reason: String },
+    NotTakenOver { wanted: String, refusal: Refusal },
     #[error(transparent)]
     Verdicts(#[from] VerdictsError),
     #[error(transparent)]
@@ -185,10 +186,7 @@ impl Engine {
                 running.iter().min().into_iter().for_each(unused);
                 Ok(())
             }
-            Err(refusal) => {
-                let reason = [&[refusal.reason().to_owned()], refusal.details()].concat().join("; ");
-                Err(EngineError::NotTakenOver { wanted: wanted.clone(), reason })
-            }
+            Err(refusal) => Err(EngineError::NotTakenOver { wanted: wanted.clone(), refusal: at_start(&refusal) }),
         }
     }
 
@@ -334,6 +332,13 @@ impl Backend for Engine {
             () => Health::Ready,
         }
     }
+}
+
+/// A load's refusal for whoever has asked for it by a start: what is a parameter of a load is a flag there.
+fn at_start(refusal: &Refusal) -> Refusal {
+    let by_flag = |line: &str| line.replace("&drop=", "--drop ").replace("drop=", "--drop ");
+    let details = refusal.details().iter().map(|line| by_flag(line));
+    Refusal::new(refusal.kind(), refusal.code(), by_flag(refusal.reason())).with_details(details)
 }
 
 /// The version to start on.

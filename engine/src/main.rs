@@ -196,7 +196,9 @@ async fn serve_until_stopped(mut config: Config, data: &DataFolder, mut dev: Opt
     let watched = Watched::new(config.room_threads);
     let watchdog = Watchdog::of(&config, &watched, &metrics, restart).map_err(Failure::Runtime)?;
     let engine = Arc::new(Engine::start(&config, data, &door, metrics, &watched)?);
-    if let Err(error) = engine.take_over(&config).await {
+    if let Err(error) = engine.take_over(&config).await
+        && !dev.as_ref().is_some_and(|dev| dev.bears(&engine, &error))
+    {
         stop.begin();
         engine.end().await;
         return Err(error.into());

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Config;
-use crate::engine::Engine;
-use crate::http::{Backend, LoadRequest, Requester};
+use crate::engine::{Engine, EngineError};
+use crate::http::{Backend, LoadRequest, Refusal, Requester};
 use crate::loader::name::PluginName;
 use crate::stop::Stop;
 
@@ -98,6 +98,16 @@ impl Dev {
                 Some(Step::Failed(_)) => unreachable!("a change is waited for above"),
             }
         }
+    }
+
+    /// Whether there is something to follow when this is what came of the start: the rooms that are kept go on without the first
+    /// version, until a change makes a better one.
+    #[must_use]
+    pub fn bears(&self, engine: &Engine, error: &EngineError) -> bool {
+        let EngineError::NotTakenOver { refusal, .. } = error else { return false };
+        tell_refused(engine, refusal);
+        say(&format!("version {} plays on; waiting for a change", engine.version()));
+        true
     }
 
     /// Follows the crate until the stop: builds and loads at each change.
@@ -197,12 +207,7 @@ impl Dev {
                 };
                 say(&format!("loaded version {version} in {ms:.1} ms: {rooms}, paused {slowest} us"));
             }
-            Err(refusal) => {
-                let reason = format!("load refused: {}", refusal.reason());
-                say(&reason);
-                refusal.details().iter().for_each(|line| eprintln!("  {line}"));
-                engine.notice_until_loaded(&[&[reason], refusal.details()].concat().join("\n"));
-            }
+            Err(refusal) => tell_refused(engine, &refusal),
         }
         // Also after a refusal: whoever tries again and again would fill the disk.
         self.plugins.prune(engine.version().0)?;
@@ -221,6 +226,14 @@ impl Dev {
         let first = self.logic.shown(first);
         Some(if others.is_empty() { first } else { format!("{first} and {} more", others.len()) })
     }
+}
+
+/// To whoever writes the logic, and on the players' pages.
+fn tell_refused(engine: &Engine, refusal: &Refusal) {
+    let reason = format!("load refused: {}", refusal.reason());
+    say(&reason);
+    refusal.details().iter().for_each(|line| eprintln!("  {line}"));
+    engine.notice_until_loaded(&[&[reason], refusal.details()].concat().join("\n"));
 }
 
 /// For whoever writes the logic, beside the log.

@@ -142,6 +142,22 @@ fn a_new_game_is_tested_and_changes_while_it_runs() {
     assert_eq!(code, Some(0));
     let folder = setup.path("").display().to_string();
     assert!(in_time(|| processes_that_name(&folder).is_empty()), "{:?}", processes_that_name(&folder));
+
+    // A world that is kept plays on where the first version has no place for it, until one has, or the loss is acknowledged.
+    replace(&game, "painted: u32", "painted: u16");
+    let engine = setup.start_as(&["dev", "snake-pit", "--data", "data-dev"], &envs);
+    assert_eq!(version(&engine), 1005);
+    let log = engine.log();
+    for line in ["acknowledged with --drop NAME\n", "dev: version 1005 plays on; waiting for a change\n"] {
+        assert!(log.contains(line) && !log.contains("--logic"), "{line} in {log}");
+    }
+    replace(&game, "painted: u16", "painted: u32");
+    engine.until("a change has a place for it", |engine| version(engine) == 1007);
+    engine.signal(Signal::INT);
+    let (_, setup) = engine.ended();
+    replace(&game, "painted: u32", "painted: u16");
+    let words = ["dev", "snake-pit", "--data", "data-dev", "--drop", "Painter.painted"];
+    assert_eq!(version(&setup.start_as(&words, &envs)), 1008);
 }
 
 #[test]
