@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::http::{Backend, Health, Kind, LoadRequest, Refusal, Requester};
 use crate::journal::files::{Disk, Files};
 use crate::journal::log::LogError;
-use crate::kept::{KeptError, KeptRooms};
+use crate::kept::{KeptError, KeptRooms, move_aside};
 use crate::loader::digest::Sha256;
 use crate::loader::error::LoadError;
 use crate::loader::load::Loader;
@@ -110,9 +110,11 @@ impl Engine {
     ) -> Result<Engine, EngineError> {
         let loader = Arc::new(Loader::new(config, data.path()));
         let kept = kept(data.path())?;
+        let (auth, tokens) = (Auth::new(config)?, Tokens::load_or_make(data.path())?);
+        let anew = config.fresh.then(|| begin_anew(config, data.path(), &loader, &kept.failed)).transpose()?;
         let pools: Vec<Pool> = (0..config.room_threads).map(|_| Pool::new()).collect();
         let kept_rooms = KeptRooms::recover(config, data.path(), &loader, (&pools, watched.start()), &kept.verdicts)?;
-        let logic = match kept_rooms.current() {
+        let logic = match kept_rooms.current().or(anew) {
             Some(logic) => logic,
             None => Arc::clone(&first(config, &loader, &kept.failed)?.logic),
         };
@@ -126,7 +128,6 @@ impl Engine {
             "started"
         );
         let stop = door.stop();
-        let (auth, tokens) = (Auth::new(config)?, Tokens::load_or_make(data.path())?);
         let lobby = Lobby::new(config, rooms.clone(), auth, tokens, metrics.sessions(), stop.clone());
         let trials = Trials::new(rooms.clone(), kept, Arc::clone(&metrics), stop.clone(), config.probation);
         let loads = Loads::start(
@@ -339,6 +340,20 @@ fn at_start(refusal: &Refusal) -> Refusal {
     let by_flag = |line: &str| line.replace("&drop=", "--drop ").replace("drop=", "--drop ");
     let details = refusal.details().iter().map(|line| by_flag(line));
     Refusal::new(refusal.kind(), refusal.code(), by_flag(refusal.reason())).with_details(details)
+}
+
+/// The version to start on without the rooms that are kept, which are moved aside once there is one.
+fn begin_anew(
+    config: &Config,
+    data: &Path,
+    loader: &Loader,
+    failed: &FailedVersions,
+) -> Result<Arc<LogicVersion>, EngineError> {
+    let first = first(config, loader, failed)?;
+    if let Some(aside) = move_aside(data)? {
+        tracing::info!("begun anew; what was kept is in {}", aside.display());
+    }
+    Ok(Arc::clone(&first.logic))
 }
 
 /// The version to start on.
