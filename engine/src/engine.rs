@@ -156,15 +156,12 @@ impl Engine {
     pub async fn take_over(&self, config: &Config) -> Result<(), EngineError> {
         let Some(wanted) = &config.logic else { return Ok(()) };
         let running: Vec<Version> = self.rooms.logics().iter().map(|(_, logic)| logic.version()).collect();
-        let unused = |version: &Version| {
-            tracing::warn!(
-                version = version.0,
-                "rooms go on on the version that ran them; {wanted} is not used: load it"
-            );
+        let unused = |version: &Version, so: &str| {
+            tracing::warn!(version = version.0, "rooms go on on the version that ran them; {wanted} is not used: {so}");
         };
         if !wanted.ends_with(".so") {
             let runs_another = |(_, logic): &&(RoomName, Arc<LogicVersion>)| logic.name() != wanted;
-            self.rooms.logics().iter().find(runs_another).iter().for_each(|(_, logic)| unused(&logic.version()));
+            self.rooms.logics().iter().find(runs_another).iter().for_each(|(_, logic)| unused(&logic.version(), "load it"));
             return Ok(());
         }
         let (name, loader) = (PluginName::parse(wanted)?, Arc::clone(&self.loader));
@@ -172,9 +169,11 @@ impl Engine {
             let name = name.clone();
             move || loader.look::<LoadError>(&name)
         });
-        let version = looked.await.expect("looking at a file does not panic")?.manifest.version;
+        let (sha256, summary) = looked.await.expect("looking at a file does not panic")?;
+        let version = summary.manifest.version;
         if let Some(higher) = running.iter().find(|running| **running > version) {
-            unused(higher);
+            let failed = self.trials.check_failed(&sha256).err();
+            unused(higher, failed.as_ref().map_or("load it", Refusal::reason));
         }
         if !running.iter().any(|running| *running < version) || running.iter().any(|running| *running > version) {
             return Ok(());
@@ -184,7 +183,7 @@ impl Engine {
             Ok(_) => Ok(()),
             // It was tried, and this start must not try it again and again.
             Err(refusal) if refusal.code() == FAILED_BEFORE => {
-                running.iter().min().into_iter().for_each(unused);
+                running.iter().min().into_iter().for_each(|running| unused(running, refusal.reason()));
                 Ok(())
             }
             Err(refusal) => Err(EngineError::NotTakenOver { wanted: wanted.clone(), refusal: at_start(&refusal) }),
