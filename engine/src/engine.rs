@@ -161,7 +161,12 @@ impl Engine {
         };
         if !wanted.ends_with(".so") {
             let runs_another = |(_, logic): &&(RoomName, Arc<LogicVersion>)| logic.name() != wanted;
-            self.rooms.logics().iter().find(runs_another).iter().for_each(|(_, logic)| unused(&logic.version(), "load it"));
+            self.rooms
+                .logics()
+                .iter()
+                .find(runs_another)
+                .iter()
+                .for_each(|(_, logic)| unused(&logic.version(), "load it"));
             return Ok(());
         }
         let (name, loader) = (PluginName::parse(wanted)?, Arc::clone(&self.loader));

@@ -165,7 +165,7 @@ fn what_is_no_logic_is_told_in_one_line() {
     let setup = Setup::new(Path::new("."), &[]);
     assert_eq!(
         setup.failure(&["dev"]),
-        "there is no logic here: neither . nor logic has a Cargo.toml; give its folder, or make one with engine new"
+        "there is no logic here: neither . nor logic has a Cargo.toml of a crate; give its folder, or make one with engine new"
     );
     assert_eq!(
         setup.failure(&["dev", "nowhere"]),
