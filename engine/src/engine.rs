@@ -22,7 +22,7 @@ use crate::loader::load::Loader;
 use crate::loader::name::{NameFault, PluginName};
 use crate::loader::source;
 use crate::loader::versions::Mapped;
-use crate::loads::{Loads, PrepareLimits};
+use crate::loads::{Loads, PrepareLimits, version_name};
 use crate::lock::{DataFolder, shown};
 use crate::metrics::Metrics;
 use crate::probation::{
@@ -32,8 +32,8 @@ use crate::rooms::{RoomName, RoomOptions, Rooms, StartError, Watched};
 use crate::serve::Door;
 use crate::sessions::{Auth, AuthError, Lobby, Tokens};
 use crate::status::{
-    Decided, EngineStatus, Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status, VersionPlan, VersionStatus,
-    resident_bytes,
+    Decided, EngineStatus, Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status, VersionName, VersionPlan,
+    VersionStatus, resident_bytes,
 };
 use crate::stop::Stop;
 use crate::token::TokenError;
@@ -288,6 +288,10 @@ impl Backend for Engine {
 
     fn room(&self, name: &str) -> Result<RoomStatus, Refusal> {
         Ok(self.rooms.status(name)?)
+    }
+
+    fn logic_of(&self, room: Option<&str>) -> Option<VersionName> {
+        self.rooms.logic_of(room).map(|logic| version_name(&logic))
     }
 
     fn status(&self) -> Status {
