@@ -250,9 +250,9 @@ pub struct ServeFlags {
     /// Folder for what the engine keeps; one engine at a time [default: data].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Name or file of the version to start on [default: the highest in the plugins folder]. Rooms that are kept in the data
-    /// folder go on on the version that ran them, unless this is the file of a higher one: then it is loaded before anybody
-    /// comes in.
+    /// The version to start on: the name of its file in the plugins folder (game.1002.so), or the name that is compiled into it
+    /// (game2) [default: the highest in the plugins folder]. Rooms that are kept in the data folder go on on the version that ran
+    /// them, unless this is the file of a higher one: then it is loaded before anybody comes in.
     #[arg(long, value_name = "NAME")]
     pub logic: Option<String>,
     /// A field (Avatar.hp) or a table (orbs) that rooms that are kept may lose by the version to start on; may be given more than
