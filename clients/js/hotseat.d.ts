@@ -9,8 +9,8 @@ export interface Options {
   hello?: Message;
   /** What the engine's auth hook wants: a shared secret or a JWT. */
   credentials?: string;
-  /** A resume token from before: the session resumes instead of joining. */
-  token?: string;
+  /** A resume token from before: the session resumes instead of joining. Null or empty is none. */
+  token?: string | null;
   /** Where there is no global one: Node before 22. */
   WebSocket?: new (url: string, protocol: string) => unknown;
   /** Milliseconds before the first attempt to come back (250); doubled with each one up to `retryMsMax` (8000). */

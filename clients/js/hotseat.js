@@ -10,6 +10,8 @@ const HEADER_BYTES = 13;
 /** Before the bytes of an input: its kind and its number. */
 const INPUT_HEADER_BYTES = 5;
 const TOKEN_BYTES_MAX = 256;
+/** A timer that is set for longer is over at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 /** A TCP frame longer than this is none. */
 const TCP_FRAME_BYTES_MAX = (64 << 20) + 4096;
 const TCP_PREAMBLE = Uint8Array.of(0x00, 0x48, 0x53, 0x01);
@@ -471,20 +473,33 @@ function messageFrame({ number, bytes }) {
 
 /** Throws for what can never work. */
 function checkOptions(options) {
-  const { url, room, credentials, token, WebSocket, inputsPerSecondMax, inputBytesMax } = options;
-  const { protocol } = new URL(url);
+  const { url, room, credentials, token, WebSocket, inputBytesMax } = options;
+  const { protocol, port } = new URL(url);
   if (!['ws:', 'wss:', 'tcp:'].includes(protocol)) throw new TypeError(`'${url}' is no ws:, wss: or tcp: address`);
   if (protocol !== 'tcp:' && !(WebSocket ?? globalThis.WebSocket)) {
     throw new TypeError('there is no WebSocket here: give one as { WebSocket }, connect to tcp://HOST:PORT, or use Node 22 or later');
   }
-  if (!(inputsPerSecondMax > 0)) throw new TypeError(`inputsPerSecondMax is a number above 0, not ${inputsPerSecondMax}`);
-  if (!(inputBytesMax > 0)) throw new TypeError(`inputBytesMax is a number above 0, not ${inputBytesMax}`);
+  if (protocol === 'tcp:' && !(port > 0)) throw new TypeError(`'${url}' names no port: connect to tcp://HOST:PORT`);
+  for (const [name, value] of Object.entries(options)) {
+    if (typeof DEFAULTS[name] === 'number') checkNumber(name, value);
+  }
+  // Of a token there may be none.
+  for (const [name, value] of Object.entries({ room, credentials, token: token ?? '' })) {
+    if (typeof value !== 'string') throw new TypeError(`${name} is a string, not ${value}`);
+  }
   if (encoder.encode(room).length > 64) throw new TypeError('the name of a room has at most 64 bytes');
   if (encoder.encode(credentials).length > 8192) throw new TypeError('credentials have at most 8192 bytes');
-  if (encoder.encode(token).length > TOKEN_BYTES_MAX) throw new TypeError(`a token has at most ${TOKEN_BYTES_MAX} bytes`);
+  if (encoder.encode(token ?? '').length > TOKEN_BYTES_MAX) throw new TypeError(`a token has at most ${TOKEN_BYTES_MAX} bytes`);
   // A Join is a frame like an input's, and not to be longer.
   const beyond = joinFrame(options).length - INPUT_HEADER_BYTES - inputBytesMax;
   if (beyond > 0) throw new TypeError(`room, credentials and hello together are ${beyond} bytes too long (inputBytesMax)`);
+}
+
+function checkNumber(name, value) {
+  const max = /Ms(Max)?$/.test(name) ? TIMER_MS_MAX : Number.MAX_SAFE_INTEGER;
+  if (!(typeof value === 'number' && value > 0 && value <= max)) {
+    throw new TypeError(`${name} is a number above 0 and at most ${max}, not ${value}`);
+  }
 }
 
 function openTransport(options, events) {

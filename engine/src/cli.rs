@@ -72,8 +72,8 @@ Examples:
 
 A build that fails changes nothing: the version before plays on, and the compiler's words are shown here and on the players'
 pages. Watched are the crate, its path dependencies, and whatever other files the code takes in. Each start begins with a new
-world in data-dev; a folder given by --data keeps its world. Built versions go to the plugins folder as dev.<version>.so, and old
-ones are removed.")]
+world in data-dev; a folder given by --data keeps its world, and the version before plays on while a new one has no place for
+it. Built versions go to the plugins folder as dev.<version>.so, and old ones are removed.")]
     Dev(DevFlags),
     /// Swap every room of a running engine to a plugin, and wait until the new code has answered.
     #[command(after_help = "\
@@ -250,12 +250,13 @@ pub struct ServeFlags {
     /// Folder for what the engine keeps; one engine at a time [default: data].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Name or file of the version to start on [default: the highest in the plugins folder]. Rooms that are kept in the data
-    /// folder go on on the version that ran them, unless this is the file of a higher one: then it is loaded before anybody
-    /// comes in.
+    /// The version to start on: the name of its file in the plugins folder (game.1002.so), or the name that is compiled into it
+    /// (game2) [default: the highest in the plugins folder]. Rooms that are kept in the data folder go on on the version that ran
+    /// them, unless this is the file of a higher one: then it is loaded before anybody comes in.
     #[arg(long, value_name = "NAME")]
     pub logic: Option<String>,
-    /// A field (Avatar.hp) or a table (orbs) that rooms that are kept may lose by that; may be given more than once.
+    /// A field (Avatar.hp) or a table (orbs) that rooms that are kept may lose by the version to start on; may be given more than
+    /// once.
     #[arg(long, value_name = "NAME", requires = "logic")]
     pub drop: Vec<String>,
     /// Config file, which must exist [default: engine.toml if it is there].
@@ -296,6 +297,10 @@ pub struct DevFlags {
     /// Folder that keeps the world from one start to the next [default: data-dev, emptied at each start].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// A field (Avatar.hp) or a table (orbs) that rooms that are kept may lose by the version to start on; may be given more than
+    /// once.
+    #[arg(long, value_name = "NAME")]
+    pub drop: Vec<String>,
     /// Config file, which must exist [default: engine.toml if it is there].
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -306,7 +311,7 @@ pub struct DevFlags {
 
 impl From<&DevFlags> for Flags {
     fn from(flags: &DevFlags) -> Flags {
-        let DevFlags { folder: _, listen, plugins, data, config, log } = flags.clone();
+        let DevFlags { folder: _, listen, plugins, data, drop, config, log } = flags.clone();
         // The config file's folder has a world that somebody plays in.
         let data = data.or_else(|| Some(dev::DATA.into()));
         // The next save is the next load.
@@ -321,7 +326,7 @@ impl From<&DevFlags> for Flags {
             log,
             probation,
             fresh: false,
-            drops: Vec::new(),
+            drops: drop,
             show_faults: true,
         }
     }

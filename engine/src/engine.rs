@@ -15,14 +15,14 @@ use crate::config::Config;
 use crate::http::{Backend, Health, Kind, LoadRequest, Refusal, Requester};
 use crate::journal::files::{Disk, Files};
 use crate::journal::log::LogError;
-use crate::kept::{KeptError, KeptRooms};
+use crate::kept::{KeptError, KeptRooms, move_aside};
 use crate::loader::digest::Sha256;
 use crate::loader::error::LoadError;
 use crate::loader::load::Loader;
 use crate::loader::name::{NameFault, PluginName};
 use crate::loader::source;
 use crate::loader::versions::Mapped;
-use crate::loads::{Loads, PrepareLimits};
+use crate::loads::{Loads, PrepareLimits, version_name};
 use crate::lock::{DataFolder, shown};
 use crate::logs;
 use crate::metrics::Metrics;
@@ -33,8 +33,8 @@ use crate::rooms::{RoomName, RoomOptions, Rooms, StartError, Watched};
 use crate::serve::Door;
 use crate::sessions::{Auth, AuthError, Lobby, Tokens};
 use crate::status::{
-    Decided, EngineStatus, Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status, VersionPlan, VersionStatus,
-    resident_bytes,
+    Decided, EngineStatus, Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status, VersionName, VersionPlan,
+    VersionStatus, resident_bytes,
 };
 use crate::stop::Stop;
 use crate::token::TokenError;
@@ -73,9 +73,10 @@ pub enum EngineError {
     )]
     AllFailed { plugins: String, newest: PluginName },
     #[error(
-        "the rooms that are kept do not go on on {wanted}: {reason}; without --logic they go on on the version that ran them"
+        "the rooms that are kept do not go on on {wanted}: {}; without --logic they go on on the version that ran them",
+        [&[refusal.reason().to_owned()], refusal.details()].concat().join("; ")
     )]
-    NotTakenOver { wanted: String, reason: String },
+    NotTakenOver { wanted: String, refusal: Refusal },
     #[error(transparent)]
     Verdicts(#[from] VerdictsError),
     #[error(transparent)]
@@ -110,9 +111,11 @@ impl Engine {
     ) -> Result<Engine, EngineError> {
         let loader = Arc::new(Loader::new(config, data.path()));
         let kept = kept(data.path())?;
+        let (auth, tokens) = (Auth::new(config)?, Tokens::load_or_make(data.path())?);
+        let anew = config.fresh.then(|| begin_anew(config, data.path(), &loader, &kept.failed)).transpose()?;
         let pools: Vec<Pool> = (0..config.room_threads).map(|_| Pool::new()).collect();
         let kept_rooms = KeptRooms::recover(config, data.path(), &loader, (&pools, watched.start()), &kept.verdicts)?;
-        let logic = match kept_rooms.current() {
+        let logic = match kept_rooms.current().or(anew) {
             Some(logic) => logic,
             None => Arc::clone(&first(config, &loader, &kept.failed)?.logic),
         };
@@ -126,7 +129,6 @@ impl Engine {
             "started"
         );
         let stop = door.stop();
-        let (auth, tokens) = (Auth::new(config)?, Tokens::load_or_make(data.path())?);
         let lobby = Lobby::new(config, rooms.clone(), auth, tokens, metrics.sessions(), stop.clone());
         let trials = Trials::new(rooms.clone(), kept, Arc::clone(&metrics), stop.clone(), config.probation);
         let loads = Loads::start(
@@ -155,15 +157,17 @@ impl Engine {
     pub async fn take_over(&self, config: &Config) -> Result<(), EngineError> {
         let Some(wanted) = &config.logic else { return Ok(()) };
         let running: Vec<Version> = self.rooms.logics().iter().map(|(_, logic)| logic.version()).collect();
-        let unused = |version: &Version| {
-            tracing::warn!(
-                version = version.0,
-                "rooms go on on the version that ran them; {wanted} is not used: load it"
-            );
+        let unused = |version: &Version, so: &str| {
+            tracing::warn!(version = version.0, "rooms go on on the version that ran them; {wanted} is not used: {so}");
         };
         if !wanted.ends_with(".so") {
             let runs_another = |(_, logic): &&(RoomName, Arc<LogicVersion>)| logic.name() != wanted;
-            self.rooms.logics().iter().find(runs_another).iter().for_each(|(_, logic)| unused(&logic.version()));
+            self.rooms
+                .logics()
+                .iter()
+                .find(runs_another)
+                .iter()
+                .for_each(|(_, logic)| unused(&logic.version(), "load it"));
             return Ok(());
         }
         let (name, loader) = (PluginName::parse(wanted)?, Arc::clone(&self.loader));
@@ -171,9 +175,11 @@ impl Engine {
             let name = name.clone();
             move || loader.look::<LoadError>(&name)
         });
-        let version = looked.await.expect("looking at a file does not panic")?.manifest.version;
+        let (sha256, summary) = looked.await.expect("looking at a file does not panic")?;
+        let version = summary.manifest.version;
         if let Some(higher) = running.iter().find(|running| **running > version) {
-            unused(higher);
+            let failed = self.trials.check_failed(&sha256).err();
+            unused(higher, failed.as_ref().map_or("load it", Refusal::reason));
         }
         if !running.iter().any(|running| *running < version) || running.iter().any(|running| *running > version) {
             return Ok(());
@@ -183,13 +189,10 @@ impl Engine {
             Ok(_) => Ok(()),
             // It was tried, and this start must not try it again and again.
             Err(refusal) if refusal.code() == FAILED_BEFORE => {
-                running.iter().min().into_iter().for_each(unused);
+                running.iter().min().into_iter().for_each(|running| unused(running, refusal.reason()));
                 Ok(())
             }
-            Err(refusal) => {
-                let reason = [&[refusal.reason().to_owned()], refusal.details()].concat().join("; ");
-                Err(EngineError::NotTakenOver { wanted: wanted.clone(), reason })
-            }
+            Err(refusal) => Err(EngineError::NotTakenOver { wanted: wanted.clone(), refusal: at_start(&refusal) }),
         }
     }
 
@@ -208,6 +211,17 @@ impl Engine {
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// The version that plays.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.rooms.current()
+    }
+
+    /// Has every player told what is wrong with the version that was to come, until one is loaded, whoever loads it.
+    pub fn notice_until_loaded(&self, text: &str) {
+        self.rooms.notice_until_loaded(text);
     }
 
     fn versions(&self) -> Vec<VersionStatus> {
@@ -240,7 +254,11 @@ impl Backend for Engine {
     }
 
     async fn load(&self, request: LoadRequest, who: Requester) -> Result<Loaded, Refusal> {
-        self.loads.load(request, who.to_string()).await
+        let loaded = self.loads.load(request, who.to_string()).await;
+        if loaded.is_ok() {
+            self.rooms.loaded();
+        }
+        loaded
     }
 
     async fn confirm(&self, who: Requester) -> Result<Decided, Refusal> {
@@ -271,6 +289,10 @@ impl Backend for Engine {
 
     fn room(&self, name: &str) -> Result<RoomStatus, Refusal> {
         Ok(self.rooms.status(name)?)
+    }
+
+    fn logic_of(&self, room: Option<&str>) -> Option<VersionName> {
+        self.rooms.logic_of(room).map(|logic| version_name(&logic))
     }
 
     fn status(&self) -> Status {
@@ -321,6 +343,27 @@ impl Backend for Engine {
             () => Health::Ready,
         }
     }
+}
+
+/// A load's refusal for whoever has asked for it by a start: what is a parameter of a load is a flag there.
+fn at_start(refusal: &Refusal) -> Refusal {
+    let by_flag = |line: &str| line.replace("&drop=", "--drop ").replace("drop=", "--drop ");
+    let details = refusal.details().iter().map(|line| by_flag(line));
+    Refusal::new(refusal.kind(), refusal.code(), by_flag(refusal.reason())).with_details(details)
+}
+
+/// The version to start on without the rooms that are kept, which are moved aside once there is one.
+fn begin_anew(
+    config: &Config,
+    data: &Path,
+    loader: &Loader,
+    failed: &FailedVersions,
+) -> Result<Arc<LogicVersion>, EngineError> {
+    let first = first(config, loader, failed)?;
+    if let Some(aside) = move_aside(data)? {
+        tracing::info!("begun anew; what was kept is in {}", aside.display());
+    }
+    Ok(Arc::clone(&first.logic))
 }
 
 /// The version to start on.

@@ -348,7 +348,7 @@ fn loaded(to: &Mapped, previous: Vec<VersionName>, swapped: Vec<(String, Swapped
     }
 }
 
-fn version_name(logic: &LogicVersion) -> VersionName {
+pub(crate) fn version_name(logic: &LogicVersion) -> VersionName {
     VersionName { version: logic.version().0, name: logic.name().to_owned() }
 }
 

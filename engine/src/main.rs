@@ -16,7 +16,6 @@ use engine::descriptors;
 use engine::dev::{self, Dev, DevError};
 use engine::engine::{Engine, EngineError};
 use engine::journal::last_word;
-use engine::kept;
 use engine::loader::load;
 use engine::loader::probe;
 use engine::lock::{DataFolder, DataFolderError};
@@ -140,11 +139,6 @@ fn serve(flags: ServeFlags) -> Result<(), Failure> {
     logs::start(config.log, logs::FILTER)?;
     // Given back at the very end, when nobody writes to it any more.
     let data = DataFolder::open(&config.data)?;
-    if config.fresh
-        && let Some(aside) = kept::move_aside(data.path()).map_err(EngineError::from)?
-    {
-        tracing::info!("begun anew; what was kept is in {}", aside.display());
-    }
     serve_with(config, &data, None)
 }
 
@@ -196,7 +190,9 @@ async fn serve_until_stopped(mut config: Config, data: &DataFolder, mut dev: Opt
     let watched = Watched::new(config.room_threads);
     let watchdog = Watchdog::of(&config, &watched, &metrics, restart).map_err(Failure::Runtime)?;
     let engine = Arc::new(Engine::start(&config, data, &door, metrics, &watched)?);
-    if let Err(error) = engine.take_over(&config).await {
+    if let Err(error) = engine.take_over(&config).await
+        && !dev.as_ref().is_some_and(|dev| dev.bears(&engine, &error))
+    {
         stop.begin();
         engine.end().await;
         return Err(error.into());

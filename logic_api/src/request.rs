@@ -35,7 +35,7 @@ pub struct Response {
     /// 200 to 599; with anything else the caller gets 500.
     pub status: u16,
     pub content_type: Cow<'static, str>,
-    /// Further headers.
+    /// Further headers. A content type among them is sent in place of `content_type`.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -73,10 +73,28 @@ impl Response {
         self
     }
 
-    /// The same answer with one more header.
+    /// The same answer with one more header, or with another content type.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), value.into()));
+        let (name, value) = (name.into(), value.into());
+        if name.eq_ignore_ascii_case("content-type") {
+            self.content_type = value.into();
+        } else {
+            self.headers.push((name, value));
+        }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_one_content_type() {
+        let answer =
+            Response::text("{}").header("Content-Type", "application/json").header("x-a", "1").header("x-a", "2");
+        assert_eq!(answer.content_type, "application/json");
+        assert_eq!(answer.headers, [("x-a".into(), "1".into()), ("x-a".into(), "2".into())]);
     }
 }

@@ -17,7 +17,7 @@ pub struct Request {
 /// What the logic answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// An HTTP status code, 200 to 599.
+    /// As the logic gave it, also where it is no status of HTTP.
     pub status: u16,
     pub content_type: String,
     /// Further headers, beside the content type.

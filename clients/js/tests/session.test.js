@@ -524,6 +524,22 @@ test('what can never work is refused at once', () => {
   assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', hello: 5 }), /a message is/);
   assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', token: 'x'.repeat(257) }), /at most 256 bytes/);
   assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', inputBytesMax: 0 }), /above 0/);
+  const numbers = ['retryMs', 'retryMsMax', 'silenceMs', 'pingMs', 'queuedInputsMax', 'queuedBytesMax', 'inputBytesMax', 'inputsPerSecondMax'];
+  for (const name of numbers) {
+    for (const value of ['x', '5', NaN, 0, -1, Infinity, null, 2 ** 60]) {
+      assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', [name]: value }), new RegExp(`${name} is a number above 0 and at most`));
+    }
+  }
+  assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', pingMs: 2 ** 31 }), /at most 2147483647/);
+  for (const name of ['room', 'credentials', 'token']) {
+    for (const value of [5, true, {}, ...(name === 'token' ? [] : [null])]) {
+      assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', [name]: value }), new RegExp(`${name} is a string`));
+    }
+  }
+  for (const url of ['tcp://127.0.0.1', 'tcp://127.0.0.1/', 'tcp://127.0.0.1:0', 'tcp:127.0.0.1:1']) {
+    assert.throws(() => connect({ url }), /names no port/);
+  }
+  connect({ url: 'tcp://127.0.0.1:1', token: null }).close();
   // The frame of the Join: a kind, three lengths, the room, the hello.
   const join = { url: 'tcp://127.0.0.1:1', room: 'main' };
   assert.throws(() => connect({ ...join, hello: new Uint8Array(65_529) }), /1 bytes too long/);

@@ -17,7 +17,7 @@ pub enum CrateError {
     #[error("there is no Cargo.toml in {0}: give the folder of a logic, or make one with engine new")]
     NoManifest(String),
     #[error(
-        "there is no logic here: neither . nor logic has a Cargo.toml; give its folder, or make one with engine new"
+        "there is no logic here: neither . nor logic has a Cargo.toml of a crate; give its folder, or make one with engine new"
     )]
     NotHere,
     #[error("{0} is a workspace without a crate of its own: give the folder of the logic")]
@@ -99,12 +99,15 @@ pub(super) fn find(folder: Option<PathBuf>) -> Result<PathBuf, CrateError> {
     }
     let here = PathBuf::from(".");
     let inner = PathBuf::from(FOLDER);
-    // The project's own folder is a workspace with the logic in it.
-    let is_crate = |folder: &Path| {
-        std::fs::read_to_string(folder.join("Cargo.toml"))
-            .is_ok_and(|text| text.lines().any(|line| line.trim() == "[package]"))
-    };
+    let is_crate =
+        |folder: &Path| std::fs::read_to_string(folder.join("Cargo.toml")).is_ok_and(|text| has_crate(&text));
     [here, inner].into_iter().find(|folder| is_crate(folder)).ok_or(CrateError::NotHere)
+}
+
+/// Whether this manifest is a crate's: the project's own folder is a workspace with the logic in it. What is wrong with one that
+/// cannot be read, cargo says better.
+fn has_crate(manifest: &str) -> bool {
+    manifest.parse::<toml::Table>().map_or(true, |table| table.contains_key("package"))
 }
 
 impl LogicCrate {
@@ -196,6 +199,18 @@ mod tests {
             Err(error) => error.to_string().replace(&root.display().to_string(), "ROOT"),
         };
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_crate_is_told_from_a_workspace_however_its_manifest_is_written() {
+        for manifest in
+            ["[package]\n", " [ package ] # mine\n", "package.name = \"pit\"\n", "package = {}\n", "[package\n"]
+        {
+            assert!(has_crate(manifest), "{manifest}");
+        }
+        for manifest in ["", "[workspace]\n", "[workspace.package]\n", "# [package]\n"] {
+            assert!(!has_crate(manifest), "{manifest}");
+        }
     }
 
     #[test]

@@ -14,11 +14,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Config;
-use crate::engine::Engine;
-use crate::http::{Backend, LoadRequest, Requester};
+use crate::engine::{Engine, EngineError};
+use crate::http::{Backend, LoadRequest, Refusal, Requester};
 use crate::loader::name::PluginName;
 use crate::stop::Stop;
-use wire::Severity;
 
 use build::{Built, Job};
 use crates::LogicCrate;
@@ -53,10 +52,6 @@ pub struct Dev {
     logic: LogicCrate,
     sources: Sources,
     plugins: Plugins,
-    /// The version that the rooms run.
-    running: Option<u32>,
-    /// The players' pages show what is wrong.
-    told: bool,
 }
 
 /// What a change, or the start, has led to.
@@ -82,7 +77,7 @@ impl Dev {
         let sources = Sources::watch(&logic.folders, [&config.data, &config.plugins, &logic.target])?;
         let names: Vec<_> = logic.names().collect();
         say(&format!("watching {}", names.join(", ")));
-        Ok(Dev { folder, logic, sources, plugins, running: None, told: false })
+        Ok(Dev { folder, logic, sources, plugins })
     }
 
     /// Builds until there is a version to start on, at each change anew; gives its name, or `None` if the stop came first.
@@ -91,21 +86,28 @@ impl Dev {
     /// [`DevError`] if cargo cannot be run or the plugins folder cannot be written to.
     pub async fn first(&mut self, stop: &Stop) -> Result<Option<String>, DevError> {
         loop {
-            let mut step = self.build(stop).await?;
+            let mut step = self.build(None, stop).await?;
             if let Some(Step::Failed(_)) = step {
                 say("nothing to start on; waiting for a change");
                 step = self.change(stop).await;
             }
             match step {
                 None => return Ok(None),
-                Some(Step::Version(version, name)) => {
-                    self.running = Some(version);
-                    return Ok(Some(name.to_string()));
-                }
+                Some(Step::Version(_, name)) => return Ok(Some(name.to_string())),
                 Some(Step::Changed(files)) => self.say_changed(&files),
                 Some(Step::Failed(_)) => unreachable!("a change is waited for above"),
             }
         }
+    }
+
+    /// Whether there is something to follow when this is what came of the start: the rooms that are kept go on without the first
+    /// version, until a change makes a better one.
+    #[must_use]
+    pub fn bears(&self, engine: &Engine, error: &EngineError) -> bool {
+        let EngineError::NotTakenOver { refusal, .. } = error else { return false };
+        tell_refused(engine, refusal);
+        say(&format!("version {} plays on; waiting for a change", engine.version()));
+        true
     }
 
     /// Follows the crate until the stop: builds and loads at each change.
@@ -116,13 +118,13 @@ impl Dev {
         let mut step = self.change(stop).await;
         while let Some(Step::Changed(files)) = step {
             self.say_changed(&files);
-            step = match self.build(stop).await? {
+            step = match self.build(Some(engine), stop).await? {
                 Some(Step::Version(version, name)) => {
                     self.load(engine, version, name).await?;
                     self.change(stop).await
                 }
                 Some(Step::Failed(why)) => {
-                    self.tell(engine, Some(why));
+                    engine.notice_until_loaded(&why);
                     self.change(stop).await
                 }
                 other => other,
@@ -140,7 +142,7 @@ impl Dev {
     }
 
     /// Builds; a change meanwhile ends the build, since its outcome is of no use any more. `None`: the stop came.
-    async fn build(&mut self, stop: &Stop) -> Result<Option<Step>, DevError> {
+    async fn build(&mut self, engine: Option<&Engine>, stop: &Stop) -> Result<Option<Step>, DevError> {
         let (begun, begun_at) = (Instant::now(), SystemTime::now());
         if let Err(error) = self.look_again() {
             let why = format!("the build cannot begin: {error}");
@@ -166,7 +168,7 @@ impl Dev {
             }
             Built::Failed { shown, plain } => {
                 eprint!("{shown}");
-                let still = self.running.map(|version| format!("; version {version} plays on")).unwrap_or_default();
+                let still = engine.map(|engine| format!("; version {} plays on", engine.version())).unwrap_or_default();
                 say(&format!("build failed in {took}{still}"));
                 Ok(Some(Step::Failed(plain)))
             }
@@ -204,29 +206,12 @@ impl Dev {
                     rooms => format!("{rooms} rooms"),
                 };
                 say(&format!("loaded version {version} in {ms:.1} ms: {rooms}, paused {slowest} us"));
-                self.running = Some(version);
-                self.tell(engine, None);
             }
-            Err(refusal) => {
-                let reason = format!("load refused: {}", refusal.reason());
-                say(&reason);
-                refusal.details().iter().for_each(|line| eprintln!("  {line}"));
-                self.tell(engine, Some([&[reason], refusal.details()].concat().join("\n")));
-            }
+            Err(refusal) => tell_refused(engine, &refusal),
         }
         // Also after a refusal: whoever tries again and again would fill the disk.
-        self.plugins.prune(self.running)?;
+        self.plugins.prune(engine.version().0)?;
         Ok(())
-    }
-
-    /// Tells the players' pages what is wrong, or that it is over.
-    fn tell(&mut self, engine: &Engine, wrong: Option<String>) {
-        match &wrong {
-            Some(why) => engine.notice(Severity::Error, why),
-            None if self.told => engine.notice(Severity::Over, ""),
-            None => {}
-        }
-        self.told = wrong.is_some();
     }
 
     fn say_changed(&self, files: &[PathBuf]) {
@@ -241,6 +226,14 @@ impl Dev {
         let first = self.logic.shown(first);
         Some(if others.is_empty() { first } else { format!("{first} and {} more", others.len()) })
     }
+}
+
+/// To whoever writes the logic, and on the players' pages.
+fn tell_refused(engine: &Engine, refusal: &Refusal) {
+    let reason = format!("load refused: {}", refusal.reason());
+    say(&reason);
+    refusal.details().iter().for_each(|line| eprintln!("  {line}"));
+    engine.notice_until_loaded(&[&[reason], refusal.details()].concat().join("\n"));
 }
 
 /// For whoever writes the logic, beside the log.

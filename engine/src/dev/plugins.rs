@@ -73,9 +73,9 @@ impl Plugins {
 
     /// Removes the oldest of those that were built here, but not the one that runs, which may be older than others that were
     /// refused. What else the engine needs it keeps elsewhere.
-    pub(super) fn prune(&self, running: Option<u32>) -> Result<(), PluginError> {
+    pub(super) fn prune(&self, running: u32) -> Result<(), PluginError> {
         let mut built = self.built()?;
-        built.sort_unstable_by_key(|(version, _)| (Some(*version) != running, std::cmp::Reverse(*version)));
+        built.sort_unstable_by_key(|(version, _)| (*version != running, std::cmp::Reverse(*version)));
         for (_, file) in built.into_iter().skip(KEPT) {
             match std::fs::remove_file(file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.failed(error)),
@@ -128,9 +128,9 @@ mod tests {
         };
         // Those after it were refused.
         let kept = ["dev.1005.so", "dev.1008.so", "dev.1009.so", "dev.1010.so", "dev.1011.so", "game.1003.so"];
-        assert_eq!(left_of(Some(1005)), kept);
+        assert_eq!(left_of(1005), kept);
         plugins.put(1012, &library).unwrap();
         let kept = ["dev.1008.so", "dev.1009.so", "dev.1010.so", "dev.1011.so", "dev.1012.so", "game.1003.so"];
-        assert_eq!(left_of(Some(1012)), kept);
+        assert_eq!(left_of(1012), kept);
     }
 }

@@ -10,7 +10,7 @@ use wire::Severity;
 use crate::http::Refusal;
 use crate::loader::name::PluginName;
 use crate::sessions::Lobby;
-use crate::status::{Decided, Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status, VersionPlan};
+use crate::status::{Decided, Loaded, NewRoom, PlayerStatus, RoomChange, RoomStatus, Status, VersionName, VersionPlan};
 
 /// The engine as the routes see it. Every method may be called from any thread, at any time, many at once.
 pub trait Backend: Send + Sync + 'static {
@@ -56,6 +56,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Must not wait for the room.
     fn room(&self, name: &str) -> Result<RoomStatus, Refusal>;
+
+    /// The version that a room runs, for the log; `None` is the default room. `None` where there is no such room. Must not wait for
+    /// the room.
+    fn logic_of(&self, room: Option<&str>) -> Option<VersionName>;
 
     /// Must not wait for a room: a frozen or a busy room is what one asks the status about.
     fn status(&self) -> Status;

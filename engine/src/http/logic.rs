@@ -58,7 +58,11 @@ async fn ask<B: Backend>(
         let reason = format!("the room did not answer within {} ms", limits.timeout.as_millis());
         Refusal::new(Kind::Timeout, "request-timeout", reason)
     };
-    respond(answered.map_err(timed_out)??)
+    respond(answered.map_err(timed_out)??).inspect_err(|refusal| {
+        let (room, reason) = (room.as_deref(), refusal.reason());
+        let (version, logic) = backend.logic_of(room).map(|logic| (logic.version, logic.name)).unzip();
+        tracing::warn!(room, version, logic, path, reason, "a logic's answer cannot be sent");
+    })
 }
 
 /// Reads no more than the limit, whatever the headers announce.
@@ -128,7 +132,13 @@ fn respond(answer: room::Response) -> Result<Response<Full<Bytes>>, Refusal> {
             return Err(unfit(format!("the header {name:?}, which the engine sets itself")));
         }
         let bad_value = |_| unfit(format!("a value of the header {name:?} that HTTP does not allow"));
-        headers.append(header_name, HeaderValue::try_from(value).map_err(bad_value)?);
+        let value = HeaderValue::try_from(value).map_err(bad_value)?;
+        // A client that gets two content types takes either.
+        if header_name == header::CONTENT_TYPE {
+            headers.insert(header_name, value);
+        } else {
+            headers.append(header_name, value);
+        }
     }
     Ok(response)
 }
@@ -156,6 +166,9 @@ mod tests {
         assert_eq!(response.headers()["content-type"], "text/html");
         let values: Vec<_> = response.headers().get_all("x-a").iter().collect();
         assert_eq!(values, ["1", "2"]);
+        let typed = answer_with(200, "text/html", &[("Content-Type", "text/css"), ("content-type", "text/csv")]);
+        let response = respond(typed).unwrap();
+        assert_eq!(response.headers().get_all("content-type").iter().collect::<Vec<_>>(), ["text/csv"]);
         assert!(!respond(answer_with(200, "", &[])).unwrap().headers().contains_key("content-type"));
     }
 

@@ -182,7 +182,7 @@ fn query<T>(
     read(&value).map(Some).ok_or_else(refuse)
 }
 
-/// An empty body says nothing, as `{}` does.
+/// An object in JSON. An empty body says nothing, as `{}` does.
 pub(super) async fn read<T: DeserializeOwned + Default>(body: Body) -> Result<T, Refusal> {
     let bytes = timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX)).await.map_err(|_| {
         let reason = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
@@ -198,7 +198,12 @@ pub(super) async fn read<T: DeserializeOwned + Default>(body: Body) -> Result<T,
     if bytes.is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Refusal::new(Kind::BadRequest, "body-malformed", format!("the body is not the JSON that is expected: {error}"))
-    })
+    let malformed = |what: String| {
+        Refusal::new(Kind::BadRequest, "body-malformed", format!("the body is not the JSON that is expected: {what}"))
+    };
+    // Else an array would do, as the values of the keys in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(malformed("send an object, {…}".to_owned()));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))
 }

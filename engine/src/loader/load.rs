@@ -135,17 +135,17 @@ impl Loader {
         self.versions.map(&candidate, &staged).map_err(|fault| not_mapped(&candidate, fault).to_string())
     }
 
-    /// What the plugin with this name says of itself. Nothing of it gets into this process.
+    /// What the plugin with this name is, and what it says of itself. Nothing of it gets into this process.
     ///
     /// # Errors
     /// [`LoadError`], as for a load.
-    pub fn look<E: From<LoadError>>(&self, name: &PluginName) -> Result<Summary, E> {
+    pub fn look<E: From<LoadError>>(&self, name: &PluginName) -> Result<(Sha256, Summary), E> {
         let candidate = self.intake.read(name)?;
-        if let Some(mapped) = self.versions.get(&candidate.sha256) {
-            return Ok(summary_of(&mapped.logic));
-        }
-        let staged = self.intake.stage(&candidate)?;
-        Ok(self.intake.summary(&candidate, &staged)?)
+        let summary = match self.versions.get(&candidate.sha256) {
+            Some(mapped) => summary_of(&mapped.logic),
+            None => self.intake.summary(&candidate, &self.intake.stage(&candidate)?)?,
+        };
+        Ok((candidate.sha256, summary))
     }
 }
 

@@ -142,7 +142,7 @@ impl Loads {
     pub async fn plan(&self, name: PluginName, drops: Vec<String>) -> Result<Vec<VersionPlan>, Refusal> {
         let loader = Arc::clone(&self.loader);
         let looked = tokio::task::spawn_blocking(move || loader.look(&name)).await;
-        let Summary { manifest, changes, .. } = looked.unwrap_or_else(|error| {
+        let (_, Summary { manifest, changes, .. }) = looked.unwrap_or_else(|error| {
             tracing::error!(%error, "a plan ended without a result");
             Err(Refusal::new(Kind::Internal, "load-broken", "the plan ended without a result; see the log"))
         })?;

@@ -5,6 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use logic_api::Version;
 use parking_lot::Mutex;
 use room::{LogicVersion, Pool, Request, Response};
 use tokio::sync::oneshot;
@@ -24,7 +25,7 @@ use crate::rooms::inbox::Inbox;
 use crate::rooms::name::RoomName;
 use crate::rooms::opening::{RoomSettings, Wishes};
 use crate::rooms::players::House;
-use crate::rooms::registry::{Opening, Registry, Taken};
+use crate::rooms::registry::{Opening, Place, Registry, Taken};
 use crate::rooms::thread::{self, RoomThread};
 use crate::rooms::trial::Swap;
 use crate::rooms::watched::Watched;
@@ -227,10 +228,20 @@ impl Rooms {
     /// # Errors
     /// [`RoomError`] if there is no such room, or it gives no answer.
     pub async fn request(&self, room: Option<&str>, request: Request) -> Result<Response, RoomError> {
-        let place = self.0.registry.find(room.unwrap_or(self.default_room().as_str()))?;
+        let place = self.find(room)?;
         let (reply, answer) = oneshot::channel();
         place.offer(Ask::Request { request: Arc::new(request), reply })?;
         answer.await.map_err(|_| place.ended())?
+    }
+
+    /// The version that a room runs, `None` being the default room; `None` if there is no such room.
+    #[must_use]
+    pub fn logic_of(&self, room: Option<&str>) -> Option<Arc<LogicVersion>> {
+        self.find(room).ok().map(|place| place.board.logic())
+    }
+
+    fn find(&self, room: Option<&str>) -> Result<Arc<Place>, RoomError> {
+        self.0.registry.find(room.unwrap_or(self.default_room().as_str()))
     }
 
     /// The room of those who name none.
@@ -244,6 +255,12 @@ impl Rooms {
     pub fn logics(&self) -> Vec<(RoomName, Arc<LogicVersion>)> {
         let places = self.0.registry.places();
         places.iter().map(|place| (place.board.name.clone(), place.board.logic())).collect()
+    }
+
+    /// The version that rooms are opened on: the last that was confirmed.
+    #[must_use]
+    pub fn current(&self) -> Version {
+        self.0.current.lock().version()
     }
 
     /// As they were shown last, without waiting for a room; in the order in which they were opened.

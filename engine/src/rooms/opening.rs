@@ -268,8 +268,24 @@ impl Rooms {
 
     /// Has everybody told something, newcomers included, until it is over. Returns without waiting for a room.
     pub fn notice(&self, severity: Severity, text: &str) {
-        let notice = Notice { severity, text: text.into() };
-        *self.0.house.notice.lock() = Some(notice).filter(|notice| notice.severity != Severity::Over);
+        let notice = Notice { severity, text: text.into(), until_loaded: false };
+        self.set_notice(Some(notice).filter(|notice| notice.severity != Severity::Over));
+    }
+
+    /// The same with an error in what was to be loaded: it is over when a version is, whoever loads it.
+    pub fn notice_until_loaded(&self, text: &str) {
+        self.set_notice(Some(Notice { severity: Severity::Error, text: text.into(), until_loaded: true }));
+    }
+
+    /// To be called once a version is loaded.
+    pub fn loaded(&self) {
+        if self.0.house.notice.lock().as_ref().is_some_and(|notice| notice.until_loaded) {
+            self.set_notice(None);
+        }
+    }
+
+    fn set_notice(&self, notice: Option<Notice>) {
+        *self.0.house.notice.lock() = notice;
         for place in self.0.registry.places() {
             // One that ends meanwhile has nobody to be told.
             let _ended = place.send(Ask::Notice);

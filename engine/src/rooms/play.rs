@@ -156,7 +156,7 @@ impl Seat {
         let tick = self.room.tick().0;
         self.players.tell(&mut self.outlet, player, tick, &EngineFrame::Joined(joined));
         let notice = self.players.house.notice.lock().clone().or_else(|| self.frozen_notice());
-        if let Some(Notice { severity, text }) = notice {
+        if let Some(Notice { severity, text, .. }) = notice {
             let frame = EngineFrame::Notice { severity, text: &text };
             self.players.tell(&mut self.outlet, player, tick, &frame);
         }
@@ -443,14 +443,17 @@ impl Seat {
     /// Everybody is told how things stand: the notice that is given out, or else that the room is frozen.
     pub(super) fn tell_notice(&mut self) {
         let notice = self.players.house.notice.lock().clone().or_else(|| self.frozen_notice());
-        let Notice { severity, text } =
-            notice.unwrap_or_else(|| Notice { severity: Severity::Over, text: Arc::from("") });
+        let (severity, text) = match notice {
+            Some(Notice { severity, text, .. }) => (severity, text),
+            None => (Severity::Over, Arc::from("")),
+        };
         self.tell_all(&EngineFrame::Notice { severity, text: &text });
     }
 
     fn frozen_notice(&self) -> Option<Notice> {
         let fault = self.players.house.told(self.room.frozen()?);
-        Some(Notice { severity: Severity::Error, text: format!("the room is frozen: {fault}; load a fix").into() })
+        let text = format!("the room is frozen: {fault}; load a fix").into();
+        Some(Notice { severity: Severity::Error, text, until_loaded: false })
     }
 
     fn tell_all(&mut self, frame: &EngineFrame<'_>) {

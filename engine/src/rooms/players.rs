@@ -62,6 +62,8 @@ impl House {
 pub(super) struct Notice {
     pub(super) severity: Severity,
     pub(super) text: Arc<str>,
+    /// It is about what was to be loaded: over when a version is.
+    pub(super) until_loaded: bool,
 }
 
 /// What came from a player's connection, or is about it, on its way to becoming an input.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use subtle::ConstantTimeEq;
 use wire::CloseCode;
+use wire::limits::CREDENTIALS_BYTES_MAX;
 
 use crate::config::{AuthKind, Config};
 use crate::sessions::bad::Bad;
@@ -92,9 +93,15 @@ impl Auth {
     /// What the credentials say of their bearer, as JSON; empty where they say nothing.
     ///
     /// # Errors
-    /// They are missing, or not accepted.
+    /// They are missing, too long, or not accepted.
     pub(crate) fn check(&self, credentials: &str) -> Result<Arc<str>, Bad> {
         let refuse = |cause, reason: &str| Err(Bad::new(CloseCode::BadCredentials, cause, reason.to_owned()));
+        // Those of a frame are no longer; a header of a handshake may be.
+        if credentials.len() > CREDENTIALS_BYTES_MAX {
+            let reason =
+                format!("credentials of {} bytes; expected at most {CREDENTIALS_BYTES_MAX}", credentials.len());
+            return refuse("credentials-long", &reason);
+        }
         match self {
             Auth::None => Ok("".into()),
             _ if credentials.is_empty() => refuse("credentials-missing", "credentials are needed to join"),
@@ -103,6 +110,11 @@ impl Auth {
             Auth::Jwt(jwt) => {
                 let verified = jsonwebtoken::decode::<serde_json::Value>(credentials, &jwt.key, &jwt.validation);
                 match verified {
+                    // It asks for what is not known here, and a token is to be refused then (RFC 7515, 4.1.11).
+                    Ok(token) if token.header.crit.is_some() => refuse(
+                        "credentials-wrong",
+                        "the token is not accepted: nothing that its header calls critical is known",
+                    ),
                     Ok(token) => Ok(token.claims.to_string().into()),
                     Err(error) if *error.kind() == ErrorKind::ExpiredSignature => {
                         refuse("credentials-expired", "the token has expired")
@@ -198,6 +210,16 @@ mod tests {
     }
 
     #[test]
+    fn credentials_have_an_end() {
+        let longest = "x".repeat(CREDENTIALS_BYTES_MAX);
+        let auth = auth(AuthKind::Secret, &longest, 0o600).unwrap();
+        check(&auth, &longest, Ok(""));
+        for auth in [auth, Auth::None] {
+            check(&auth, &format!("{longest}x"), Err("credentials-long"));
+        }
+    }
+
+    #[test]
     fn a_token_is_verified_and_its_claims_passed_on() {
         let far = 4_000_000_000_u64;
         let good = json!({ "sub": "ann", "exp": far, "aud": "another" });
@@ -219,6 +241,11 @@ mod tests {
         check(&hs256, &signed(Algorithm::HS256, &secret, &json!({ "exp": 1 })), Err("credentials-expired"));
         for claims in [json!({ "sub": "ann" }), json!({ "exp": far, "nbf": far - 1 })] {
             check(&hs256, &signed(Algorithm::HS256, &secret, &claims), Err("credentials-wrong"));
+        }
+        let crit = Some(vec!["exp".to_owned()]);
+        for crit in [crit, Some(Vec::new())] {
+            let header = Header { crit, ..Header::new(Algorithm::HS256) };
+            check(&hs256, &encode(&header, &good, &secret).unwrap(), Err("credentials-wrong"));
         }
         let unsigned = "eyJhbGciOiJub25lIn0.eyJleHAiOjQwMDAwMDAwMDB9.";
         for token in [unsigned, "a.b.c", "x", &by_secret[..by_secret.len() - 1]] {

@@ -97,7 +97,14 @@ fn a_new_game_is_tested_and_changes_while_it_runs() {
     assert!(engine.log().contains("unclosed delimiter"), "{}", engine.log());
     assert_eq!(version(&engine), 1002);
 
-    replace(&game, " fn broken( {", " // mended");
+    // It is over also when somebody else loads a version, which is the one that plays on from there.
+    assert_eq!(engine.get("/load?name=dev.1001.so"), "done\n");
+    assert_eq!(notice(&mut player), (Severity::Over, String::new()));
+    replace(&game, "fn broken( {", "fn broken( [");
+    assert_eq!(notice(&mut player).0, Severity::Error);
+    engine.until("the build fails again", |engine| engine.log().contains("version 1001 plays on"));
+
+    replace(&game, " fn broken( [", " // mended");
     engine.until("it builds again", |engine| version(engine) == 1003);
     assert_eq!(notice(&mut player), (Severity::Over, String::new()));
     let log = engine.log();
@@ -135,6 +142,22 @@ fn a_new_game_is_tested_and_changes_while_it_runs() {
     assert_eq!(code, Some(0));
     let folder = setup.path("").display().to_string();
     assert!(in_time(|| processes_that_name(&folder).is_empty()), "{:?}", processes_that_name(&folder));
+
+    // A world that is kept plays on where the first version has no place for it, until one has, or the loss is acknowledged.
+    replace(&game, "painted: u32", "painted: u16");
+    let engine = setup.start_as(&["dev", "snake-pit", "--data", "data-dev"], &envs);
+    assert_eq!(version(&engine), 1005);
+    let log = engine.log();
+    for line in ["acknowledged with --drop NAME\n", "dev: version 1005 plays on; waiting for a change\n"] {
+        assert!(log.contains(line) && !log.contains("--logic"), "{line} in {log}");
+    }
+    replace(&game, "painted: u16", "painted: u32");
+    engine.until("a change has a place for it", |engine| version(engine) == 1007);
+    engine.signal(Signal::INT);
+    let (_, setup) = engine.ended();
+    replace(&game, "painted: u32", "painted: u16");
+    let words = ["dev", "snake-pit", "--data", "data-dev", "--drop", "Painter.painted"];
+    assert_eq!(version(&setup.start_as(&words, &envs)), 1008);
 }
 
 #[test]
@@ -142,7 +165,7 @@ fn what_is_no_logic_is_told_in_one_line() {
     let setup = Setup::new(Path::new("."), &[]);
     assert_eq!(
         setup.failure(&["dev"]),
-        "there is no logic here: neither . nor logic has a Cargo.toml; give its folder, or make one with engine new"
+        "there is no logic here: neither . nor logic has a Cargo.toml of a crate; give its folder, or make one with engine new"
     );
     assert_eq!(
         setup.failure(&["dev", "nowhere"]),

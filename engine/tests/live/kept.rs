@@ -83,6 +83,11 @@ fn fresh_begins_anew_and_deletes_nothing() {
     assert_eq!(engine.get("/count"), "102 in 1002\n");
     let setup = engine.killed();
     std::fs::remove_file(setup.plugins().join("plugin2.so")).unwrap();
+    // Nothing to begin on: nothing is moved.
+    for words in [["--logic", "plugin2.so"], ["--logic", "nobody"], ["--plugins", "nowhere"], ["--plugins", "data"]] {
+        setup.failure(&[&["serve", "--fresh"], &words[..]].concat());
+        assert!(setup.data().join("rooms/main").exists(), "{words:?}");
+    }
     let engine = setup.start_as(&["serve", "--fresh"], &[]);
     assert_eq!(engine.get("/count"), "1 in 1001\n");
     let folders = std::fs::read_dir(engine.setup.data()).unwrap().map(|entry| entry.unwrap().path());

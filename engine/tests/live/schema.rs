@@ -99,6 +99,8 @@ fn a_start_on_a_version_that_has_no_place_for_the_rows_is_refused() {
         failure.starts_with("the rooms that are kept do not go on on plugin3.so: the tables of game1 1001, "),
         "{failure}"
     );
+    assert!(failure.contains("; what may be lost can be acknowledged with --drop NAME; "), "{failure}");
+    assert!(failure.ends_with("; without --logic they go on on the version that ran them"), "{failure}");
     assert!(failure.contains("; Score.hits: u32 -> u8 would lose values above 255; give a migration"), "{failure}");
     let engine = setup.start();
     assert_eq!((engine.get("/tally"), versions(&engine)), (told, vec![1001]));

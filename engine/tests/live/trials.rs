@@ -285,7 +285,9 @@ fn a_version_that_ends_the_engine_has_failed_without_a_probation_too() {
         // As an orchestrator does, whatever came of it.
         let engine = setup.start_as(&["serve", "--logic", "plugin5.so"], &[]);
         assert_eq!(engine.get("/count"), "2 in 1001\n");
-        assert_eq!(engine.refusal("/load?name=plugin5.so").1, "version-failed");
+        let (_, code, reason) = engine.refusal("/load?name=plugin5.so");
+        assert!(code == "version-failed" && reason.ends_with("or say &force=1 to try it once more"), "{reason}");
+        assert!(engine.log().contains(&format!("plugin5.so is not used: {reason}")), "{}", engine.log());
     }
 }
 

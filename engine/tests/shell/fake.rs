@@ -186,6 +186,10 @@ impl Backend for Fake {
         status(false).rooms.into_iter().find(|room| room.name == name).ok_or_else(unknown)
     }
 
+    fn logic_of(&self, _room: Option<&str>) -> Option<VersionName> {
+        Some(game1())
+    }
+
     fn status(&self) -> Status {
         status(self.stop.is_begun())
     }

@@ -259,7 +259,7 @@ unsafe extern "C" fn respond(
     // SAFETY: the contract: all of it is valid for the call.
     unsafe {
         frame.response = Some(Response {
-            status: u16::try_from(status).ok().filter(|status| (200..600).contains(status)).unwrap_or(500),
+            status: u16::try_from(status).unwrap_or(u16::MAX),
             content_type: text(content_type),
             headers: headers.iter().map(|header| (text(header.name), text(header.value))).collect(),
             body: bytes(body).to_vec(),

@@ -68,7 +68,7 @@ fn a_tick_that_panics_freezes_its_room_until_a_fix_is_loaded() {
         }
     };
     assert_eq!((frozen.status, frozen.code().as_str()), (503, "room-frozen"));
-    expect!["the room main is frozen: version 1000 failed in tick at tick N, engine/tests/saboteurs/examples/faults.rs:51:9: armed; load a fix"].assert_eq(&engine.neutral(&frozen.reason()));
+    expect!["the room main is frozen: version 1000 failed in tick at tick N, engine/tests/saboteurs/examples/faults.rs:55:9: armed; load a fix"].assert_eq(&engine.neutral(&frozen.reason()));
     assert_eq!(engine.whole_status().rooms[0].state, RoomState::Frozen);
     assert_eq!(engine.hello_in("second"), "saboteurs 1000", "another room goes on");
 
@@ -85,6 +85,29 @@ fn output_without_measure_is_a_fault() {
     let engine = start(&saboteur("faults"));
     check(&engine, "/flood", expect!["version 1000 failed in request at tick N: made more output than an input may"]);
     check(&engine, "/long", expect!["version 1000 failed in request at tick N: made more output than an input may"]);
+    engine.end();
+}
+
+#[test]
+fn an_answer_that_http_cannot_carry_is_told_in_the_log_without_its_body() {
+    let engine = start(&saboteur("faults"));
+    let answer = engine.send("GET", "/odd", &[]);
+    let types = answer.head.lines().filter(|line| line.starts_with("content-type:"));
+    assert_eq!((types.collect::<Vec<_>>(), answer.body.as_str()), (vec!["content-type: text/odd"], "odd\n"));
+    for status in [0, 99, 101, 1000] {
+        let answer = engine.send("GET", &format!("/odd?status={status}"), &[]);
+        assert_eq!((answer.status, answer.code().as_str()), (500, "answer-malformed"));
+        let reason = format!("the logic answered with the status {status}; accepted are 200 to 599");
+        assert_eq!(answer.reason(), reason);
+        let log = engine.log();
+        let mut lines = log.lines().filter(|line| line.contains(&reason));
+        let line = lines.next().expect("it is told");
+        assert!(
+            line.contains("WARN") && line.contains("\"version\":1000") && line.contains("\"path\":\"/odd\""),
+            "{line}"
+        );
+        assert_eq!(lines.next(), None, "once");
+    }
     engine.end();
 }
 

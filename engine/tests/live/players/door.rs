@@ -45,6 +45,11 @@ fn credentials_come_in_the_join_or_in_the_handshake() {
     client.send(&ClientFrame::Join { room: "", credentials: "", hello: b"" });
     client.joined();
     assert_eq!(client.hear(), welcome);
+    let long = format!("Authorization: Bearer {}", "x".repeat(8193));
+    let mut client = Client::web_socket(engine.address, "/ws", &[&long]);
+    client.send(&ClientFrame::Join { room: "", credentials: "", hello: b"" });
+    let reason = "credentials of 8193 bytes; expected at most 8192".to_owned();
+    assert_eq!(client.closing(), (CloseCode::BadCredentials, reason));
     assert_eq!(engine.metric("hotseat_closes_total{cause=\"credentials-wrong\",code=\"4401\"}"), 4);
     assert_eq!(engine.metric("hotseat_closes_total{cause=\"credentials-missing\",code=\"4401\"}"), 2);
 }

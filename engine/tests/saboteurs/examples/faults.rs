@@ -42,6 +42,10 @@ impl Logic for game::Game {
                 self.mark();
                 Response::new("application/octet-stream", vec![b'x'; 100 << 20])
             }
+            "/odd" => {
+                let status = request.param("status").and_then(|status| status.parse().ok()).unwrap_or(200);
+                Response::text("odd\n").header("content-type", "text/odd").status(status)
+            }
             "/recurse" => Response::text(depth(u64::MAX).to_string()),
             _ => self.answer(Self::version(), Self::name(), request),
         }
