@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::engine::{Engine, EngineError};
 use crate::http::{Backend, LoadRequest, Refusal, Requester};
 use crate::loader::name::PluginName;
+use crate::logs;
 use crate::stop::Stop;
 
 use build::{Built, Job};
@@ -232,13 +233,13 @@ impl Dev {
 fn tell_refused(engine: &Engine, refusal: &Refusal) {
     let reason = format!("load refused: {}", refusal.reason());
     say(&reason);
-    refusal.details().iter().for_each(|line| eprintln!("  {line}"));
+    refusal.details().iter().for_each(|line| logs::tell(format_args!("  {line}")));
     engine.notice_until_loaded(&[&[reason], refusal.details()].concat().join("\n"));
 }
 
 /// For whoever writes the logic, beside the log.
 fn say(line: &str) {
-    eprintln!("dev: {line}");
+    logs::tell(format_args!("dev: {line}"));
 }
 
 fn seconds(time: Duration) -> String {
