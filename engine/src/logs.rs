@@ -5,13 +5,16 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 use rustix::pipe::PIPE_BUF;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
@@ -65,7 +68,7 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), LogError> {
 
 /// A line for a person, whoever reads it.
 pub fn tell(line: impl fmt::Display) {
-    STANDARD_ERROR.0.lock().put(rustix::stdio::stderr(), format!("{line}\n").as_bytes());
+    STANDARD_ERROR.0.lock().put(format!("{line}\n").as_bytes());
 }
 
 /// How many lines had to be left out since the start, because nobody took them.
@@ -73,12 +76,11 @@ pub fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-static STANDARD_ERROR: Lines = Lines(Mutex::new(State { is_json: false, is_stalled: false, is_cut: false, untold: 0 }));
+static STANDARD_ERROR: Lines = Lines(Mutex::new(State::new()));
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// How long a line waits for its reader at most; and not at all while one before it waits in vain.
-const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-const NO_PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+/// How long a line waits for its reader at most; and not at all until one has gone out without that.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Lines on their way out, one after the other.
 #[derive(Debug)]
@@ -87,8 +89,9 @@ struct Lines(Mutex<State>);
 #[derive(Debug)]
 struct State {
     is_json: bool,
-    /// Whether the line before this one was not taken.
-    is_stalled: bool,
+    out: Option<Out>,
+    /// Whether the line before this one had to wait.
+    is_slow: bool,
     /// Whether it was taken in part.
     is_cut: bool,
     /// Lost, and nobody knows.
@@ -98,7 +101,7 @@ struct State {
 /// Each write is a line.
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().put(rustix::stdio::stderr(), &unbroken(line));
+        self.0.lock().put(&unbroken(line));
         Ok(line.len())
     }
 
@@ -125,18 +128,38 @@ pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
 }
 
 impl State {
-    fn put(&mut self, to: impl AsFd, line: &[u8]) {
-        let to = to.as_fd();
-        if self.is_cut && self.write(to, b"\n") {
+    const fn new() -> State {
+        State { is_json: false, out: None, is_slow: false, is_cut: false, untold: 0 }
+    }
+
+    /// To standard error.
+    fn put(&mut self, line: &[u8]) {
+        let out = self.out.take().map_or_else(|| Out::to(rustix::stdio::stderr()), Ok);
+        match &out {
+            Ok(out) => self.put_to(out, line),
+            Err(_) => self.lose(),
+        }
+        self.out = out.ok();
+    }
+
+    fn put_to(&mut self, out: &Out, line: &[u8]) {
+        let patience = if self.is_slow { Duration::ZERO } else { PATIENCE };
+        let mut wait = Wait { until: Instant::now() + patience, has_begun: false };
+        if self.is_cut && self.write(out, b"\n", &mut wait) {
             self.is_cut = false;
         }
-        if self.untold > 0 && !self.is_cut && self.write(to, self.told().as_bytes()) {
+        if self.untold > 0 && !self.is_cut && self.write(out, self.told().as_bytes(), &mut wait) {
             self.untold = 0;
         }
-        if self.untold > 0 || self.is_cut || !self.write(to, line) {
-            self.untold += 1;
-            LOST.fetch_add(1, Ordering::Relaxed);
+        if self.untold > 0 || self.is_cut || !self.write(out, line, &mut wait) {
+            self.lose();
         }
+        self.is_slow = wait.has_begun;
+    }
+
+    fn lose(&mut self) {
+        self.untold += 1;
+        LOST.fetch_add(1, Ordering::Relaxed);
     }
 
     fn told(&self) -> String {
@@ -152,69 +175,159 @@ impl State {
     }
 
     /// False if it was not taken, or not all of it.
-    fn write(&mut self, to: BorrowedFd<'_>, bytes: &[u8]) -> bool {
+    fn write(&mut self, out: &Out, bytes: &[u8], wait: &mut Wait) -> bool {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let patience = if self.is_stalled { NO_PATIENCE } else { PATIENCE };
-            let mut ready = [PollFd::new(&to, PollFlags::OUT)];
-            let written = match poll(&mut ready, Some(&patience)) {
-                Ok(0) => Err(Errno::AGAIN),
-                // So much fits into a pipe that takes anything.
-                Ok(_) => rustix::io::write(to, &rest[..rest.len().min(PIPE_BUF)]),
-                Err(error) => Err(error),
-            };
-            match written {
+            match out.write(rest) {
                 Ok(count) => rest = &rest[count..],
                 Err(Errno::INTR) => {}
-                Err(error) => {
-                    self.is_stalled = error == Errno::AGAIN;
+                Err(Errno::AGAIN) if wait.is_worth_it(out) => {}
+                Err(_) => {
                     self.is_cut |= rest.len() < bytes.len();
                     return false;
                 }
             }
         }
-        self.is_stalled = false;
         true
+    }
+}
+
+/// What one line may wait, with all that goes before it.
+struct Wait {
+    until: Instant,
+    /// Whether there was anything to wait for.
+    has_begun: bool,
+}
+
+impl Wait {
+    /// Returns true once something fits, or false when the time is over.
+    fn is_worth_it(&mut self, out: &Out) -> bool {
+        self.has_begun = true;
+        let left = self.until.saturating_duration_since(Instant::now());
+        !left.is_zero() && out.takes_some(left)
+    }
+}
+
+/// A way to write that does not wait.
+#[derive(Debug)]
+struct Out {
+    fd: OwnedFd,
+    way: Way,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// A pipe or a terminal, opened once more: that a write may not wait is told of what was opened, and others write to the first,
+    /// the shell among them.
+    Own,
+    Socket,
+    /// A file, which takes all at once; or what cannot be opened again.
+    Shared,
+}
+
+impl Out {
+    fn to(fd: impl AsFd) -> io::Result<Out> {
+        let fd = fd.as_fd();
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
+        if matches!(kind, FileType::Fifo | FileType::CharacterDevice) {
+            let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+            if let Ok(fd) = rustix::fs::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty()) {
+                return Ok(Out { fd, way: Way::Own });
+            }
+        }
+        let way = if kind == FileType::Socket { Way::Socket } else { Way::Shared };
+        Ok(Out { fd: fd.try_clone_to_owned()?, way })
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        match self.way {
+            Way::Own => rustix::io::write(&self.fd, bytes),
+            Way::Socket => rustix::net::send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
+            Way::Shared if self.takes_some(Duration::ZERO) => {
+                // So much fits into a pipe that takes anything.
+                rustix::io::write(&self.fd, &bytes[..bytes.len().min(PIPE_BUF)])
+            }
+            Way::Shared => Err(Errno::AGAIN),
+        }
+    }
+
+    /// Whether anything fits, at the latest when so much of a second has passed.
+    fn takes_some(&self, wait: Duration) -> bool {
+        let wait = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
+        // One that a signal ends has waited: that is rare.
+        poll(&mut [PollFd::new(&self.fd, PollFlags::OUT)], Some(&wait)).is_ok_and(|ready| ready > 0)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::unix::net::UnixStream;
+
+    use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+
     use super::*;
 
-    const fn state(is_json: bool) -> State {
-        State { is_json, is_stalled: false, is_cut: false, untold: 0 }
+    /// All that is there now.
+    fn taken(from: &mut impl io::Read) -> String {
+        let mut bytes = vec![0; 1 << 20];
+        let count = from.read(&mut bytes).unwrap();
+        String::from_utf8(bytes[..count].to_vec()).unwrap()
     }
 
-    /// All that is in the pipe now.
-    fn taken(from: &mut io::PipeReader) -> String {
-        let mut bytes = vec![0; 1 << 20];
-        let count = io::Read::read(from, &mut bytes).unwrap();
-        String::from_utf8(bytes[..count].to_vec()).unwrap()
+    fn check_stalled_reader(out: &Out, mut reader: impl io::Read, is_json: bool) {
+        let mut state = State { is_json, ..State::new() };
+        let line = format!("{}\n", "x".repeat(2 * PIPE_BUF));
+        let mut put = 0_u64;
+        while state.untold < 3 {
+            state.put_to(out, line.as_bytes());
+            put += 1;
+        }
+        let read = taken(&mut reader);
+        assert_eq!(read.matches(&line).count() as u64, put - 3);
+        state.put_to(out, b"again\n");
+        assert_eq!(state.untold, 0);
+        let read = taken(&mut reader);
+        let lines: Vec<_> = read.trim_start().lines().collect();
+        let [told, "again"] = lines[..] else { panic!("{read}") };
+        assert!(told.contains("3 lines of the log were lost"), "{told}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(told).is_ok(), is_json, "{told}");
     }
 
     #[test]
     fn a_reader_that_stops_reading_costs_lines_and_is_told_how_many() {
         for is_json in [false, true] {
-            let (mut reader, writer) = io::pipe().unwrap();
-            let mut state = state(is_json);
-            let line = format!("{}\n", "x".repeat(2 * PIPE_BUF));
-            let mut put = 0_u64;
-            while state.untold < 3 {
-                state.put(&writer, line.as_bytes());
-                put += 1;
-            }
-            let read = taken(&mut reader);
-            let whole = read.matches(&line).count() as u64;
-            assert_eq!(whole, put - 3);
-            state.put(&writer, b"again\n");
-            assert_eq!(state.untold, 0);
-            let read = taken(&mut reader);
-            let lines: Vec<_> = read.trim_start().lines().collect();
-            let [told, "again"] = lines[..] else { panic!("{read}") };
-            assert!(told.contains("3 lines of the log were lost"), "{told}");
-            assert_eq!(serde_json::from_str::<serde_json::Value>(told).is_ok(), is_json, "{told}");
+            let (reader, writer) = io::pipe().unwrap();
+            check_stalled_reader(&Out::to(&writer).unwrap(), reader, is_json);
+            let (reader, writer) = io::pipe().unwrap();
+            check_stalled_reader(&Out { fd: writer.into(), way: Way::Shared }, reader, is_json);
         }
+    }
+
+    #[test]
+    fn a_socket_or_a_terminal_that_takes_nothing_more_costs_lines() {
+        let (_reader, socket) = UnixStream::pair().unwrap();
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        unlockpt(&master).unwrap();
+        let terminal = ptsname(&master, Vec::new()).unwrap();
+        let terminal = File::options().write(true).open(terminal.to_str().unwrap()).unwrap();
+        for out in [Out::to(&socket), Out::to(&terminal)] {
+            let (out, mut state) = (out.unwrap(), State::new());
+            assert!(!matches!(out.way, Way::Shared));
+            while state.untold < 3 {
+                state.put_to(&out, &[b'x'; 401]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_written_to_where_its_descriptor_stands() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"before\n").unwrap();
+        let (out, mut state) = (Out::to(&file).unwrap(), State::new());
+        let line = [b'x'; 3 * PIPE_BUF];
+        state.put_to(&out, &line);
+        assert_eq!((state.untold, file.metadata().unwrap().len()), (0, 7 + line.len() as u64));
     }
 
     #[test]
@@ -230,12 +343,12 @@ mod tests {
     #[test]
     fn nothing_fails_without_a_reader() {
         let (reader, writer) = io::pipe().unwrap();
+        let (gone, full) = (Out::to(&writer).unwrap(), File::options().write(true).open("/dev/full").unwrap());
         drop(reader);
-        let mut state = state(false);
-        state.put(&writer, b"one\n");
-        state.put(&writer, b"two\n");
-        assert_eq!(state.untold, 2);
-        state.put(std::fs::File::options().write(true).open("/dev/full").unwrap(), b"three\n");
-        assert_eq!(state.untold, 3);
+        let mut state = State::new();
+        for out in [&gone, &gone, &Out::to(full).unwrap()] {
+            state.put_to(out, b"line\n");
+        }
+        assert_eq!((state.untold, state.is_slow), (3, false));
     }
 }
