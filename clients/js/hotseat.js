@@ -496,7 +496,8 @@ function checkOptions(options) {
 }
 
 function checkNumber(name, value) {
-  const max = /Ms(Max)?$/.test(name) ? TIMER_MS_MAX : Number.MAX_SAFE_INTEGER;
+  // No timer is set for the others, which may be without a limit.
+  const max = ['retryMs', 'retryMsMax', 'pingMs'].includes(name) ? TIMER_MS_MAX : Infinity;
   if (!(typeof value === 'number' && value > 0 && value <= max)) {
     throw new TypeError(`${name} is a number above 0 and at most ${max}, not ${value}`);
   }

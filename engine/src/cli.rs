@@ -299,7 +299,7 @@ pub struct DevFlags {
     pub data: Option<PathBuf>,
     /// A field (Avatar.hp) or a table (orbs) that rooms that are kept may lose by the version to start on; may be given more than
     /// once.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "data")]
     pub drop: Vec<String>,
     /// Config file, which must exist [default: engine.toml if it is there].
     #[arg(long, value_name = "FILE")]

@@ -18,12 +18,14 @@ pub fn raise_limit() {
     }
 }
 
-/// Whether so many files are open that what is left is the engine's own.
-pub fn are_short() -> bool {
+/// Whether so many files are open, or soon will be by what is under way, that what is left is the engine's own.
+pub fn are_short(under_way: usize) -> bool {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return false };
     match File::open("/dev/null") {
         // The lowest number that is free.
-        Ok(file) => u64::try_from(file.as_raw_fd()).is_ok_and(|number| number >= limit - reserve(limit)),
+        Ok(file) => {
+            u64::try_from(file.as_raw_fd()).is_ok_and(|number| number + under_way as u64 >= limit - reserve(limit))
+        }
         Err(error) => matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)),
     }
 }

@@ -162,6 +162,7 @@ impl Loads {
         let to = self.prepare(request, &about.planned).await?;
         let refused = |refusal| Refused { refusal, to: Some(version_name(&to.logic)) };
         // Late: a version that cannot be loaded must not cost the way back from the one on trial.
+        self.check_stop().map_err(refused)?;
         let confirmed = self.trials.make_way(turn, &about.who).await.map_err(refused)?;
         let previous: Vec<_> = self.rooms.logics().iter().map(|(_, logic)| version_name(logic)).collect();
         let swapped = self.swap(turn, &to, request, about).await;

@@ -166,7 +166,8 @@ impl Door {
     }
 }
 
-/// The first SIGTERM, Ctrl-C or SIGHUP (its terminal is closed) begins the stop, the second ends the process at once.
+/// The first SIGTERM, Ctrl-C or SIGHUP (its terminal is closed) begins the stop; another SIGTERM or Ctrl-C ends the process at once.
+/// SIGHUP does not, for a shell and the kernel may each send one.
 ///
 /// # Errors
 /// [`ServeError::Signals`] if the handlers cannot be set.
@@ -181,10 +182,12 @@ pub fn end_on_signals(stop: Stop) -> Result<(), ServeError> {
             tokio::select! {
                 _ = terminated.recv() => terminate,
                 _ = interrupted.recv() => interrupt,
-                Some(_) = async { hung_up.as_mut()?.recv().await } => hangup,
             }
         };
-        next().await;
+        tokio::select! {
+            _ = next() => {}
+            Some(()) = async { hung_up.as_mut()?.recv().await } => {}
+        }
         tracing::info!("stopping in order; a second signal stops at once");
         stop.begin();
         let second = next().await;
@@ -211,7 +214,7 @@ async fn accept(
         let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
         let mut is_told = false;
         loop {
-            if descriptors::are_short() {
+            if descriptors::are_short(0) {
                 if !std::mem::replace(&mut is_told, true) {
                     tracing::warn!(
                         "nobody is let in: as many files are open as there may be (ulimit -n), but for the engine's own"

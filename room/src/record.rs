@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The version of these encodings. What is newer is not read.
-pub const RECORD_FORMAT: u16 = 3;
+pub const RECORD_FORMAT: u16 = 4;
 /// The oldest that is read: what has come since are kinds of records.
 pub const RECORD_FORMAT_OLDEST: u16 = 2;
 

@@ -526,11 +526,16 @@ test('what can never work is refused at once', () => {
   assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', inputBytesMax: 0 }), /above 0/);
   const numbers = ['retryMs', 'retryMsMax', 'silenceMs', 'pingMs', 'queuedInputsMax', 'queuedBytesMax', 'inputBytesMax', 'inputsPerSecondMax'];
   for (const name of numbers) {
-    for (const value of ['x', '5', NaN, 0, -1, Infinity, null, 2 ** 60]) {
+    for (const value of ['x', '5', NaN, 0, -1, null]) {
       assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', [name]: value }), new RegExp(`${name} is a number above 0 and at most`));
     }
   }
-  assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', pingMs: 2 ** 31 }), /at most 2147483647/);
+  for (const name of ['retryMs', 'retryMsMax', 'pingMs']) {
+    for (const value of [2 ** 31, Infinity]) {
+      assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', [name]: value }), /at most 2147483647/);
+    }
+  }
+  connect({ url: 'tcp://127.0.0.1:1', silenceMs: Infinity, queuedInputsMax: Infinity, queuedBytesMax: Infinity }).close();
   for (const name of ['room', 'credentials', 'token']) {
     for (const value of [5, true, {}, ...(name === 'token' ? [] : [null])]) {
       assert.throws(() => connect({ url: 'tcp://127.0.0.1:1', [name]: value }), new RegExp(`${name} is a string`));

@@ -26,6 +26,7 @@ const END: &str = "end";
 const ENDS_MAX: usize = 16;
 /// The start of its folder's name in that for temporary files, before the number of the process.
 const FOLDER: &str = "hotseat-replay-";
+const LEFT_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often the child is looked at: what is under way at two looks in a row is told.
 const LOOK_PERIOD: Duration = Duration::from_secs(10);
 
@@ -166,10 +167,14 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn make() -> io::Result<Folder> {
-        sweep();
+        Folder::make_in(&std::env::temp_dir())
+    }
+
+    fn make_in(folder: &Path) -> io::Result<Folder> {
+        sweep(folder);
         let mut number = 0_u32;
         loop {
-            let path = std::env::temp_dir().join(format!("{FOLDER}{}-{number}", std::process::id()));
+            let path = folder.join(format!("{FOLDER}{}-{number}", std::process::id()));
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Folder(path)),
                 // Of a thread of its own, or of somebody else.
@@ -180,12 +185,15 @@ impl Folder {
     }
 }
 
-/// Removes what those left behind that were ended by Ctrl-C, or killed.
-fn sweep() {
-    for entry in std::env::temp_dir().read_dir().into_iter().flatten().flatten() {
+/// Removes what those left behind that were ended by Ctrl-C, or killed: after a day, for a process that is not known here may be one
+/// of another container.
+fn sweep(folder: &Path) {
+    for entry in folder.read_dir().into_iter().flatten().flatten() {
         let name = entry.file_name();
         let process = name.to_str().and_then(|name| name.strip_prefix(FOLDER)?.split('-').next()?.parse::<u32>().ok());
-        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+        let made = entry.metadata().and_then(|made| made.modified()).ok();
+        let is_old = made.and_then(|made| made.elapsed().ok()).is_some_and(|age| age > LEFT_AFTER);
+        if is_old && process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
             // It may be somebody else's.
             let _left_behind = std::fs::remove_dir_all(entry.path());
         }
@@ -205,12 +213,15 @@ mod tests {
 
     #[test]
     fn what_is_left_of_processes_that_are_gone_is_removed() {
+        let temporary = tempfile::tempdir().unwrap();
         // No process has this number: it is above what Linux gives.
-        let left = std::env::temp_dir().join(format!("{FOLDER}4294967295-0"));
-        std::fs::create_dir_all(&left).unwrap();
-        let folder = Folder::make().unwrap();
-        let another = Folder::make().unwrap();
-        assert!(!left.exists());
+        let [left, new] = [0, 1].map(|number| temporary.path().join(format!("{FOLDER}4294967295-{number}")));
+        [&left, &new].into_iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
+        let long_ago = std::time::SystemTime::now() - 2 * LEFT_AFTER;
+        std::fs::File::open(&left).unwrap().set_modified(long_ago).unwrap();
+        let folder = Folder::make_in(temporary.path()).unwrap();
+        let another = Folder::make_in(temporary.path()).unwrap();
+        assert!(!left.exists() && new.exists());
         assert!(folder.0.exists() && another.0.exists());
         let (first, second) = (folder.0.clone(), another.0.clone());
         drop((folder, another));

@@ -168,7 +168,7 @@ impl Dev {
                 Ok(Some(Step::Version(version, name)))
             }
             Built::Failed { shown, plain } => {
-                eprint!("{shown}");
+                logs::tell(shown.trim_end());
                 let still = engine.map(|engine| format!("; version {} plays on", engine.version())).unwrap_or_default();
                 say(&format!("build failed in {took}{still}"));
                 Ok(Some(Step::Failed(plain)))

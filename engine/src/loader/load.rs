@@ -26,8 +26,8 @@ use crate::config::Config;
 #[derive(Debug)]
 pub struct Loader {
     pub intake: Intake,
-    /// Of the journals' versions.
-    kept: Stage,
+    /// The versions of the journals, where they are another's: what is sound there is mapped, and nothing is changed.
+    kept: Option<Stage>,
     pub versions: Versions,
 }
 
@@ -61,12 +61,12 @@ impl Loader {
                 ..ProbeOptions::default()
             },
         };
-        Self { intake, kept: Stage::new(data), versions: Versions::new() }
+        Self { intake, kept: None, versions: Versions::new() }
     }
 
-    /// As [`Loader::new`], for somebody who only looks at a data folder, which may be another's: copies are made in `scratch`.
+    /// As [`Loader::new`], for somebody who only looks at a data folder: copies are made in `scratch`.
     pub fn looking(config: &Config, data: &Path, scratch: &Path) -> Self {
-        Self { kept: Stage::new(data), ..Self::new(config, scratch) }
+        Self { kept: Some(Stage::new(data)), ..Self::new(config, scratch) }
     }
 
     /// Maps the plugin with this name. `approve` sees its content's hash and what it says of itself before anything of it is in this
@@ -123,15 +123,19 @@ impl Loader {
         if let Some(mapped) = self.versions.get(&sha256) {
             return Ok(mapped);
         }
-        let path = self.kept.path(&sha256);
-        let bytes = self
-            .kept
+        let kept = self.kept.as_ref().unwrap_or(&self.intake.stage);
+        let path = kept.path(&sha256);
+        let bytes = kept
             .kept(&sha256)
             .map_err(|error| format!("{}: {error}; put the plugin with this sha256 there", path.display()))?;
         let name = PluginName::parse(&format!("game.{}.so", mark.version)).map_err(|error| error.to_string())?;
         let candidate = check(name, bytes, self.intake.root_symbol).map_err(|error| error.to_string())?;
         // What is mapped must not be written to by anybody.
-        let staged = self.intake.stage(&candidate).map_err(|error| error.to_string())?;
+        let is_sound = self.kept.as_ref().is_some_and(|kept| kept.has(&candidate.bytes, &sha256).unwrap_or(false));
+        let staged = match is_sound {
+            true => path,
+            false => self.intake.stage(&candidate).map_err(|error| error.to_string())?,
+        };
         self.versions.map(&candidate, &staged).map_err(|fault| not_mapped(&candidate, fault).to_string())
     }
 

@@ -67,6 +67,14 @@ impl Stage {
         placed.map(|()| path)
     }
 
+    /// Whether [`Stage::path`] is as [`Stage::stage`] would leave it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn has(&self, bytes: &[u8], sha256: &Sha256) -> io::Result<bool> {
+        is_staged(&self.path(sha256), bytes)
+    }
+
     /// The bytes that are kept under a hash.
     ///
     /// # Errors

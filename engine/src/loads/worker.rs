@@ -55,7 +55,7 @@ impl Worker {
         outcome
     }
 
-    /// A limit of its time on a core, from now on.
+    /// A limit, from now on, in which what it waits for a core does not count.
     pub(super) fn allow(&self, time_max: Duration) -> Allowance {
         Allowance::new(Whose::Thread(self.thread), time_max)
     }

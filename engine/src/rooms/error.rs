@@ -53,6 +53,8 @@ pub enum RoomError {
     NotAccepted { key: &'static str, found: String, accepted: String },
     #[error("there is a room {name} already; give another name, or none for one that is made up")]
     NameTaken { name: String },
+    #[error("a room {name} is being made; try again when it is there or has failed, or give another name")]
+    BeingMade { name: String },
     #[error("there are {ROOMS_MAX} rooms, which is the limit; close one")]
     TooMany,
     #[error("as many files are open as there may be (ulimit -n), and a room needs some; try again")]
@@ -84,6 +86,7 @@ impl RoomError {
         match self {
             RoomError::Unknown { .. } | RoomError::NotAccepted { .. } => CloseCode::NoSuchRoom,
             RoomError::NameTaken { .. }
+            | RoomError::BeingMade { .. }
             | RoomError::TooMany
             | RoomError::NoFiles
             | RoomError::Full { .. }
@@ -127,7 +130,7 @@ impl From<RoomError> for Refusal {
             RoomError::Step(StepError::NotIn(_)) => (Kind::NotFound, "player-unknown"),
             RoomError::Step(_) => (Kind::Internal, "room-refused"),
             RoomError::NotAccepted { .. } => (Kind::BadRequest, "room-not-accepted"),
-            RoomError::NameTaken { .. } => (Kind::Conflict, "room-name-taken"),
+            RoomError::NameTaken { .. } | RoomError::BeingMade { .. } => (Kind::Conflict, "room-name-taken"),
             RoomError::TooMany => (Kind::Conflict, "rooms-too-many"),
             RoomError::NoFiles => (Kind::Unavailable, "files-short"),
             RoomError::NotMade { .. } => (Kind::Unprocessable, "room-not-made"),

@@ -29,6 +29,9 @@ use crate::rooms::players::Notice;
 use crate::rooms::registry::{Opening, Place, Taken, ToOpen};
 use crate::status::{NewRoom, PlayerStatus, RoomChange, RoomStatus};
 
+/// What a room has open while it is made, at most.
+const FILES_PER_ROOM: usize = 4;
+
 /// How a room is to be.
 #[derive(Debug)]
 pub(super) struct Wishes {
@@ -147,7 +150,7 @@ impl Rooms {
             self.0.registry.begin(name.as_ref(), wishes.terms.label.as_ref()).map_err(|taken| match taken {
                 Taken::Refused(error) => error,
                 Taken::UnderWay(_) => {
-                    RoomError::NameTaken { name: name.map_or_else(String::new, |name| name.to_string()) }
+                    RoomError::BeingMade { name: name.map_or_else(String::new, |name| name.to_string()) }
                 }
             })?;
         let (place, _) = self.make(to_open, wishes).await?;
@@ -279,13 +282,18 @@ impl Rooms {
 
     /// To be called once a version is loaded.
     pub fn loaded(&self) {
-        if self.0.house.notice.lock().as_ref().is_some_and(|notice| notice.until_loaded) {
-            self.set_notice(None);
+        let is_over = self.0.house.notice.lock().take_if(|notice| notice.until_loaded).is_some();
+        if is_over {
+            self.tell_notice();
         }
     }
 
     fn set_notice(&self, notice: Option<Notice>) {
         *self.0.house.notice.lock() = notice;
+        self.tell_notice();
+    }
+
+    fn tell_notice(&self) {
         for place in self.0.registry.places() {
             // One that ends meanwhile has nobody to be told.
             let _ended = place.send(Ask::Notice);
@@ -356,7 +364,7 @@ impl Rooms {
     /// In a task of its own: whoever asked may go away, and must not leave a room behind that nobody knows of.
     async fn make(&self, to_open: ToOpen, wishes: Wishes) -> Result<(Arc<Place>, Option<Reservation>), RoomError> {
         // Its journal would end the process.
-        if descriptors::are_short() {
+        if descriptors::are_short(self.0.registry.openings() * FILES_PER_ROOM) {
             return Err(RoomError::NoFiles);
         }
         let rooms = self.clone();
@@ -376,28 +384,39 @@ impl Rooms {
         let opening = to_open.opening;
         let seat = keeps_seat.then(|| place.board.entrance.reserve().expect("a new room has a free seat"));
         // The name is kept until all of this is done.
-        let (_opening, created) = self.created(&place, new, opening).await;
+        let (opening, created) = self.created(&place, new, opening).await;
         match created {
             Ok(()) => self.swap_new(&place).await,
-            Err(_) => self.0.registry.metrics().forget_room(place.board.name.as_str()),
+            // Else its thread does, if it comes to that.
+            Err(_) if opening.is_some() => self.0.registry.metrics().forget_room(place.board.name.as_str()),
+            Err(_) => {}
         }
+        drop(opening);
         created.map(|()| (place, seat))
     }
 
     /// What keeps the name comes back with the outcome, but from a thread that does not answer: it has it until it does.
     async fn created(&self, place: &Place, new: NewSeat, opening: Opening) -> (Option<Opening>, Result<(), RoomError>) {
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         if place.inbox.send(Command::Open { new: Box::new(new), opening, reply }).is_err() {
             return (None, Err(place.ended()));
         }
-        match timeout(ROOM_TIMEOUT, answer).await {
-            Ok(Ok((opening, Ok(())))) => {
+        let answered = match timeout(ROOM_TIMEOUT, &mut answer).await {
+            Ok(answered) => answered.map_err(|_| place.ended()),
+            Err(_) => {
+                // What comes from here on is not heard; what came just now is.
+                answer.close();
+                let stuck = |_| RoomError::Stuck { room: place.name(), waited_ms: ROOM_TIMEOUT.as_millis() };
+                answer.try_recv().map_err(stuck)
+            }
+        };
+        match answered {
+            Ok((opening, Ok(()))) => {
                 self.settled().await;
                 (Some(opening), Ok(()))
             }
-            Ok(Ok((opening, Err(error)))) => (Some(opening), Err(RoomError::NotMade { room: place.name(), error })),
-            Ok(Err(_)) => (None, Err(place.ended())),
-            Err(_) => (None, Err(RoomError::Stuck { room: place.name(), waited_ms: ROOM_TIMEOUT.as_millis() })),
+            Ok((opening, Err(error))) => (Some(opening), Err(RoomError::NotMade { room: place.name(), error })),
+            Err(error) => (None, Err(error)),
         }
     }
 

@@ -114,7 +114,7 @@ impl Registry {
     /// Keeps a name for a room that is to be opened; without a name, one that is free.
     pub(super) fn begin(self: &Arc<Self>, name: Option<&RoomName>, label: Option<&RoomName>) -> Result<ToOpen, Taken> {
         let mut rooms = self.rooms.write();
-        if rooms.by_id.len() + rooms.opening.values().filter(|opening| opening.thread.is_some()).count() >= ROOMS_MAX {
+        if rooms.by_id.len() + rooms.openings() >= ROOMS_MAX {
             return Err(Taken::Refused(RoomError::TooMany));
         }
         let mut id = self.next_id();
@@ -181,12 +181,21 @@ impl Registry {
         self.metrics.rooms_closed.inc();
     }
 
+    /// Rooms that are being made.
+    pub(super) fn openings(&self) -> usize {
+        self.rooms.read().openings()
+    }
+
     pub(super) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 }
 
 impl Living {
+    fn openings(&self) -> usize {
+        self.opening.values().filter(|opening| opening.thread.is_some()).count()
+    }
+
     fn least_loaded(&self, threads: usize) -> usize {
         let mut rooms = vec![0_usize; threads];
         self.by_id.values().for_each(|place| rooms[place.thread] += 1);

@@ -1,6 +1,6 @@
 //! Plugins, built once for all tests; an engine of one's own; and a client that waits for what it wants to see.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -14,6 +14,8 @@ use crate::client::{self, Pending, Reply};
 
 /// For a test that hangs to fail instead; nothing waits this long when all is well.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+const LOG_BYTES_MAX: u64 = 1 << 28;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_engine");
 
@@ -263,7 +265,9 @@ impl Engine {
     }
 
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.setup.folder.path().join("log")).unwrap()
+        // What stands in for it may have no end.
+        let log = std::fs::File::open(self.setup.folder.path().join("log")).unwrap().take(LOG_BYTES_MAX);
+        std::io::read_to_string(log).unwrap()
     }
 
     pub(crate) fn pid(&self) -> u32 {

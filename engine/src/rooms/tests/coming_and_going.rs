@@ -176,7 +176,7 @@ async fn a_room_that_is_made_too_late_is_gone_before_its_name_is_free() {
     tokio::task::spawn_blocking(|| CREATE_GATE.until_held()).await.unwrap();
     // As when it has taken too long.
     drop(making);
-    let taken = |error: &RoomError| matches!(error, RoomError::NameTaken { name } if name == "slow");
+    let taken = |error: &RoomError| matches!(error, RoomError::BeingMade { name } if name == "slow");
     let error = rooms.open(&named("slow")).await.unwrap_err();
     assert!(taken(&error), "the thread is still at it: {error}");
     CREATE_GATE.open();
