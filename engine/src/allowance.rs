@@ -54,7 +54,7 @@ fn left(time_max: Duration, wall: Duration, waited: Duration) -> Duration {
 }
 
 /// How long each thread has been ready to run and was not given a core, up to when it was given one last. Empty where the kernel
-/// does not count: then all time is the child's own.
+/// does not count: then all time is their own.
 fn waited(whose: Whose) -> BTreeMap<OsString, Duration> {
     let read = |task: PathBuf| {
         // Nanoseconds on a core, nanoseconds without one, and how often it was given one (proc(5), sched-stats.rst).
